@@ -1,0 +1,9 @@
+// The extension's table of contents; each area is in its register_*.cpp.
+
+#include "registers.h"
+
+PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
+  module.doc() = "piste's C++ core. Private: use piste.functional, piste.nn and piste.Trainer.";
+  piste::register_build(module);
+  piste::register_activation(module);
+}

@@ -1,0 +1,10 @@
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace piste {
+
+void register_build(pybind11::module_& module);       // ISA, threads, compiler
+void register_activation(pybind11::module_& module);  // relu, ...
+
+}  // namespace piste

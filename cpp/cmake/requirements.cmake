@@ -1,0 +1,17 @@
+# What the build needs, each with a sentence that says what to do when it is missing.
+# (CMake itself says so when there is no C++ compiler at all.)
+
+include(CheckCXXCompilerFlag)
+check_cxx_compiler_flag(-std=c++20 PISTE_HAS_CXX20)
+if(NOT PISTE_HAS_CXX20 OR NOT CMAKE_CXX_COMPILER_ID MATCHES "GNU|Clang")
+  message(FATAL_ERROR "piste needs GCC 11 or newer, or Clang 14 or newer (C++20 and vector "
+                      "extensions); found ${CMAKE_CXX_COMPILER_ID} ${CMAKE_CXX_COMPILER_VERSION} "
+                      "at ${CMAKE_CXX_COMPILER}. Set CXX to another compiler.")
+endif()
+
+find_package(OpenMP COMPONENTS CXX)
+if(NOT OpenMP_CXX_FOUND)
+  message(FATAL_ERROR "piste needs OpenMP from the C++ compiler, and ${CMAKE_CXX_COMPILER} has "
+                      "none. GCC brings it (Debian: apt-get install g++); for Clang install "
+                      "libomp (Debian: libomp-dev; macOS: brew install libomp).")
+endif()

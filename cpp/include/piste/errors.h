@@ -1,0 +1,29 @@
+#pragma once
+
+#include <sstream>
+#include <stdexcept>
+#include <string>
+
+namespace piste {
+
+/// An argument breaks an operation's contract. Python sees a ValueError.
+class ArgumentError : public std::invalid_argument {
+ public:
+  using std::invalid_argument::invalid_argument;
+};
+
+/// Throws ArgumentError("[tag] part part ..."). The tag is the operation's public name.
+template <class... Parts>
+[[noreturn]] void fail(const char* tag, const Parts&... parts) {
+  std::ostringstream message;
+  message << '[' << tag << "] ";
+  (message << ... << parts);
+  throw ArgumentError(message.str());
+}
+
+template <class... Parts>
+void check(bool holds, const char* tag, const Parts&... parts) {
+  if (!holds) fail(tag, parts...);
+}
+
+}  // namespace piste

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <memory>
+#include <type_traits>
+
+#include "piste/tensor.h"
+#include "piste/threads.h"
+
+namespace piste {
+
+/// A non-owning reference to a callable `void(Index task, int worker)`.
+class TaskRef {
+ public:
+  template <class F>
+    requires(!std::is_same_v<std::remove_cvref_t<F>, TaskRef>)
+  TaskRef(F&& body)  // implicit on purpose: parallel_for(n, lambda)
+      : object_(const_cast<void*>(static_cast<const void*>(std::addressof(body)))),
+        call_([](void* object, Index task, int worker) {
+          (*static_cast<std::remove_reference_t<F>*>(object))(task, worker);
+        }) {}
+  void operator()(Index task, int worker) const { call_(object_, task, worker); }
+
+ private:
+  void* object_;
+  void (*call_)(void*, Index, int);
+};
+
+/// Runs body(task, worker) for every task in [0, tasks), on at most num_threads() workers, with
+/// denormals flushed to zero. `worker` is below the value of parallel_workers(tasks) and no two
+/// tasks run on one worker at a time, so it may index scratch memory. Which worker takes which
+/// task is not fixed: results must depend on the task alone. An exception leaves the region after
+/// the running tasks have ended; the first one is rethrown. Nested calls run on the caller.
+void parallel_for(Index tasks, TaskRef body);
+
+/// Upper bound of the workers that parallel_for(tasks, ...) uses when called now.
+int parallel_workers(Index tasks);
+
+/// Splits n items into parts of about `grain` items or more: [begin(i), end(i)) for i < count.
+/// The split depends on n and grain only, never on the number of threads.
+struct Split {
+  Index n, count;
+  Split(Index items, Index grain, Index max_parts = 1 << 12)
+      : n(items), count(items <= 0 ? 0 : (items + grain - 1) / grain) {
+    if (count > max_parts) count = max_parts;
+  }
+  Index begin(Index i) const { return n / count * i + (i < n % count ? i : n % count); }
+  Index end(Index i) const { return begin(i + 1); }
+};
+
+}  // namespace piste

@@ -1,0 +1,104 @@
+#include "dispatch/dispatch.h"
+
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "dispatch/cpu.h"
+#include "piste/errors.h"
+
+namespace piste {
+
+#define PISTE_DECLARE_TABLES(isa)                \
+  namespace isa {                                \
+  extern const kernels::Table<float> table_f32;  \
+  extern const kernels::Table<double> table_f64; \
+  }
+PISTE_DECLARE_TABLES(baseline)
+PISTE_DECLARE_TABLES(avx2)
+PISTE_DECLARE_TABLES(avx512)
+PISTE_DECLARE_TABLES(avx2x2)
+PISTE_DECLARE_TABLES(neon)
+#undef PISTE_DECLARE_TABLES
+
+namespace {
+
+struct Isa {
+  const kernels::Table<float>* f32;
+  const kernels::Table<double>* f64;
+  bool runs_here;
+  bool automatic;  // false: only on request
+};
+
+/// Those that were built, best first.
+const std::vector<Isa>& built_isas() {
+  [[maybe_unused]] const CpuFeatures cpu = cpu_features();
+  static const std::vector<Isa> isas{
+#ifdef PISTE_HAVE_avx512
+      {&avx512::table_f32, &avx512::table_f64, cpu.x86_64_v4, true},
+#endif
+#ifdef PISTE_HAVE_avx2
+      {&avx2::table_f32, &avx2::table_f64, cpu.x86_64_v3, true},
+#endif
+#ifdef PISTE_HAVE_neon
+      {&neon::table_f32, &neon::table_f64, true, true},
+#endif
+#ifdef PISTE_HAVE_baseline
+#if defined(__x86_64__)
+      {&baseline::table_f32, &baseline::table_f64, cpu.x86_64_v2, true},
+#else
+      {&baseline::table_f32, &baseline::table_f64, true, true},
+#endif
+#endif
+#ifdef PISTE_HAVE_avx2x2
+      {&avx2x2::table_f32, &avx2x2::table_f64, cpu.x86_64_v3, false},
+#endif
+  };
+  return isas;
+}
+
+std::string join(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
+  return text;
+}
+
+const Isa& choose() {
+  const char* forced = std::getenv("PISTE_ISA");
+  const bool automatic = !forced || !*forced;
+  for (const Isa& isa : built_isas())
+    if (isa.runs_here && (automatic ? isa.automatic : forced == std::string(isa.f32->isa)))
+      return isa;
+  if (automatic)
+    fail("isa", "this CPU runs none of the instruction sets that piste was built for; it needs ",
+         "at least x86-64-v2 (SSE4.2)");
+  fail("isa", "PISTE_ISA=", forced,
+       " is unknown or cannot run on this CPU; available: ", join(available_isas()));
+}
+
+const Isa& active() {
+  static const Isa& isa = choose();
+  return isa;
+}
+
+}  // namespace
+
+template <>
+const kernels::Table<float>& kernel_table<float>() {
+  return *active().f32;
+}
+template <>
+const kernels::Table<double>& kernel_table<double>() {
+  return *active().f64;
+}
+
+std::string active_isa() { return active().f32->isa; }
+
+std::vector<std::string> available_isas() {
+  std::vector<std::string> names;
+  for (const Isa& isa : built_isas())
+    if (isa.runs_here) names.push_back(isa.f32->isa);
+  return names;
+}
+
+}  // namespace piste

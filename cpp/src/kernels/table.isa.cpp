@@ -1,0 +1,21 @@
+#include "kernels/table.h"
+
+#define PISTE_STRING(name) PISTE_STRING_(name)
+#define PISTE_STRING_(name) #name
+
+namespace piste::PISTE_ISA {
+
+namespace {
+template <class T>
+constexpr int lanes = PISTE_VECTOR_BYTES / sizeof(T);
+}
+
+// Addresses only: these are constants, so nothing runs before main() on a CPU without this ISA.
+extern const kernels::Table<float> table_f32;
+const kernels::Table<float> table_f32{PISTE_STRING(PISTE_ISA), lanes<float>, &layout_f32,
+                                      &pointwise_f32};
+extern const kernels::Table<double> table_f64;
+const kernels::Table<double> table_f64{PISTE_STRING(PISTE_ISA), lanes<double>, &layout_f64,
+                                       &pointwise_f64};
+
+}  // namespace piste::PISTE_ISA

@@ -1,0 +1,97 @@
+#pragma once
+// One vector type for every ISA: GCC/Clang vector extensions of PISTE_VECTOR_BYTES bytes. Wider
+// than the target's registers, the compiler splits it. Included by *.isa.cpp only; everything is
+// in an anonymous namespace, so that no copy compiled for one ISA can be linked into another.
+
+#include <cstdint>
+#include <cstring>
+
+namespace piste::PISTE_ISA {
+namespace {
+
+// The native types are spelled out per T: GCC drops the attribute of a typedef of a dependent type
+// where it compares overloads.
+template <class T>
+struct Native;
+template <>
+struct Native<float> {
+  using Int = std::int32_t;
+  typedef float Vector __attribute__((vector_size(PISTE_VECTOR_BYTES)));
+  typedef Int Mask __attribute__((vector_size(PISTE_VECTOR_BYTES)));
+  typedef float Unaligned __attribute__((vector_size(PISTE_VECTOR_BYTES), aligned(4), may_alias));
+};
+template <>
+struct Native<double> {
+  using Int = std::int64_t;
+  typedef double Vector __attribute__((vector_size(PISTE_VECTOR_BYTES)));
+  typedef Int Mask __attribute__((vector_size(PISTE_VECTOR_BYTES)));
+  typedef double Unaligned __attribute__((vector_size(PISTE_VECTOR_BYTES), aligned(8), may_alias));
+};
+
+/// `lanes` values of T. Comparisons give integer masks (all ones or zero) for select().
+template <class T>
+struct Vec {
+  using Int = typename Native<T>::Int;
+  using Vector = typename Native<T>::Vector;
+  using Mask = typename Native<T>::Mask;
+
+  static constexpr int lanes = PISTE_VECTOR_BYTES / sizeof(T);
+
+  Vector v;
+
+  Vec() = default;
+  Vec(Vector vector) : v(vector) {}
+  Vec(T value) : v(value - Vector{}) {}  // x - 0: keeps the sign of -0, unlike x + 0
+
+  static Vec zero() { return Vector{}; }
+  static Vec load(const T* from) {
+    return Vector(*reinterpret_cast<const typename Native<T>::Unaligned*>(from));
+  }
+  void store(T* to) const { *reinterpret_cast<typename Native<T>::Unaligned*>(to) = v; }
+
+  /// The first n of `lanes` values, the rest `fill`.
+  static Vec load_partial(const T* from, int n, T fill = 0) {
+    Vec result(fill);
+    for (int i = 0; i < n; ++i) result.v[i] = from[i];
+    return result;
+  }
+  void store_partial(T* to, int n) const {
+    for (int i = 0; i < n; ++i) to[i] = v[i];
+  }
+
+  friend Vec operator+(Vec a, Vec b) { return a.v + b.v; }
+  friend Vec operator-(Vec a, Vec b) { return a.v - b.v; }
+  friend Vec operator*(Vec a, Vec b) { return a.v * b.v; }
+  friend Vec operator/(Vec a, Vec b) { return a.v / b.v; }
+  friend Vec operator-(Vec a) { return -a.v; }
+  Vec& operator+=(Vec b) { return v += b.v, *this; }
+  Vec& operator-=(Vec b) { return v -= b.v, *this; }
+  Vec& operator*=(Vec b) { return v *= b.v, *this; }
+
+  friend Mask operator<(Vec a, Vec b) { return a.v < b.v; }
+  friend Mask operator>(Vec a, Vec b) { return a.v > b.v; }
+  friend Mask operator<=(Vec a, Vec b) { return a.v <= b.v; }
+  friend Mask operator>=(Vec a, Vec b) { return a.v >= b.v; }
+  friend Mask operator==(Vec a, Vec b) { return a.v == b.v; }
+  friend Mask operator!=(Vec a, Vec b) { return a.v != b.v; }
+
+  /// mask ? a : b, lane by lane.
+  static Vec select(Mask mask, Vec a, Vec b) { return mask ? a.v : b.v; }
+
+  /// Sum of the lanes in one fixed order (pairwise: halves, quarters, ...).
+  T sum() const {
+    Vector s = v;
+    for (int width = lanes / 2; width > 0; width /= 2)
+      for (int i = 0; i < width; ++i) s[i] += s[i + width];
+    return s[0];
+  }
+};
+
+/// a * b + c, one rounding where the ISA has FMA (-ffp-contract=fast fuses it).
+template <class T>
+Vec<T> fma(Vec<T> a, Vec<T> b, Vec<T> c) {
+  return a.v * b.v + c.v;
+}
+
+}  // namespace
+}  // namespace piste::PISTE_ISA

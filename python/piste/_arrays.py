@@ -1,0 +1,117 @@
+"""From whatever the user passes to the arrays that the core takes, and back."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray: TypeAlias = npt.NDArray[np.floating[Any]]
+"""float32 or float64."""
+
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def describe(value: object) -> str:
+    """A short text on what came, for error messages."""
+    if isinstance(value, np.ndarray):
+        return f"an array of shape {value.shape} and dtype {value.dtype}"
+    return f"{type(value).__name__} {value!r}"[:120]
+
+
+def as_array(value: object, name: str) -> npt.NDArray[Any]:
+    """`value` as a NumPy array: ndarray, ``__array__``, buffer, ``__dlpack__`` or sequence."""
+    if isinstance(value, np.ndarray):
+        return value
+    if value is None:
+        raise TypeError(f"{name}: expected an array, got None")
+    if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
+        return np.from_dlpack(value)  # type: ignore[arg-type]
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError) as error:
+        raise TypeError(f"{name}: expected an array, got {describe(value)}: {error}") from None
+    if array.dtype == object:
+        raise TypeError(f"{name}: expected an array of numbers, got {describe(value)}")
+    return array
+
+
+def as_float(value: object, name: str, like: FloatArray | None = None) -> FloatArray:
+    """`value` as a C-contiguous, native float32 or float64 array; copies only where it must.
+
+    Parameters
+    ----------
+    value
+        The array-like.
+    name
+        The argument's name, for errors.
+    like
+        Where given, its dtype is required.
+
+    Raises
+    ------
+    TypeError
+        For any other dtype, or one that differs from `like`'s.
+    """
+    array = as_array(value, name)
+    native = array.dtype.newbyteorder("=")
+    if native not in _FLOATS:
+        raise TypeError(f"{name}: expected dtype float32 or float64, got {array.dtype}")
+    if like is not None and native != like.dtype:
+        raise TypeError(f"{name}: expected dtype {like.dtype} as the input has, got {array.dtype}")
+    # Not np.ascontiguousarray, which makes a 0-d array 1-d.
+    return np.asarray(array, dtype=native, order="C")
+
+
+def as_optional_float(
+    value: object | None, name: str, like: FloatArray | None = None
+) -> FloatArray | None:
+    """`None`, or what `as_float` gives."""
+    return None if value is None else as_float(value, name, like)
+
+
+def check_shape(array: npt.NDArray[Any], shape: tuple[int, ...], name: str) -> None:
+    """Raise ValueError unless `array` has `shape`."""
+    if array.shape != shape:
+        raise ValueError(f"{name}: expected shape {shape}, got {array.shape}")
+
+
+class Output:
+    """Where an operation writes: a new array, or the user's `out`.
+
+    The core writes into `Output.buffer`; `Output.result()` returns what the user gets. The two
+    differ only where `out` is not contiguous or overlaps an input.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        out: npt.NDArray[Any] | None = None,
+        inputs: tuple[npt.NDArray[Any] | None, ...] = (),
+    ) -> None:
+        self._out = out
+        if out is None:
+            self.buffer: npt.NDArray[Any] = np.empty(shape, dtype)
+            return
+        if not isinstance(out, np.ndarray):
+            raise TypeError(f"out: expected a NumPy array, got {describe(out)}")
+        if out.dtype != dtype:
+            raise TypeError(f"out: expected dtype {dtype}, got {out.dtype}")
+        check_shape(out, shape, "out")
+        if not out.flags.writeable:
+            raise ValueError("out: the array is read-only")
+        direct = (
+            out.flags.c_contiguous
+            and out.dtype.isnative
+            and not any(x is not None and np.may_share_memory(out, x) for x in inputs)
+        )
+        self.buffer = out if direct else np.empty(shape, dtype.newbyteorder("="))
+
+    def result(self) -> npt.NDArray[Any]:
+        """The user's array, filled."""
+        if self._out is None or self._out is self.buffer:
+            return self.buffer
+        self._out[...] = self.buffer
+        return self._out

@@ -1,0 +1,53 @@
+"""What this build is and how it runs: threads, instruction set, compiler."""
+
+from __future__ import annotations
+
+import operator
+
+from . import _core
+
+
+def set_num_threads(n: int) -> None:
+    """Use `n` threads from the next operation on; results have the same bits for any `n`.
+
+    The default is the smallest of the CPU affinity, the cgroup CPU quota and ``OMP_NUM_THREADS``,
+    or ``PISTE_NUM_THREADS`` where that is set.
+
+    Raises
+    ------
+    TypeError
+        If `n` is not an integer.
+    ValueError
+        Unless ``1 <= n <= 1024``.
+    """
+    try:
+        count = operator.index(n)
+    except TypeError:
+        raise TypeError(f"n: expected a whole number of threads, got {n!r}") from None
+    if not 1 <= count <= 1024:
+        raise ValueError(f"n: expected 1 to 1024 threads, got {count}")
+    _core.set_num_threads(count)
+
+
+def get_num_threads() -> int:
+    """Threads that the next operation uses, the calling one included."""
+    return _core.num_threads()
+
+
+def config() -> dict[str, object]:
+    """What `show_config` prints, as a dictionary."""
+    return {
+        "version": _core.__version__,
+        "isa": _core.active_isa(),
+        "isas available": _core.available_isas(),
+        "threads": _core.num_threads(),
+        "cpus": _core.available_cpus(),
+        "compiler": _core.compiler,
+    }
+
+
+def show_config() -> None:
+    """Print version, instruction set chosen and available, threads and compiler."""
+    for name, value in config().items():
+        text = ", ".join(value) if isinstance(value, list) else str(value)
+        print(f"{name + ':':16}{text}")
