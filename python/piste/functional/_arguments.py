@@ -1,0 +1,58 @@
+"""Sizes, strides and paddings: an integer, or one integer per axis."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable
+
+import numpy as np
+
+from .._arrays import describe
+
+LARGEST = 2**31 - 1
+"""The core multiplies two such values in 64 bits."""
+
+
+def as_int(value: object, name: str, minimum: int) -> int:
+    """`value` as an int of at least `minimum`; bool and float are refused.
+
+    Raises
+    ------
+    TypeError
+        Where `value` is not an integer.
+    ValueError
+        Where it is out of range.
+    """
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}: expected an integer, got {describe(value)}")
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{name}: expected an integer, got {describe(value)}") from None
+    if not minimum <= number <= LARGEST:
+        raise ValueError(f"{name}: expected an integer from {minimum} to {LARGEST}, got {number}")
+    return number
+
+
+def as_ints(value: object, name: str, count: int, minimum: int) -> tuple[int, ...]:
+    """`value` as `count` ints of at least `minimum`: one integer for all axes, or one for each.
+
+    Raises
+    ------
+    TypeError
+        Where `value` is neither an integer nor a sequence of integers.
+    ValueError
+        Where its length is neither 1 nor `count`, or an integer is out of range.
+    """
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value[()]
+    if not isinstance(value, Iterable) or isinstance(value, (str, bytes)):
+        if not hasattr(value, "__index__"):
+            what = f"an integer or {count} integers" if count > 1 else "an integer"
+            raise TypeError(f"{name}: expected {what}, got {describe(value)}")
+        return (as_int(value, name, minimum),) * count
+    items = tuple(value)
+    if len(items) not in (1, count):
+        raise ValueError(f"{name}: expected {count} integers, got {len(items)}: {value!r}")
+    numbers = tuple(as_int(item, name, minimum) for item in items)
+    return numbers if len(numbers) == count else numbers * count
