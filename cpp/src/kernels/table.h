@@ -4,6 +4,7 @@
 
 #include "kernels/layout/layout.h"
 #include "kernels/pointwise/pointwise.h"
+#include "kernels/pool/pool.h"
 
 namespace piste::kernels {
 
@@ -13,6 +14,7 @@ struct Table {
   int lanes;  // values of T in a vector
   const LayoutKernels<T>* layout;
   const PointwiseKernels<T>* pointwise;
+  const PoolKernels<T>* pool;
 };
 
 }  // namespace piste::kernels

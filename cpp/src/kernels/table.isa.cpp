@@ -13,9 +13,9 @@ constexpr int lanes = PISTE_VECTOR_BYTES / sizeof(T);
 // Addresses only: these are constants, so nothing runs before main() on a CPU without this ISA.
 extern const kernels::Table<float> table_f32;
 const kernels::Table<float> table_f32{PISTE_STRING(PISTE_ISA), lanes<float>, &layout_f32,
-                                      &pointwise_f32};
+                                      &pointwise_f32, &pool_f32};
 extern const kernels::Table<double> table_f64;
 const kernels::Table<double> table_f64{PISTE_STRING(PISTE_ISA), lanes<double>, &layout_f64,
-                                       &pointwise_f64};
+                                       &pointwise_f64, &pool_f64};
 
 }  // namespace piste::PISTE_ISA
