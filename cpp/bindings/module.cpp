@@ -6,4 +6,5 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
   module.doc() = "piste's C++ core. Private: use piste.functional, piste.nn and piste.Trainer.";
   piste::register_build(module);
   piste::register_activation(module);
+  piste::register_pool(module);
 }

@@ -6,5 +6,6 @@ namespace piste {
 
 void register_build(pybind11::module_& module);       // ISA, threads, compiler
 void register_activation(pybind11::module_& module);  // relu, ...
+void register_pool(pybind11::module_& module);        // pooling
 
 }  // namespace piste

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <array>
+
+#include "piste/tensor.h"
+
+namespace piste {
+
+/// (height, width)
+using Pair = std::array<Index, 2>;
+
+struct PoolWindow {
+  Pair kernel;
+  Pair stride;
+  Pair padding{0, 0};  // on both sides
+  Pair dilation{1, 1};
+  bool ceil_mode = false;
+};
+
+/// Windows along one axis of `in` pixels: floor((in + 2 padding - dilation (kernel - 1) - 1) /
+/// stride) + 1; with ceil_mode the ceiling, less the windows that would start beyond the input and
+/// its leading padding. Throws where a size is out of range or there would be no window.
+Index pool_extent(Index in, Index kernel, Index stride, Index padding, Index dilation,
+                  bool ceil_mode);
+
+/// x is (N, C, H, W), y (N, C, Ho, Wo). `indices` (may be null, shape of y) becomes each maximum's
+/// place in its H x W plane, or -1 where dilation leads past the whole input. NaN wins.
+template <class T>
+void max_pool2d(View<const T> x, View<T> y, View<Index> indices, const PoolWindow& window);
+
+/// dx = dy where x is the (first) maximum of a window, summed over windows.
+template <class T>
+void max_pool2d_backward(View<const T> dy, View<const T> x, View<T> dx, const PoolWindow& window);
+
+/// y = window's sum / divisor: divisor_override unless 0, else the window's pixels, padding
+/// included if count_include_pad.
+template <class T>
+void avg_pool2d(View<const T> x, View<T> y, const PoolWindow& window, bool count_include_pad,
+                Index divisor_override);
+
+template <class T>
+void avg_pool2d_backward(View<const T> dy, View<T> dx, const PoolWindow& window,
+                         bool count_include_pad, Index divisor_override);
+
+/// The mean over Ho x Wo nearly equal, at most one pixel overlapping parts of each plane.
+template <class T>
+void adaptive_avg_pool2d(View<const T> x, View<T> y);
+
+template <class T>
+void adaptive_avg_pool2d_backward(View<const T> dy, View<T> dx);
+
+}  // namespace piste
