@@ -19,7 +19,8 @@ struct PoolWindow {
 
 /// Windows along one axis of `in` pixels: floor((in + 2 padding - dilation (kernel - 1) - 1) /
 /// stride) + 1; with ceil_mode the ceiling, less the windows that would start beyond the input and
-/// its leading padding. Throws where a size is out of range or there would be no window.
+/// its leading padding. Throws where a size is out of range, the
+/// padding exceeds half of the kernel, or there would be no window.
 Index pool_extent(Index in, Index kernel, Index stride, Index padding, Index dilation,
                   bool ceil_mode);
 

@@ -128,10 +128,6 @@ void run_backward(const PoolGeometry& whole, View<const T> dy, View<T> dx, Kerne
 
 void check_avg(const char* tag, const PoolWindow& window, Index divisor_override) {
   check(window.dilation == Pair{1, 1}, tag, "dilation: average pooling has none");
-  for (int axis = 0; axis < 2; ++axis)
-    check(window.padding[axis] <= window.kernel[axis] / 2, tag,
-          "padding: expected at most half of the kernel ", window.kernel[axis], ", got ",
-          window.padding[axis]);
   check(divisor_override >= 0, tag, "divisor_override: must not be negative, got ",
         divisor_override);
 }
@@ -148,8 +144,8 @@ Index pool_extent(Index in, Index kernel, Index stride, Index padding, Index dil
   check(dilation >= 1 && dilation <= largest_pixel, tag, "dilation: must be at least 1, got ",
         dilation);
   const Index reach = dilation * (kernel - 1) + 1;
-  check(padding >= 0 && padding <= reach / 2, tag, "padding: expected 0 to ", reach / 2,
-        " (half of the window's ", reach, " pixels), got ", padding);
+  check(padding >= 0 && padding <= kernel / 2, tag, "padding: expected 0 to ", kernel / 2,
+        ", half of kernel_size, got ", padding);
   const Index room = in + 2 * padding - reach;
   // With ceil_mode a window may stick out at the end, but must start before it.
   Index windows = room < 0 ? 0 : room / stride + 1;

@@ -215,7 +215,7 @@ def max_pool2d(
         float32 or float64 array of shape (N, C, H, W) or (C, H, W).
     kernel_size, stride, padding, dilation
         One integer, or one for the height and one for the width. `stride` is `kernel_size` unless
-        given. `padding`, on both sides, is at most half of the window and never wins.
+        given. `padding`, on both sides, is at most half of `kernel_size` and never wins.
     ceil_mode
         Allow a last window that sticks out at the end, if it starts within the input or the
         padding before it.
