@@ -1,4 +1,5 @@
 import numpy as np
+import piste
 import piste.functional as F
 import pytest
 from hypothesis import given
@@ -138,6 +139,62 @@ def test_out(op):
     np.testing.assert_array_equal(out, op(x, 2))
     with pytest.raises(ValueError, match=r"out: expected shape"):
         op(x, 2, out=out[:1])
+
+
+@pytest.mark.parametrize(
+    ("op", "options"),
+    [
+        ("max_pool", {"kernel_size": 3, "stride": 2, "padding": 1, "dilation": 2}),
+        ("max_pool", {"kernel_size": 2, "ceil_mode": True}),
+        ("avg_pool", {"kernel_size": 3, "stride": 2, "padding": 1, "count_include_pad": False}),
+        ("avg_pool", {"kernel_size": [2], "ceil_mode": True}),
+        ("adaptive_avg_pool", {"output_size": 4}),
+        ("adaptive_avg_pool", {"output_size": None}),
+    ],
+)
+def test_one_axis_is_a_plane_of_height_one(op, options):
+    def plane(name, value):
+        if name == "output_size":
+            return (1, value)
+        neutral = {"kernel_size": 1, "stride": 1, "padding": 0, "dilation": 1}
+        return (neutral[name], *np.atleast_1d(value)) if name in neutral else value
+
+    (x,) = arrays(0, np.float64, (2, 5, 11))
+    in_plane = {name: plane(name, value) for name, value in options.items()}
+    forward, forward2d = getattr(F, f"{op}1d"), getattr(F, f"{op}2d")
+    y = forward(x, **options)
+    np.testing.assert_array_equal(y, forward2d(x[:, :, None], **in_plane)[:, :, 0])
+    np.testing.assert_array_equal(forward(x[1], **options), y[1])
+    backward, backward2d = getattr(F, f"{op}1d_backward"), getattr(F, f"{op}2d_backward")
+    (dx,) = backward(y, x, **options)
+    (expected,) = backward2d(y[:, :, None], x[:, :, None], **in_plane)
+    np.testing.assert_array_equal(dx, expected[:, :, 0])
+    np.testing.assert_array_equal(backward(y[1], x[1], **options)[0], dx[1])
+    with pytest.raises(ValueError, match=r"input: expected shape \(N, C, L\)"):
+        forward(x[:, :, None], **options)
+
+
+def test_max_pool1d_indices():
+    x = np.array([[1.0, 3, 3, 0, 5]])
+    y, indices = F.max_pool1d(x, 3, 1, return_indices=True)
+    np.testing.assert_array_equal(y, [[3, 3, 5]])
+    np.testing.assert_array_equal(indices, [[1, 1, 4]])
+
+
+@pytest.mark.parametrize("op", [F.max_pool2d, F.avg_pool2d, F.adaptive_avg_pool2d])
+def test_bits_do_not_depend_on_threads(op):
+    (x,) = arrays(0, np.float32, (3, 37, 16, 12))
+    backward = getattr(F, f"{op.__name__}_backward")
+    before = piste.get_num_threads()
+    try:
+        results = []
+        for threads in (1, 2, 5):
+            piste.set_num_threads(threads)
+            y = op(x, 3)
+            results.append((y.tobytes(), backward(y, x, 3)[0].tobytes()))
+    finally:
+        piste.set_num_threads(before)
+    assert results[0] == results[1] == results[2]
 
 
 @pytest.mark.parametrize(

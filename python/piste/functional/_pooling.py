@@ -1,0 +1,193 @@
+"""What pooling over one axis and over two have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import _core
+from .._arrays import FloatArray, Output, as_float, check_shape, describe
+from ._arguments import as_int, as_ints
+
+Ints: TypeAlias = int | Sequence[int]
+IntsOrNone: TypeAlias = int | Sequence[int | None] | None
+
+
+# ---- arguments ----------------------------------------------------------------------------------
+
+
+_SHAPES = {1: "(N, C, L) or (C, L)", 2: "(N, C, H, W) or (C, H, W)"}
+
+
+class Layout:
+    """Between the user's shape and the core's (N, C, H, W): `axes` pooled axes, batch optional."""
+
+    def __init__(self, x: FloatArray, axes: int) -> None:
+        if x.ndim not in (axes + 1, axes + 2):
+            raise ValueError(f"input: expected shape {_SHAPES[axes]}, got {x.shape}")
+        if 0 in x.shape[-axes - 1 :]:
+            raise ValueError(f"input: only the batch may be empty, got shape {x.shape}")
+        self._lead = x.shape[:-axes]
+        self._axes = axes
+        self.extents = (1,) * (2 - axes) + x.shape[-axes:]
+        self.planes = ((1, *self._lead) if x.ndim == axes + 1 else self._lead)[:2]
+
+    def core(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """View of a contiguous input or output as (N, C, H, W)."""
+        extents = (1,) * (2 - self._axes) + array.shape[-self._axes :]
+        return array.reshape(self.planes + extents)
+
+    def shape(self, extents: tuple[int, ...]) -> tuple[int, ...]:
+        """The user's shape of an output of `extents`."""
+        return self._lead + extents[-self._axes :]
+
+
+def _as_bool(value: object, name: str) -> bool:
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}: expected True or False, got {describe(value)}")
+    return bool(value)
+
+
+def _window(
+    layout: Layout,
+    axes: int,
+    kernel_size: object,
+    stride: object | None,
+    padding: object,
+    dilation: object,
+    ceil_mode: object,
+) -> tuple[_core.PoolWindow, tuple[int, ...]]:
+    """The core's window and the output's shape, in the user's layout."""
+
+    def pair(value: object, name: str, minimum: int, neutral: int) -> tuple[int, ...]:
+        return (neutral,) * (2 - axes) + as_ints(value, name, axes, minimum)
+
+    kernel = pair(kernel_size, "kernel_size", 1, 1)
+    steps = kernel if stride is None else pair(stride, "stride", 1, 1)
+    pads = pair(padding, "padding", 0, 0)
+    spread = pair(dilation, "dilation", 1, 1)
+    ceil = _as_bool(ceil_mode, "ceil_mode")
+    extents = tuple(
+        _core.pool_extent(*axis, ceil)
+        for axis in zip(layout.extents, kernel, steps, pads, spread, strict=True)
+    )
+    return _core.PoolWindow(kernel, steps, pads, spread, ceil), layout.shape(extents)
+
+
+def _avg_window(
+    layout: Layout, axes: int, kernel_size: object, stride: object, padding: object, ceil: object
+) -> tuple[_core.PoolWindow, tuple[int, ...]]:
+    return _window(layout, axes, kernel_size, stride, padding, 1, ceil)
+
+
+def _as_divisor(value: object | None) -> int:
+    """0 in the core stands for none."""
+    return 0 if value is None else as_int(value, "divisor_override", 1)
+
+
+def _adaptive_shape(layout: Layout, axes: int, output_size: object) -> tuple[int, ...]:
+    single = output_size is None or not isinstance(output_size, (Sequence, np.ndarray))
+    sizes = (output_size,) * axes if single else tuple(output_size)  # type: ignore[arg-type]
+    if len(sizes) != axes:
+        raise ValueError(f"output_size: expected {axes} sizes, got {len(sizes)}: {output_size!r}")
+    own = layout.extents[-axes:]
+    return layout.shape(
+        tuple(
+            extent if size is None else as_int(size, "output_size", 0)
+            for size, extent in zip(sizes, own, strict=True)
+        )
+    )
+
+
+def _gradient(grad_output: npt.ArrayLike, x: FloatArray, shape: tuple[int, ...]) -> FloatArray:
+    dy = as_float(grad_output, "grad_output", like=x)
+    check_shape(dy, shape, "grad_output")
+    return dy
+
+
+# ---- both passes for 1 and 2 axes ---------------------------------------------------------------
+
+
+def max_pool(
+    axes: int, input: npt.ArrayLike, window: tuple[Any, ...], indexed: bool, out: FloatArray | None
+) -> FloatArray | tuple[FloatArray, npt.NDArray[np.int64]]:
+    x = as_float(input, "input")
+    indexed = _as_bool(indexed, "return_indices")
+    layout = Layout(x, axes)
+    options, shape = _window(layout, axes, *window)
+    output = Output(shape, x.dtype, out, (x,))
+    indices = np.empty(shape, np.int64) if indexed else None
+    core_indices = None if indices is None else layout.core(indices)
+    _core.max_pool2d(layout.core(x), layout.core(output.buffer), core_indices, options)
+    return output.result() if indices is None else (output.result(), indices)
+
+
+def max_pool_backward(
+    axes: int, grad_output: npt.ArrayLike, input: npt.ArrayLike, window: tuple[Any, ...]
+) -> tuple[FloatArray]:
+    x = as_float(input, "input")
+    layout = Layout(x, axes)
+    options, shape = _window(layout, axes, *window)
+    dy = _gradient(grad_output, x, shape)
+    dx = np.empty_like(x)
+    _core.max_pool2d_backward(layout.core(dy), layout.core(x), layout.core(dx), options)
+    return (dx,)
+
+
+def avg_pool(
+    axes: int,
+    input: npt.ArrayLike,
+    window: tuple[Any, ...],
+    count_include_pad: bool,
+    divisor_override: int | None,
+    out: FloatArray | None,
+) -> FloatArray:
+    x = as_float(input, "input")
+    layout = Layout(x, axes)
+    options, shape = _avg_window(layout, axes, *window)
+    rule = (_as_bool(count_include_pad, "count_include_pad"), _as_divisor(divisor_override))
+    output = Output(shape, x.dtype, out, (x,))
+    _core.avg_pool2d(layout.core(x), layout.core(output.buffer), options, *rule)
+    return output.result()
+
+
+def avg_pool_backward(
+    axes: int,
+    grad_output: npt.ArrayLike,
+    input: npt.ArrayLike,
+    window: tuple[Any, ...],
+    count_include_pad: bool,
+    divisor_override: int | None,
+) -> tuple[FloatArray]:
+    x = as_float(input, "input")
+    layout = Layout(x, axes)
+    options, shape = _avg_window(layout, axes, *window)
+    rule = (_as_bool(count_include_pad, "count_include_pad"), _as_divisor(divisor_override))
+    dy = _gradient(grad_output, x, shape)
+    dx = np.empty_like(x)
+    _core.avg_pool2d_backward(layout.core(dy), layout.core(dx), options, *rule)
+    return (dx,)
+
+
+def adaptive_avg_pool(
+    axes: int, input: npt.ArrayLike, output_size: IntsOrNone, out: FloatArray | None
+) -> FloatArray:
+    x = as_float(input, "input")
+    layout = Layout(x, axes)
+    output = Output(_adaptive_shape(layout, axes, output_size), x.dtype, out, (x,))
+    _core.adaptive_avg_pool2d(layout.core(x), layout.core(output.buffer))
+    return output.result()
+
+
+def adaptive_avg_pool_backward(
+    axes: int, grad_output: npt.ArrayLike, input: npt.ArrayLike, output_size: IntsOrNone
+) -> tuple[FloatArray]:
+    x = as_float(input, "input")
+    layout = Layout(x, axes)
+    dy = _gradient(grad_output, x, _adaptive_shape(layout, axes, output_size))
+    dx = np.empty_like(x)
+    _core.adaptive_avg_pool2d_backward(layout.core(dy), layout.core(dx))
+    return (dx,)

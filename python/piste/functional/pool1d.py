@@ -1,0 +1,154 @@
+"""Pooling over one axis."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from .._arrays import FloatArray
+from ._pooling import (
+    Ints,
+    IntsOrNone,
+    adaptive_avg_pool,
+    adaptive_avg_pool_backward,
+    avg_pool,
+    avg_pool_backward,
+    max_pool,
+    max_pool_backward,
+)
+
+
+def max_pool1d(
+    input: npt.ArrayLike,
+    kernel_size: Ints,
+    stride: Ints | None = None,
+    padding: Ints = 0,
+    dilation: Ints = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+    *,
+    out: FloatArray | None = None,
+) -> FloatArray | tuple[FloatArray, npt.NDArray[np.int64]]:
+    """Largest value of each window; a NaN in it wins. As `max_pool2d`, over one axis.
+
+    Parameters
+    ----------
+    input
+        float32 or float64 array of shape (N, C, L) or (C, L).
+    kernel_size, stride, padding, dilation, ceil_mode, return_indices
+        As in `max_pool2d`, one integer each.
+    out
+        Array of the result's shape and dtype to write to.
+
+    Returns
+    -------
+    output : ndarray
+        Shape (N, C, Lo) or (C, Lo).
+    indices : ndarray of int64
+        With `return_indices`: each maximum's place along L.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a shape, dtype or size that does not fit.
+    """
+    window = (kernel_size, stride, padding, dilation, ceil_mode)
+    return max_pool(1, input, window, return_indices, out)
+
+
+def max_pool1d_backward(
+    grad_output: npt.ArrayLike,
+    input: npt.ArrayLike,
+    kernel_size: Ints,
+    stride: Ints | None = None,
+    padding: Ints = 0,
+    dilation: Ints = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> tuple[FloatArray]:
+    """Gradient of `max_pool1d`: each window's goes to its maximum."""
+    window = (kernel_size, stride, padding, dilation, ceil_mode)
+    return max_pool_backward(1, grad_output, input, window)
+
+
+def avg_pool1d(
+    input: npt.ArrayLike,
+    kernel_size: Ints,
+    stride: Ints | None = None,
+    padding: Ints = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    *,
+    out: FloatArray | None = None,
+) -> FloatArray:
+    """Mean of each window. As `avg_pool2d`, over one axis.
+
+    Parameters
+    ----------
+    input
+        float32 or float64 array of shape (N, C, L) or (C, L).
+    kernel_size, stride, padding, ceil_mode, count_include_pad
+        As in `avg_pool2d`, one integer each.
+    out
+        Array of the result's shape and dtype to write to.
+
+    Returns
+    -------
+    ndarray
+        Shape (N, C, Lo) or (C, Lo).
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a shape, dtype or size that does not fit.
+    """
+    window = (kernel_size, stride, padding, ceil_mode)
+    return avg_pool(1, input, window, count_include_pad, None, out)
+
+
+def avg_pool1d_backward(
+    grad_output: npt.ArrayLike,
+    input: npt.ArrayLike,
+    kernel_size: Ints,
+    stride: Ints | None = None,
+    padding: Ints = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> tuple[FloatArray]:
+    """Gradient of `avg_pool1d`: each window's, divided alike, goes to all of its values."""
+    window = (kernel_size, stride, padding, ceil_mode)
+    return avg_pool_backward(1, grad_output, input, window, count_include_pad, None)
+
+
+def adaptive_avg_pool1d(
+    input: npt.ArrayLike, output_size: IntsOrNone, *, out: FloatArray | None = None
+) -> FloatArray:
+    """Mean over parts of the last axis, as many as asked for. As `adaptive_avg_pool2d`.
+
+    Parameters
+    ----------
+    input
+        float32 or float64 array of shape (N, C, L) or (C, L).
+    output_size
+        Lo; ``None`` keeps L.
+    out
+        Array of the result's shape and dtype to write to.
+
+    Returns
+    -------
+    ndarray
+        Shape (N, C, Lo) or (C, Lo).
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a shape, dtype or size that does not fit.
+    """
+    return adaptive_avg_pool(1, input, output_size, out)
+
+
+def adaptive_avg_pool1d_backward(
+    grad_output: npt.ArrayLike, input: npt.ArrayLike, output_size: IntsOrNone
+) -> tuple[FloatArray]:
+    """Gradient of `adaptive_avg_pool1d`."""
+    return adaptive_avg_pool_backward(1, grad_output, input, output_size)
