@@ -1,4 +1,5 @@
 #include "arrays.h"
+#include "names.h"
 #include "piste/activation.h"
 #include "registers.h"
 
@@ -7,9 +8,24 @@ namespace {
 
 template <class T>
 void define(py::module_& module) {
-  def_released(module, "relu", &relu<T>, py::arg("input"), py::arg("out"));
-  def_released(module, "relu_backward", &relu_backward<T>, py::arg("grad_output"), py::arg("input"),
-               py::arg("grad_input"));
+  def_released(
+      module, "activation",
+      [](const std::string& kind, View<const T> x, View<T> y, T a, T b) {
+        activation(activation_named(kind), x, y, a, b);
+      },
+      py::arg("kind"), py::arg("input"), py::arg("out"), py::arg("a") = 0, py::arg("b") = 0);
+  def_released(
+      module, "activation_backward",
+      [](const std::string& kind, View<const T> dy, View<const T> x, View<T> dx, T a, T b) {
+        activation_backward(activation_named(kind), dy, x, dx, a, b);
+      },
+      py::arg("kind"), py::arg("grad_output"), py::arg("input"), py::arg("grad_input"),
+      py::arg("a") = 0, py::arg("b") = 0);
+  def_released(module, "softmax", &softmax<T>, py::arg("input"), py::arg("out"), py::arg("log"));
+  def_released(module, "softmax_backward", &softmax_backward<T>, py::arg("grad_output"),
+               py::arg("output"), py::arg("grad_input"), py::arg("log"));
+  def_released(module, "dropout", &dropout<T>, py::arg("input"), py::arg("out"), py::arg("p"),
+               py::arg("key"));
 }
 
 }  // namespace

@@ -1,15 +1,27 @@
 #pragma once
 
+#include "piste/kinds.h"
 #include "piste/tensor.h"
 
 namespace piste {
 
-/// y = max(x, 0), elementwise; x and y have one shape and may be the same memory.
+/// y = f(x; a, b), elementwise; x and y have one shape and may be the same memory. a and b are the
+/// activation's parameters in PyTorch's order (negative_slope; alpha; beta, threshold; min, max).
 template <class T>
-void relu(View<const T> x, View<T> y);
+void activation(Activation kind, View<const T> x, View<T> y, T a, T b);
 
-/// dx = dy where x > 0 (or x is NaN), else 0.
+/// dx = dy * f'(x; a, b).
 template <class T>
-void relu_backward(View<const T> dy, View<const T> x, View<T> dx);
+void activation_backward(Activation kind, View<const T> dy, View<const T> x, View<T> dx, T a, T b);
+
+/// Softmax (or its logarithm) over the last axis.
+template <class T>
+void softmax(View<const T> x, View<T> y, bool log);
+template <class T>
+void softmax_backward(View<const T> dy, View<const T> y, View<T> dx, bool log);
+
+/// y = x / (1 - p) where a value is kept, else 0; which are kept depends on (key, place) alone.
+template <class T>
+void dropout(View<const T> x, View<T> y, T p, std::uint64_t key);
 
 }  // namespace piste

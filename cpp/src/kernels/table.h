@@ -2,9 +2,14 @@
 // The list of kernels as data: one Table per ISA and dtype, each family's entry points behind one
 // pointer. Read by the dispatcher, the ops and the tests, so no kernel can exist untested.
 
+#include "kernels/gemm/gemm.h"
 #include "kernels/layout/layout.h"
+#include "kernels/loss/loss.h"
+#include "kernels/norm/norm.h"
 #include "kernels/pointwise/pointwise.h"
 #include "kernels/pool/pool.h"
+#include "kernels/softmax/softmax.h"
+#include "kernels/update/update.h"
 
 namespace piste::kernels {
 
@@ -12,9 +17,14 @@ template <class T>
 struct Table {
   const char* isa;
   int lanes;  // values of T in a vector
+  const GemmKernels<T>* gemm;
   const LayoutKernels<T>* layout;
+  const LossKernels<T>* loss;
+  const NormKernels<T>* norm;
   const PointwiseKernels<T>* pointwise;
   const PoolKernels<T>* pool;
+  const SoftmaxKernels<T>* softmax;
+  const UpdateKernels<T>* update;
 };
 
 }  // namespace piste::kernels

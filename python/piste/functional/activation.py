@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
@@ -13,22 +10,22 @@ from .._arrays import FloatArray, Output, as_float, check_shape
 
 
 def _forward(
-    kernel: Callable[..., None], input: npt.ArrayLike, out: FloatArray | None, *options: Any
+    kind: str, input: npt.ArrayLike, out: FloatArray | None, a: float = 0.0, b: float = 0.0
 ) -> FloatArray:
     x = as_float(input, "input")
     output = Output(x.shape, x.dtype, out, (x,))
-    kernel(x, output.buffer, *options)
+    _core.activation(kind, x, output.buffer, a, b)
     return output.result()
 
 
 def _backward(
-    kernel: Callable[..., None], grad_output: npt.ArrayLike, input: npt.ArrayLike, *options: Any
+    kind: str, grad_output: npt.ArrayLike, input: npt.ArrayLike, a: float = 0.0, b: float = 0.0
 ) -> tuple[FloatArray]:
     x = as_float(input, "input")
     dy = as_float(grad_output, "grad_output", like=x)
     check_shape(dy, x.shape, "grad_output")
     dx = np.empty_like(x)
-    kernel(dy, x, dx, *options)
+    _core.activation_backward(kind, dy, x, dx, a, b)
     return (dx,)
 
 
@@ -51,11 +48,11 @@ def relu(
     ndarray
         `input`'s shape and dtype.
     """
-    return _forward(_core.relu, input, input if inplace else out)  # type: ignore[arg-type]
+    return _forward("relu", input, input if inplace else out)  # type: ignore[arg-type]
 
 
 def relu_backward(
     grad_output: npt.ArrayLike, input: npt.ArrayLike, inplace: bool = False
 ) -> tuple[FloatArray]:
     """Gradient of `relu`: `grad_output` where ``input > 0``, else 0."""
-    return _backward(_core.relu_backward, grad_output, input)
+    return _backward("relu", grad_output, input)

@@ -1,15 +1,22 @@
 #pragma once
 
+#include <cstdint>
+
 #include "piste/index.h"
+#include "piste/kinds.h"
 
 namespace piste::kernels {
 
 template <class T>
 struct PointwiseKernels {
-  /// y[i] = max(x[i], 0); NaN stays NaN in every lane.
-  void (*relu)(const T* x, T* y, Index n);
-  /// dx[i] = x[i] <= 0 ? 0 : dy[i] (a NaN passes its gradient on). x may also be relu's output.
-  void (*relu_backward)(const T* dy, const T* x, T* dx, Index n);
+  /// y[i] = f(x[i]; a, b). NaN stays NaN in every lane.
+  void (*forward)(Activation kind, const T* x, T* y, Index n, T a, T b);
+  /// dx[i] = dy[i] * f'(x[i]; a, b). For relu x may also be its output; a NaN there passes on.
+  void (*backward)(Activation kind, const T* dy, const T* x, T* dx, Index n, T a, T b);
+  /// y[i] = x[i] + z[i].
+  void (*add)(const T* x, const T* z, T* y, Index n);
+  /// y[i] = kept(key, offset + i) ? x[i] / (1 - p) : 0.
+  void (*dropout)(const T* x, T* y, Index n, T p, std::uint64_t key, std::uint64_t offset);
 };
 
 }  // namespace piste::kernels

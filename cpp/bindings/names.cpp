@@ -1,0 +1,56 @@
+#include "names.h"
+
+#include <utility>
+
+namespace piste {
+namespace {
+
+template <class Kind, std::size_t N>
+Kind named(const char* tag, const std::pair<const char*, Kind> (&names)[N],
+           const std::string& name) {
+  for (const auto& [known, kind] : names)
+    if (name == known) return kind;
+  fail(tag, "unknown name ", name);
+}
+
+}  // namespace
+
+// Those that the kernels have.
+Activation activation_named(const std::string& name) {
+  static const std::pair<const char*, Activation> names[] = {
+      {"relu", Activation::relu},
+      {"sigmoid", Activation::sigmoid},
+      {"tanh", Activation::tanh},
+      {"relu6", Activation::relu6},
+      {"hardtanh", Activation::hardtanh},
+      {"leaky_relu", Activation::leaky_relu},
+      {"silu", Activation::silu},
+      {"softsign", Activation::softsign},
+      {"tanhshrink", Activation::tanhshrink},
+  };
+  return named("activation", names, name);
+}
+
+LossKind loss_named(const std::string& name) {
+  static const std::pair<const char*, LossKind> names[] = {
+      {"cross_entropy", LossKind::cross_entropy},
+      {"mse", LossKind::mse},
+      {"least_squares", LossKind::least_squares},
+      {"l1", LossKind::l1},
+      {"bce", LossKind::bce},
+      {"bce_with_logits", LossKind::bce_with_logits},
+  };
+  return named("loss", names, name);
+}
+
+PointwiseLoss pointwise_loss_named(const std::string& name) {
+  static const std::pair<const char*, PointwiseLoss> names[] = {
+      {"squared", PointwiseLoss::squared},
+      {"absolute", PointwiseLoss::absolute},
+      {"bce", PointwiseLoss::bce},
+      {"bce_with_logits", PointwiseLoss::bce_with_logits},
+  };
+  return named("loss", names, name);
+}
+
+}  // namespace piste

@@ -1,0 +1,14 @@
+#pragma once
+
+#include <string>
+
+#include "piste/network.h"
+
+namespace piste {
+
+/// From the names that Python uses; ArgumentError for an unknown one.
+Activation activation_named(const std::string& name);
+LossKind loss_named(const std::string& name);
+PointwiseLoss pointwise_loss_named(const std::string& name);
+
+}  // namespace piste

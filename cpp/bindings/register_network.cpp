@@ -1,0 +1,234 @@
+#include <pybind11/stl.h>
+
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "arrays.h"
+#include "names.h"
+#include "piste/network.h"
+#include "registers.h"
+
+namespace piste {
+namespace {
+
+/// A network together with the arrays whose memory it reads and updates.
+template <class T>
+struct BoundNetwork {
+  Network<T> network;
+  std::vector<py::object> keep_alive;
+
+  /// The view of an array, which then lives as long as the network; None gives a null view.
+  View<T> own(const py::object& array) {
+    if (array.is_none()) return {};
+    const auto view = array.cast<View<T>>();
+    keep_alive.push_back(array);
+    return view;
+  }
+};
+
+template <class T>
+Input<T> as_input(const py::array& x) {
+  Input<T> input;
+  check(x.ndim() >= 1, "network", "expected an array of samples, got a scalar");
+  if (py::isinstance<py::array_t<std::uint8_t, py::array::c_style>>(x)) {
+    input.bytes = static_cast<const std::uint8_t*>(x.data());
+  } else {
+    check(py::isinstance<py::array_t<T, py::array::c_style>>(x), "network",
+          "expected a C-contiguous array of the network's dtype or uint8");
+    input.values = static_cast<const T*>(x.data());
+  }
+  for (py::ssize_t axis = 0; axis < x.ndim(); ++axis) input.shape.push_back(x.shape(axis));
+  return input;
+}
+
+template <class T>
+Target<T> as_target(const py::object& y, View<const T> sample_weight) {
+  Target<T> target;
+  target.sample_weight = sample_weight;
+  if (py::isinstance<py::array_t<std::int64_t, py::array::c_style>>(y))
+    target.labels = y.cast<View<const std::int64_t>>();
+  else
+    target.dense = y.cast<View<const T>>();
+  return target;
+}
+
+py::tuple as_tuple(const Shape& shape) {
+  py::tuple result(shape.rank());
+  for (int axis = 0; axis < shape.rank(); ++axis) result[axis] = shape[axis];
+  return result;
+}
+
+Shape as_shape(const std::vector<Index>& dims) {
+  Shape shape;
+  for (Index dim : dims) shape.push_back(dim);
+  return shape;
+}
+
+template <class T>
+void define_builders(py::class_<BoundNetwork<T>>& c) {
+  using B = BoundNetwork<T>;
+  using py::object;
+  using std::string;
+  c.def("input", [](B& b) { return b.network.input(); });
+  c.def("conv", [](B& b, int x, string name, object weight, object bias, Pair stride,
+                   std::array<Pair, 2> padding, Pair dilation, Index groups) {
+    return b.network.conv(x, std::move(name), b.own(weight), b.own(bias), stride, padding, dilation,
+                          groups);
+  });
+  c.def("linear", [](B& b, int x, string name, object weight, object bias) {
+    return b.network.linear(x, std::move(name), b.own(weight), b.own(bias));
+  });
+  c.def("activation", [](B& b, int x, string name, const string& kind, T a1, T a2) {
+    return b.network.activation(x, std::move(name), activation_named(kind), a1, a2);
+  });
+  c.def("max_pool", [](B& b, int x, string name, Pair kernel, Pair stride, Pair padding,
+                       Pair dilation, bool ceil_mode) {
+    return b.network.max_pool(x, std::move(name), kernel, stride, padding, dilation, ceil_mode);
+  });
+  c.def("avg_pool", [](B& b, int x, string name, Pair kernel, Pair stride, Pair padding,
+                       bool ceil_mode, bool count_include_pad, Index divisor_override) {
+    return b.network.avg_pool(x, std::move(name), kernel, stride, padding, ceil_mode,
+                              count_include_pad, divisor_override);
+  });
+  c.def("adaptive_avg_pool", [](B& b, int x, string name, Pair output_size) {
+    return b.network.adaptive_avg_pool(x, std::move(name), output_size);
+  });
+  c.def("batch_norm", [](B& b, int x, string name, object weight, object bias, object mean,
+                         object var, T momentum, T eps) {
+    return b.network.batch_norm(x, std::move(name), b.own(weight), b.own(bias), b.own(mean),
+                                b.own(var), momentum, eps);
+  });
+  c.def("dropout",
+        [](B& b, int x, string name, T p) { return b.network.dropout(x, std::move(name), p); });
+  c.def("flatten", [](B& b, int x, string name) { return b.network.flatten(x, std::move(name)); });
+  c.def("add",
+        [](B& b, int x, int z, string name) { return b.network.add(x, z, std::move(name)); });
+  c.def("softmax",
+        [](B& b, int x, string name) { return b.network.softmax(x, std::move(name), false); });
+  c.def("log_softmax",
+        [](B& b, int x, string name) { return b.network.softmax(x, std::move(name), true); });
+  c.def("output", [](B& b, int x) { b.network.output(x); });
+  c.def("set_input_scale", [](B& b, T scale, T shift) { b.network.set_input_scale(scale, shift); });
+}
+
+template <class T>
+void define_runs(py::class_<BoundNetwork<T>>& c) {
+  using B = BoundNetwork<T>;
+  using Released = py::gil_scoped_release;
+  c.def("output_shape", [](const B& b, const std::vector<Index>& sample) {
+    return as_tuple(b.network.output_shape(as_shape(sample)));
+  });
+  c.def("gradients", [](py::object self) {
+    py::list arrays;
+    for (const View<T>& g : self.cast<B&>().network.gradients())
+      arrays.append(
+          py::array_t<T>(std::vector<py::ssize_t>(g.shape.begin(), g.shape.end()), g.data, self));
+    return arrays;
+  });
+  c.def("predict", [](B& b, const py::array& x, View<T> out) {
+    const auto input = as_input<T>(x);
+    Released released;
+    b.network.predict(input, out);
+  });
+  c.def("forward",
+        [](B& b, const py::array& x, View<T> out, bool training, std::uint64_t seed, Index step) {
+          const auto input = as_input<T>(x);
+          Released released;
+          b.network.forward(input, out, training, seed, step);
+        });
+  c.def("backward", [](B& b, View<const T> grad_output, View<T> grad_input) {
+    Released released;
+    b.network.backward(grad_output, grad_input);
+  });
+  c.def("train",
+        [](B& b, const py::array& x, const py::object& y, View<const std::int64_t> order,
+           Index batch_size, Index first_batch, double time_limit, View<const T> sample_weight,
+           const Loss<T>& loss, Sgd<T>& sgd, std::uint64_t seed, Index step) {
+          const auto input = as_input<T>(x);
+          const auto target = as_target<T>(y, sample_weight);
+          Released released;
+          return b.network.train(input, target, order, batch_size, first_batch, time_limit, loss,
+                                 sgd, seed, step);
+        });
+  c.def(
+      "evaluate",
+      [](B& b, const py::array& x, const py::object& y, Index batch_size, const Loss<T>& loss,
+         View<const T> sample_weight) {
+        const auto input = as_input<T>(x);
+        const auto target = as_target<T>(y, sample_weight);
+        Released released;
+        return b.network.evaluate(input, target, batch_size, loss);
+      },
+      py::arg("x"), py::arg("y"), py::arg("batch_size"), py::arg("loss"),
+      py::arg("sample_weight") = py::none());
+}
+
+template <class T>
+void define(py::module_& module, const char* suffix) {
+  const std::string dtype = suffix;
+  py::class_<BoundNetwork<T>> network(module, ("Network" + dtype).c_str());
+  network.def(py::init<>());
+  define_builders(network);
+  define_runs(network);
+
+  py::class_<Loss<T>>(module, ("Loss" + dtype).c_str())
+      .def(py::init([](const std::string& kind, const std::string& reduction, View<const T> weight,
+                       Index ignore_index, T label_smoothing) {
+        check(reduction == "mean" || reduction == "sum", "loss", "expected reduction mean or sum, ",
+              "got ", reduction);
+        Loss<T> loss;
+        loss.kind = loss_named(kind);
+        loss.reduction = reduction == "sum" ? Reduction::sum : Reduction::mean;
+        if (weight) loss.class_weight.assign(weight.data, weight.data + weight.size());
+        loss.ignore_index = ignore_index;
+        loss.label_smoothing = label_smoothing;
+        return loss;
+      }));
+
+  using Numbers = std::vector<T>;
+  using Flags = std::vector<bool>;
+  py::class_<Sgd<T>>(module, ("Sgd" + dtype).c_str())
+      .def(
+          py::init([](Numbers lr, Numbers momentum, Numbers dampening, Numbers weight_decay,
+                      const Flags& nesterov, const Flags& maximize, const py::list& buffers,
+                      bool first_step) {
+            Sgd<T> sgd{std::move(lr),
+                       std::move(momentum),
+                       std::move(dampening),
+                       std::move(weight_decay),
+                       {nesterov.begin(), nesterov.end()},
+                       {maximize.begin(), maximize.end()},
+                       {},
+                       first_step};
+            for (const auto& buffer : buffers)
+              sgd.buffers.push_back(buffer.is_none() ? View<T>{} : buffer.template cast<View<T>>());
+            const std::size_t n = sgd.lr.size();
+            check(sgd.momentum.size() == n && sgd.dampening.size() == n &&
+                      sgd.weight_decay.size() == n && sgd.nesterov.size() == n &&
+                      sgd.maximize.size() == n && sgd.buffers.size() == n,
+                  "sgd", "expected ", n, " entries in every list");
+            return sgd;
+          }),
+          py::keep_alive<1, 8>())
+      .def_readwrite("lr", &Sgd<T>::lr)
+      .def_readonly("first_step", &Sgd<T>::first_step);
+}
+
+}  // namespace
+
+void register_network(py::module_& module) {
+  py::class_<Progress>(module, "Progress")
+      .def_readonly("batches", &Progress::batches)
+      .def_readonly("samples", &Progress::samples)
+      .def_readonly("correct", &Progress::correct)
+      .def_readonly("loss_sum", &Progress::loss_sum)
+      .def_readonly("diverged", &Progress::diverged)
+      .def_readonly("step", &Progress::step)
+      .def_readonly("loss", &Progress::loss)
+      .def_readonly("layer", &Progress::layer);
+  define<float>(module, "F32");
+  define<double>(module, "F64");
+}
+
+}  // namespace piste

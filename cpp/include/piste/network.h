@@ -1,0 +1,144 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "piste/activation.h"
+#include "piste/loss.h"
+#include "piste/tensor.h"
+
+namespace piste {
+
+using Pair = std::array<Index, 2>;
+
+/// Images or features as the user holds them: `samples` of sample_shape, C order, either numbers
+/// of the network's type or bytes.
+template <class T>
+struct Input {
+  const T* values = nullptr;
+  const std::uint8_t* bytes = nullptr;  // exactly one of the two
+  Shape shape;                          // (samples, ...)
+};
+
+enum class LossKind { cross_entropy, mse, least_squares, l1, bce, bce_with_logits };
+enum class Reduction { mean, sum };
+
+template <class T>
+struct Loss {
+  LossKind kind = LossKind::cross_entropy;
+  Reduction reduction = Reduction::mean;
+  std::vector<T> class_weight;  // empty: all 1
+  Index ignore_index = -100;
+  T label_smoothing = 0;
+};
+
+/// Labels (one per sample, or per pixel of the output) or dense targets shaped as the output.
+template <class T>
+struct Target {
+  View<const std::int64_t> labels;
+  View<const T> dense;
+  View<const T> sample_weight;  // null: all 1
+};
+
+/// One entry per trainable array, in order of registration.
+template <class T>
+struct Sgd {
+  std::vector<T> lr, momentum, dampening, weight_decay;
+  std::vector<char> nesterov, maximize;
+  std::vector<View<T>> buffers;  // null where the momentum is 0
+  bool first_step = true;
+};
+
+struct Progress {
+  Index batches = 0, samples = 0, correct = 0;
+  double loss_sum = 0;  // sum over batches of loss * samples
+  bool diverged = false;
+  Index step = 0;     // the failing step, where diverged
+  double loss = 0;    // its loss
+  std::string layer;  // first layer that is not finite
+};
+
+template <class T>
+class Plan;
+enum class PlanMode;
+template <class T>
+struct Run;
+struct Node;
+
+/// A network whose layers are registered one by one and whose parameters belong to the caller.
+/// Lowered to a Plan per (batch, shape, mode) on first use; plans are kept in a bounded cache.
+template <class T>
+class Network {
+ public:
+  Network();
+  ~Network();
+
+  // Builders: each returns the id of the layer's output. `name` stands in errors.
+  int input();
+  int conv(int x, std::string name, View<T> weight, View<T> bias, Pair stride,
+           std::array<Pair, 2> padding, Pair dilation, Index groups);
+  int linear(int x, std::string name, View<T> weight, View<T> bias);
+  int activation(int x, std::string name, Activation kind, T a, T b);
+  int max_pool(int x, std::string name, Pair kernel, Pair stride, Pair padding, Pair dilation,
+               bool ceil_mode);
+  int avg_pool(int x, std::string name, Pair kernel, Pair stride, Pair padding, bool ceil_mode,
+               bool count_include_pad, Index divisor_override);
+  int adaptive_avg_pool(int x, std::string name, Pair output_size);
+  int batch_norm(int x, std::string name, View<T> weight, View<T> bias, View<T> running_mean,
+                 View<T> running_var, T momentum, T eps);
+  int dropout(int x, std::string name, T p);
+  int flatten(int x, std::string name);
+  int add(int x, int z, std::string name);
+  int softmax(int x, std::string name, bool log);
+  void output(int x);
+
+  void set_input_scale(T scale, T shift) { input_scale_ = scale, input_shift_ = shift; }
+
+  /// Shape of one output sample; throws ArgumentError with the layer's name where one doesn't fit.
+  Shape output_shape(const Shape& sample_shape) const;
+
+  /// One array per trainable array, shaped alike; valid as long as the network lives.
+  std::vector<View<T>> gradients();
+
+  void predict(const Input<T>& x, View<T> out);
+  void forward(const Input<T>& x, View<T> out, bool training, std::uint64_t seed, Index step);
+  void backward(View<const T> grad_output, View<T> grad_input);
+
+  /// Steps over batches first_batch, first_batch + 1, ... of `order` (sample indices) until the
+  /// end or until `time_limit` seconds have passed. A step that fails changes nothing.
+  Progress train(const Input<T>& x, const Target<T>& y, View<const std::int64_t> order,
+                 Index batch_size, Index first_batch, double time_limit, const Loss<T>& loss,
+                 Sgd<T>& sgd, std::uint64_t seed, Index step);
+  Progress evaluate(const Input<T>& x, const Target<T>& y, Index batch_size, const Loss<T>& loss);
+
+ private:
+  struct Parameter {
+    View<T> value;
+    std::vector<T> gradient;
+    std::string layer;
+  };
+  struct PlanEntry;
+
+  Plan<T>& plan(PlanMode mode, Index batch, const Shape& sample_shape);
+  int add_node(Node node);
+  int add_parameter(View<T> value, const std::string& layer);
+  T loss_scale(const Loss<T>& loss, const Target<T>& y, const std::int64_t* order, Index batch,
+               const Shape& output_shape, double& divisor) const;
+  void check_targets(const Input<T>& x, const Target<T>& y, View<const std::int64_t> order,
+                     const Loss<T>& loss, const Shape& output_shape) const;
+  bool apply(Sgd<T>& sgd);
+  std::string first_bad_layer(const Run<T>& run, Index batch, const Shape& sample_shape);
+
+  std::vector<Node> nodes_;
+  std::vector<Parameter> parameters_;
+  std::vector<std::unique_ptr<PlanEntry>> plans_;
+  Plan<T>* manual_ = nullptr;  // the plan of the last forward()
+  std::unique_ptr<Run<T>> manual_run_;
+  int output_ = -1;
+  T input_scale_ = 1, input_shift_ = 0;
+};
+
+}  // namespace piste

@@ -1,0 +1,67 @@
+#pragma once
+// How each kind of layer is lowered. A tensor id names memory of the plan; `MapShape` and `width`
+// (values from pixel to pixel: the channels, padded unless the value is dense) say how it is laid
+// out. The parts that are shared by all of a layer's constructors come as one Site.
+
+#include <memory>
+
+#include "engine/op.h"
+#include "engine/plan.h"
+
+namespace piste {
+
+template <class T>
+struct Value {
+  int tensor = -1;
+  MapShape shape;
+  Index width = 0;
+  Index sample_values() const { return shape.pixels() * width; }
+};
+
+template <class T>
+using OpPtr = std::unique_ptr<Op<T>>;
+
+/// A trainable array and where the sum of its gradient goes.
+template <class T>
+struct Trainable {
+  View<T> value;
+  T* gradient = nullptr;
+};
+
+template <class T>
+OpPtr<T> make_input(Plan<T>& plan, const Value<T>& y);
+template <class T>
+OpPtr<T> make_conv(Plan<T>& plan, const Node& node, const Value<T>& x, const Value<T>& y,
+                   Trainable<T> weight, Trainable<T> bias, bool relu);
+template <class T>
+OpPtr<T> make_batch_norm(Plan<T>& plan, const Node& node, const Value<T>& x, const Value<T>& y,
+                         Trainable<T> weight, Trainable<T> bias, bool relu);
+template <class T>
+OpPtr<T> make_pool(Plan<T>& plan, const Node& node, const Value<T>& x, const Value<T>& y);
+template <class T>
+OpPtr<T> make_activation(Plan<T>& plan, const Node& node, const Value<T>& x, const Value<T>& y);
+template <class T>
+OpPtr<T> make_dropout(Plan<T>& plan, const Node& node, int layer, const Value<T>& x,
+                      const Value<T>& y);
+template <class T>
+OpPtr<T> make_add(Plan<T>& plan, const Value<T>& x, const Value<T>& z, const Value<T>& y);
+template <class T>
+OpPtr<T> make_softmax(Plan<T>& plan, const Node& node, const Value<T>& x, const Value<T>& y);
+
+/// dy = sum of the gradients that several consumers of one value gave.
+template <class T>
+OpPtr<T> make_gradient_sum(Plan<T>& plan, const Value<T>& y, const std::vector<int>& parts, int dy);
+/// y to the user's array, in NCHW order.
+template <class T>
+OpPtr<T> make_output(Plan<T>& plan, const Value<T>& y);
+/// The user's grad_output to dy.
+template <class T>
+OpPtr<T> make_grad_output(Plan<T>& plan, const Value<T>& y, int dy);
+/// dx to the user's grad_input.
+template <class T>
+OpPtr<T> make_grad_input(Plan<T>& plan, const Value<T>& x, int dx);
+/// Loss of y against the targets; writes dy unless it is -1.
+template <class T>
+OpPtr<T> make_loss(Plan<T>& plan, const Value<T>& y, int dy);
+
+}  // namespace piste

@@ -1,0 +1,221 @@
+#include <cstring>
+
+#include "dispatch/dispatch.h"
+#include "engine/layers.h"
+
+namespace piste {
+namespace {
+
+/// Activations; the gradient of ReLU is read off its output, so that its input needn't be kept.
+template <class T>
+class ActivationOp final : public Op<T> {
+ public:
+  ActivationOp(const Node& node, const Value<T>& x, const Value<T>& y)
+      : kind_(node.activation),
+        a_(static_cast<T>(node.a)),
+        b_(static_cast<T>(node.b)),
+        x_(x.tensor),
+        y_(y.tensor),
+        values_(y.sample_values()) {
+    this->use_forward(x_);
+    this->use_forward(y_);
+  }
+
+  void link(Plan<T>&, int dy, const std::vector<int>& dx) override {
+    dy_ = dy;
+    dx_ = dx[0];
+    kept_ = kind_ == Activation::relu ? y_ : x_;
+    for (int tensor : {dy_, dx_, kept_}) this->use_backward(tensor);
+  }
+
+  void forward(int, const Run<T>&, const Memory<T>& memory, const Chunk& chunk) override {
+    kernel_table<T>().pointwise->forward(kind_, memory.at(x_, chunk), memory.at(y_, chunk),
+                                         chunk.count() * values_, a_, b_);
+  }
+
+  void backward(int, const Run<T>&, const Memory<T>& memory, const Chunk& chunk) override {
+    if (dx_ < 0) return;
+    kernel_table<T>().pointwise->backward(kind_, memory.at(dy_, chunk), memory.at(kept_, chunk),
+                                          memory.at(dx_, chunk), chunk.count() * values_, a_, b_);
+  }
+
+ private:
+  Activation kind_;
+  T a_, b_;
+  int x_, y_, dy_ = -1, dx_ = -1, kept_ = -1;
+  Index values_;
+};
+
+/// Dropout. Whether a value is kept depends on (seed, step, layer, its place in the batch) alone.
+template <class T>
+class DropoutOp final : public Op<T> {
+ public:
+  DropoutOp(const Node& node, int layer, const Value<T>& x, const Value<T>& y)
+      : p_(static_cast<T>(node.a)),
+        layer_(layer),
+        x_(x.tensor),
+        y_(y.tensor),
+        values_(y.sample_values()) {
+    this->use_forward(x_);
+    this->use_forward(y_);
+  }
+
+  void link(Plan<T>&, int dy, const std::vector<int>& dx) override {
+    dy_ = dy;
+    dx_ = dx[0];
+    this->use_backward(dy_);
+    this->use_backward(dx_);
+  }
+
+  void forward(int, const Run<T>& run, const Memory<T>& memory, const Chunk& chunk) override {
+    apply(run, chunk, memory.at(x_, chunk), memory.at(y_, chunk));
+  }
+  void backward(int, const Run<T>& run, const Memory<T>& memory, const Chunk& chunk) override {
+    if (dx_ >= 0) apply(run, chunk, memory.at(dy_, chunk), memory.at(dx_, chunk));
+  }
+
+ private:
+  void apply(const Run<T>& run, const Chunk& chunk, const T* x, T* y) const {
+    const Index n = chunk.count() * values_;
+    if (!run.training) {
+      std::memcpy(y, x, n * sizeof(T));
+      return;
+    }
+    kernel_table<T>().pointwise->dropout(x, y, n, p_, key(run), chunk.begin * values_);
+  }
+
+  // SplitMix64's finaliser (Steele, Lea, Flood 2014) over the three numbers.
+  std::uint64_t key(const Run<T>& run) const {
+    std::uint64_t z = run.seed + 0x9e3779b97f4a7c15u * static_cast<std::uint64_t>(run.step + 1) +
+                      0xbf58476d1ce4e5b9u * static_cast<std::uint64_t>(layer_ + 1);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+  }
+
+  T p_;
+  int layer_, x_, y_, dy_ = -1, dx_ = -1;
+  Index values_;
+};
+
+template <class T>
+class AddOp final : public Op<T> {
+ public:
+  AddOp(int x, int z, int y, Index values) : x_(x), z_(z), y_(y), values_(values) {
+    for (int tensor : {x, z, y}) this->use_forward(tensor);
+  }
+  // Its gradient is that of both inputs: the lowering passes dy on, there is nothing to run.
+  int backward_phases(bool) const override { return 0; }
+  void backward(int, const Run<T>&, const Memory<T>&, const Chunk&) override {}
+  void forward(int, const Run<T>&, const Memory<T>& memory, const Chunk& chunk) override {
+    kernel_table<T>().pointwise->add(memory.at(x_, chunk), memory.at(z_, chunk),
+                                     memory.at(y_, chunk), chunk.count() * values_);
+  }
+
+ private:
+  int x_, z_, y_;
+  Index values_;
+};
+
+template <class T>
+class GradientSumOp final : public Op<T> {
+ public:
+  GradientSumOp(const std::vector<int>& parts, int dy, Index values)
+      : parts_(parts), dy_(dy), values_(values) {
+    for (int part : parts_) this->use_backward(part);
+    this->use_backward(dy_);
+  }
+  void forward(int, const Run<T>&, const Memory<T>&, const Chunk&) override {}
+  void backward(int, const Run<T>&, const Memory<T>& memory, const Chunk& chunk) override {
+    T* dy = memory.at(dy_, chunk);
+    const T* sum = memory.at(parts_[0], chunk);
+    for (std::size_t i = 1; i < parts_.size(); ++i, sum = dy)
+      kernel_table<T>().pointwise->add(sum, memory.at(parts_[i], chunk), dy,
+                                       chunk.count() * values_);
+  }
+
+ private:
+  std::vector<int> parts_;
+  int dy_;
+  Index values_;
+};
+
+template <class T>
+class SoftmaxOp final : public Op<T> {
+ public:
+  SoftmaxOp(const Node& node, const Value<T>& x, const Value<T>& y)
+      : log_(node.kind == NodeKind::log_softmax), x_(x.tensor), y_(y) {
+    this->use_forward(x_);
+    this->use_forward(y.tensor);
+  }
+  void link(Plan<T>&, int dy, const std::vector<int>& dx) override {
+    dy_ = dy;
+    dx_ = dx[0];
+    for (int tensor : {dy_, dx_, y_.tensor}) this->use_backward(tensor);
+  }
+  void forward(int, const Run<T>&, const Memory<T>& memory, const Chunk& chunk) override {
+    const auto& kernels = *kernel_table<T>().softmax;
+    (log_ ? kernels.log_softmax : kernels.softmax)(memory.at(x_, chunk),
+                                                   memory.at(y_.tensor, chunk), rows(chunk),
+                                                   y_.width, y_.shape.channels);
+  }
+  void backward(int, const Run<T>&, const Memory<T>& memory, const Chunk& chunk) override {
+    if (dx_ < 0) return;
+    const auto& kernels = *kernel_table<T>().softmax;
+    (log_ ? kernels.log_softmax_backward : kernels.softmax_backward)(
+        memory.at(dy_, chunk), memory.at(y_.tensor, chunk), memory.at(dx_, chunk), rows(chunk),
+        y_.width, y_.shape.channels);
+  }
+
+ private:
+  Index rows(const Chunk& chunk) const { return chunk.count() * y_.shape.pixels(); }
+  bool log_;
+  int x_, dy_ = -1, dx_ = -1;
+  Value<T> y_;
+};
+
+}  // namespace
+
+template <class T>
+OpPtr<T> make_activation(Plan<T>&, const Node& node, const Value<T>& x, const Value<T>& y) {
+  return std::make_unique<ActivationOp<T>>(node, x, y);
+}
+template <class T>
+OpPtr<T> make_dropout(Plan<T>&, const Node& node, int layer, const Value<T>& x, const Value<T>& y) {
+  return std::make_unique<DropoutOp<T>>(node, layer, x, y);
+}
+template <class T>
+OpPtr<T> make_add(Plan<T>&, const Value<T>& x, const Value<T>& z, const Value<T>& y) {
+  return std::make_unique<AddOp<T>>(x.tensor, z.tensor, y.tensor, y.sample_values());
+}
+template <class T>
+OpPtr<T> make_softmax(Plan<T>&, const Node& node, const Value<T>& x, const Value<T>& y) {
+  return std::make_unique<SoftmaxOp<T>>(node, x, y);
+}
+template <class T>
+OpPtr<T> make_gradient_sum(Plan<T>&, const Value<T>& y, const std::vector<int>& parts, int dy) {
+  return std::make_unique<GradientSumOp<T>>(parts, dy, y.sample_values());
+}
+
+template OpPtr<float> make_activation(Plan<float>&, const Node&, const Value<float>&,
+                                      const Value<float>&);
+template OpPtr<double> make_activation(Plan<double>&, const Node&, const Value<double>&,
+                                       const Value<double>&);
+template OpPtr<float> make_dropout(Plan<float>&, const Node&, int, const Value<float>&,
+                                   const Value<float>&);
+template OpPtr<double> make_dropout(Plan<double>&, const Node&, int, const Value<double>&,
+                                    const Value<double>&);
+template OpPtr<float> make_add(Plan<float>&, const Value<float>&, const Value<float>&,
+                               const Value<float>&);
+template OpPtr<double> make_add(Plan<double>&, const Value<double>&, const Value<double>&,
+                                const Value<double>&);
+template OpPtr<float> make_softmax(Plan<float>&, const Node&, const Value<float>&,
+                                   const Value<float>&);
+template OpPtr<double> make_softmax(Plan<double>&, const Node&, const Value<double>&,
+                                    const Value<double>&);
+template OpPtr<float> make_gradient_sum(Plan<float>&, const Value<float>&, const std::vector<int>&,
+                                        int);
+template OpPtr<double> make_gradient_sum(Plan<double>&, const Value<double>&,
+                                         const std::vector<int>&, int);
+
+}  // namespace piste

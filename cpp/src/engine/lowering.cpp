@@ -1,0 +1,207 @@
+#include "engine/lowering.h"
+
+#include <algorithm>
+
+#include "dispatch/dispatch.h"
+
+namespace piste {
+namespace {
+
+/// Partial sums of all gradients together stay below this many bytes.
+constexpr Index gradient_bytes_limit = Index{256} << 20;
+
+template <class T>
+class Lowering {
+ public:
+  Lowering(const Graph<T>& graph, const Shape& sample_shape, Plan<T>& plan)
+      : graph_(graph),
+        nodes_(graph.nodes),
+        plan_(plan),
+        shapes_(infer_shapes(graph.nodes, sample_shape)),
+        values_(nodes_.size()),
+        ops_(nodes_.size(), nullptr),
+        alias_of_(nodes_.size(), -1),
+        gradient_parts_(nodes_.size()) {
+    training_ = plan.mode() == PlanMode::train || plan.mode() == PlanMode::manual;
+  }
+
+  void run() {
+    limit_groups();
+    find_needed_gradients();
+    for (std::size_t i = 0; i < nodes_.size(); ++i) lower_forward(static_cast<int>(i));
+    lower_end();
+    plan_.seal();
+  }
+
+ private:
+  Trainable<T> trainable(int index) const {
+    return index < 0 ? Trainable<T>{} : graph_.trainables[index];
+  }
+
+  void limit_groups() {
+    Index bytes = 1;
+    for (const auto& t : graph_.trainables) bytes += t.value.size() * Index(sizeof(T));
+    plan_.limit_groups(gradient_bytes_limit / bytes);
+  }
+
+  void find_needed_gradients() {
+    needs_gradient_.assign(nodes_.size(), plan_.mode() == PlanMode::manual);
+    for (std::size_t i = 0; i < nodes_.size(); ++i) {
+      if (nodes_[i].weight >= 0 || nodes_[i].bias >= 0) needs_gradient_[i] = true;
+      for (int from : nodes_[i].inputs)
+        if (needs_gradient_[from]) needs_gradient_[i] = true;
+    }
+  }
+
+  /// The only consumer of a node, or -1.
+  int only_consumer(int node) const {
+    int found = -1;
+    if (node == graph_.output) return -1;
+    for (std::size_t i = 0; i < nodes_.size(); ++i)
+      for (int from : nodes_[i].inputs)
+        if (from == node) {
+          if (found >= 0) return -1;
+          found = static_cast<int>(i);
+        }
+    return found;
+  }
+
+  bool relu_follows(int node) const {
+    const int next = only_consumer(node);
+    return next >= 0 && nodes_[next].kind == NodeKind::activation &&
+           nodes_[next].activation == Activation::relu;
+  }
+
+  static bool takes_relu(NodeKind kind) {
+    return kind == NodeKind::conv || kind == NodeKind::linear || kind == NodeKind::batch_norm;
+  }
+
+  /// Layers that leave memory as it is: their value is that of their input.
+  bool is_alias(int i) const {
+    const Node& node = nodes_[i];
+    if (node.kind == NodeKind::flatten) return true;
+    if (node.kind == NodeKind::dropout) return !training_ || node.a == 0;
+    return node.kind == NodeKind::activation && node.activation == Activation::relu &&
+           takes_relu(nodes_[node.inputs[0]].kind) && relu_follows(node.inputs[0]);
+  }
+
+  int root(int node) const {
+    while (alias_of_[node] >= 0) node = alias_of_[node];
+    return node;
+  }
+
+  Value<T> value(int node) const {
+    Value<T> v = values_[root(node)];
+    v.shape.flat = shapes_[node].flat;
+    return v;
+  }
+
+  void lower_forward(int i) {
+    if (is_alias(i)) {
+      alias_of_[i] = nodes_[i].inputs[0];
+      return;
+    }
+    Value<T>& y = values_[i];
+    y.shape = shapes_[i];
+    const Index lanes = kernel_table<T>().lanes;
+    y.width = y.shape.dense ? y.shape.channels : (y.shape.channels + lanes - 1) / lanes * lanes;
+    y.tensor = plan_.tensor(y.sample_values());
+    ops_[i] = plan_.add(make(i, y));
+    plan_.schedule_forward(ops_[i], training_);
+  }
+
+  OpPtr<T> make(int i, const Value<T>& y) {
+    const Node& node = nodes_[i];
+    if (node.kind == NodeKind::input) return make_input(plan_, y);
+    const Value<T> x = value(node.inputs[0]);
+    const Trainable<T> weight = trainable(node.weight), bias = trainable(node.bias);
+    switch (node.kind) {
+      case NodeKind::conv:
+      case NodeKind::linear:
+        return make_conv(plan_, node, x, y, weight, bias, relu_follows(i));
+      case NodeKind::batch_norm:
+        return make_batch_norm(plan_, node, x, y, weight, bias, relu_follows(i));
+      case NodeKind::activation:
+        return make_activation(plan_, node, x, y);
+      case NodeKind::dropout:
+        return make_dropout(plan_, node, i, x, y);
+      case NodeKind::add:
+        return make_add(plan_, x, value(node.inputs[1]), y);
+      case NodeKind::softmax:
+      case NodeKind::log_softmax:
+        return make_softmax(plan_, node, x, y);
+      default:
+        return make_pool(plan_, node, x, y);
+    }
+  }
+
+  void lower_end() {
+    const Value<T> y = value(graph_.output);
+    int dy = -1;
+    if (training_ && needs_gradient_[root(graph_.output)]) {
+      dy = plan_.tensor(y.sample_values());
+      gradient_parts_[root(graph_.output)].push_back(dy);
+    }
+    const bool has_loss = plan_.mode() == PlanMode::train || plan_.mode() == PlanMode::evaluate;
+    schedule_forward(has_loss ? make_loss(plan_, y, dy) : make_output(plan_, y));
+    plan_.end_of_forward();
+    if (!training_) return;
+    if (plan_.mode() == PlanMode::manual) schedule_backward(make_grad_output(plan_, y, dy));
+    for (int i = static_cast<int>(nodes_.size()) - 1; i >= 0; --i)
+      if (alias_of_[i] < 0 && needs_gradient_[i] && !gradient_parts_[i].empty()) lower_backward(i);
+  }
+
+  void schedule_forward(OpPtr<T> op) {
+    plan_.schedule_forward(plan_.add(std::move(op)), training_);
+  }
+  void schedule_backward(OpPtr<T> op) {
+    plan_.schedule_backward(plan_.add(std::move(op)), training_);
+  }
+
+  void lower_backward(int i) {
+    const auto& parts = gradient_parts_[i];
+    int dy = parts[0];
+    if (parts.size() > 1) {
+      dy = plan_.tensor(values_[i].sample_values());
+      schedule_backward(make_gradient_sum(plan_, values_[i], parts, dy));
+    }
+    if (nodes_[i].kind == NodeKind::input)
+      return schedule_backward(make_grad_input(plan_, values_[i], dy));
+    std::vector<int> dx;
+    for (int from : nodes_[i].inputs) {
+      const int source = root(from);
+      int gradient = -1;
+      if (needs_gradient_[source]) {
+        const bool passes_on = nodes_[i].kind == NodeKind::add;
+        gradient = passes_on ? dy : plan_.tensor(values_[source].sample_values());
+        gradient_parts_[source].push_back(gradient);
+      }
+      dx.push_back(gradient);
+    }
+    ops_[i]->link(plan_, dy, dx);
+    plan_.schedule_backward(ops_[i], training_);
+  }
+
+  const Graph<T>& graph_;
+  const std::vector<Node>& nodes_;
+  Plan<T>& plan_;
+  std::vector<MapShape> shapes_;
+  std::vector<Value<T>> values_;
+  std::vector<Op<T>*> ops_;
+  std::vector<int> alias_of_;
+  std::vector<std::vector<int>> gradient_parts_;
+  std::vector<char> needs_gradient_;
+  bool training_ = false;
+};
+
+}  // namespace
+
+template <class T>
+void lower(const Graph<T>& graph, const Shape& sample_shape, Plan<T>& plan) {
+  Lowering<T>(graph, sample_shape, plan).run();
+}
+
+template void lower(const Graph<float>&, const Shape&, Plan<float>&);
+template void lower(const Graph<double>&, const Shape&, Plan<double>&);
+
+}  // namespace piste

@@ -1,0 +1,338 @@
+// Running a network: plans on demand, then prepare, forward, backward, finish, update.
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <limits>
+
+#include "base/parallel.h"
+#include "dispatch/dispatch.h"
+#include "engine/network_impl.h"
+
+namespace piste {
+namespace {
+
+constexpr std::size_t max_plans = 8;
+constexpr Index predict_batch = 1024;
+
+template <class T>
+Shape sample_shape_of(const Input<T>& x) {
+  Shape sample;
+  for (int axis = 1; axis < x.shape.rank(); ++axis) sample.push_back(x.shape[axis]);
+  return sample;
+}
+
+template <class T>
+Input<T> slice(const Input<T>& x, Index first, Index sample_values) {
+  Input<T> part = x;
+  if (part.values) part.values += first * sample_values;
+  if (part.bytes) part.bytes += first * sample_values;
+  return part;
+}
+
+}  // namespace
+
+template <class T>
+Shape Network<T>::output_shape(const Shape& sample_shape) const {
+  check(!nodes_.empty(), "network", "the network has no layers");
+  return infer_shapes(nodes_, sample_shape)[output_].logical();
+}
+
+template <class T>
+std::vector<View<T>> Network<T>::gradients() {
+  std::vector<View<T>> views;
+  for (Parameter& p : parameters_) views.push_back({p.gradient.data(), p.value.shape});
+  return views;
+}
+
+template <class T>
+Plan<T>& Network<T>::plan(PlanMode mode, Index batch, const Shape& sample_shape) {
+  for (auto entry = plans_.begin(); entry != plans_.end(); ++entry)
+    if ((*entry)->mode == mode && (*entry)->batch == batch &&
+        (*entry)->sample_shape == sample_shape) {
+      std::rotate(entry, entry + 1, plans_.end());  // the most recent stands last
+      return plans_.back()->plan;
+    }
+  check(!nodes_.empty(), "network", "the network has no layers");
+  auto entry = std::make_unique<PlanEntry>(PlanEntry{mode, batch, sample_shape, {mode, batch}});
+  Graph<T> graph{nodes_, {}, output_};
+  for (Parameter& p : parameters_) graph.trainables.push_back({p.value, p.gradient.data()});
+  lower(graph, sample_shape, entry->plan);
+  if (plans_.size() >= max_plans) {
+    if (manual_ == &plans_.front()->plan) manual_ = nullptr;
+    plans_.erase(plans_.begin());
+  }
+  plans_.push_back(std::move(entry));
+  return plans_.back()->plan;
+}
+
+template <class T>
+void Network<T>::predict(const Input<T>& x, View<T> out) {
+  const Shape sample = sample_shape_of(x);
+  const Index n = x.shape[0], features = sample.size();
+  const Shape result = output_shape(sample);
+  check(out.size() == n * result.size(), "predict", "out has shape ", out.shape, " for ", n,
+        " samples of ", result);
+  Run<T> run;
+  run.input_scale = input_scale_;
+  run.input_shift = input_shift_;
+  for (Index first = 0; first < n; first += predict_batch) {
+    Plan<T>& p = plan(PlanMode::predict, std::min(predict_batch, n - first), sample);
+    run.x = slice(x, first, features);
+    run.out = out.data + first * result.size();
+    if (first == 0 || n - first < predict_batch) p.prepare();
+    p.run_forward(run);
+  }
+}
+
+template <class T>
+void Network<T>::forward(const Input<T>& x, View<T> out, bool training, std::uint64_t seed,
+                         Index step) {
+  const Shape sample = sample_shape_of(x);
+  check(x.shape[0] > 0, "forward", "expected at least one sample");
+  check(out.size() == x.shape[0] * output_shape(sample).size(), "forward", "out has shape ",
+        out.shape);
+  manual_ = nullptr;
+  Plan<T>& p = plan(PlanMode::manual, x.shape[0], sample);
+  auto run = std::make_unique<Run<T>>();
+  run->training = training;
+  run->seed = seed;
+  run->step = step;
+  run->x = x;
+  run->input_scale = input_scale_;
+  run->input_shift = input_shift_;
+  run->out = out.data;
+  p.prepare();
+  p.run_forward(*run);
+  if (training) p.commit();
+  manual_ = &p;
+  manual_run_ = std::move(run);
+}
+
+template <class T>
+void Network<T>::backward(View<const T> grad_output, View<T> grad_input) {
+  check(manual_ != nullptr, "backward", "call forward first");
+  const Shape& x = manual_run_->x.shape;
+  check(grad_output.size() == x[0] * output_shape(sample_shape_of(manual_run_->x)).size(),
+        "backward", "grad_output has shape ", grad_output.shape,
+        ", which is not the shape of the last forward's output");
+  if (grad_input)
+    check(grad_input.shape == x, "backward", "grad_input has shape ", grad_input.shape,
+          ", expected ", x);
+  manual_run_->grad_output = grad_output.data;
+  manual_run_->grad_input = grad_input.data;
+  manual_->run_backward(*manual_run_);
+  manual_->finish();
+}
+
+/// What a sample's gradient is multiplied by; `divisor` turns the sum of losses into the loss.
+template <class T>
+T Network<T>::loss_scale(const Loss<T>& loss, const Target<T>& y, const std::int64_t* order,
+                         Index batch, const Shape& output_shape, double& divisor) const {
+  divisor = 1;
+  if (loss.reduction == Reduction::sum || loss.kind == LossKind::least_squares) return 1;
+  // Mean over all values, or over rows for cross-entropy, weighted where weights were given.
+  const Index features = output_shape.size();
+  const Index rows = loss.kind == LossKind::cross_entropy ? features / output_shape[0] : features;
+  divisor = 0;
+  for (Index i = 0; i < batch; ++i) {
+    const Index sample = order ? order[i] : i;
+    const double weight = y.sample_weight ? y.sample_weight.data[sample] : 1.0;
+    if (!y.labels) {
+      divisor += weight * static_cast<double>(rows);
+      continue;
+    }
+    for (Index row = 0; row < rows; ++row) {
+      const Index label = y.labels.data[sample * rows + row];
+      if (label == loss.ignore_index) continue;
+      divisor += weight * (loss.class_weight.empty() ? 1.0 : loss.class_weight[label]);
+    }
+  }
+  return static_cast<T>(1 / divisor);
+}
+
+/// The update, once all gradients are known to be finite. Returns false, and changes nothing,
+/// where a gradient is not finite or the update would overflow.
+template <class T>
+bool Network<T>::apply(Sgd<T>& sgd) {
+  const auto& kernels = *kernel_table<T>().update;
+  constexpr double safe = sizeof(T) == 4 ? 1e15 : 1e120;
+  bool careful = false;
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    const auto& gradient = parameters_[i].gradient;
+    const Index n = static_cast<Index>(gradient.size());
+    const double squares = kernels.sum_squares(gradient.data(), n);
+    if (!kernels.all_finite(gradient.data(), n)) return false;
+    careful |= !(squares < safe * safe) || !(static_cast<double>(sgd.lr[i]) < 1e10);
+  }
+  for (int pass = careful ? 0 : 1; pass < 2; ++pass)
+    for (std::size_t i = 0; i < parameters_.size(); ++i) {
+      Parameter& p = parameters_[i];
+      const Index n = static_cast<Index>(p.gradient.size());
+      const SgdOptions<T> options{sgd.lr[i],           sgd.momentum[i],       sgd.dampening[i],
+                                  sgd.weight_decay[i], bool(sgd.nesterov[i]), bool(sgd.maximize[i]),
+                                  sgd.first_step};
+      if (pass == 1) {
+        kernels.sgd(p.value.data, p.gradient.data(), sgd.buffers[i].data, n, options);
+        continue;
+      }
+      // Rehearse on copies: only where the numbers are near overflow.
+      std::vector<T> value(p.value.data, p.value.data + n), buffer;
+      if (sgd.buffers[i]) buffer.assign(sgd.buffers[i].data, sgd.buffers[i].data + n);
+      kernels.sgd(value.data(), p.gradient.data(), buffer.empty() ? nullptr : buffer.data(), n,
+                  options);
+      if (!kernels.all_finite(value.data(), n)) return false;
+      if (!buffer.empty() && !kernels.all_finite(buffer.data(), n)) return false;
+    }
+  sgd.first_step = false;
+  return true;
+}
+
+template <class T>
+Progress Network<T>::train(const Input<T>& x, const Target<T>& y, View<const std::int64_t> order,
+                           Index batch_size, Index first_batch, double time_limit,
+                           const Loss<T>& loss, Sgd<T>& sgd, std::uint64_t seed, Index step) {
+  const Shape sample = sample_shape_of(x), result = output_shape(sample);
+  check(batch_size >= 1, "train", "batch size ", batch_size, " is below 1");
+  check_targets(x, y, order, loss, result);
+  const Index n = order.size(), batches = (n + batch_size - 1) / batch_size;
+  const auto start = std::chrono::steady_clock::now();
+  Progress progress;
+  Run<T> run;
+  run.training = true;
+  run.seed = seed;
+  run.x = x;
+  run.y = y;
+  run.input_scale = input_scale_;
+  run.input_shift = input_shift_;
+  run.loss = &loss;
+  for (Index batch = first_batch; batch < batches; ++batch) {
+    const Index first = batch * batch_size, count = std::min(batch_size, n - first);
+    Plan<T>& p = plan(PlanMode::train, count, sample);
+    run.order = order.data + first;
+    run.step = step + progress.batches;
+    double divisor;
+    run.loss_scale = loss_scale(loss, y, run.order, count, result, divisor);
+    p.prepare();
+    p.run_forward(run);
+    double sum = 0, correct = 0;
+    for (double part : p.loss_sums) sum += part;
+    for (double part : p.correct_sums) correct += part;
+    progress.loss = sum / divisor;
+    bool sound = std::isfinite(progress.loss);
+    if (sound) {
+      p.finish();
+      sound = apply(sgd);
+    }
+    if (!sound) {
+      progress.diverged = true;
+      progress.step = run.step;
+      progress.layer = first_bad_layer(run, count, sample);
+      return progress;
+    }
+    p.commit();
+    ++progress.batches;
+    progress.samples += count;
+    progress.correct += static_cast<Index>(correct);
+    progress.loss_sum += progress.loss * static_cast<double>(count);
+    const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;
+    if (spent.count() >= time_limit) break;
+  }
+  return progress;
+}
+
+template <class T>
+Progress Network<T>::evaluate(const Input<T>& x, const Target<T>& y, Index batch_size,
+                              const Loss<T>& loss) {
+  const Shape sample = sample_shape_of(x), result = output_shape(sample);
+  check(batch_size >= 1, "evaluate", "batch size ", batch_size, " is below 1");
+  check_targets(x, y, {}, loss, result);
+  std::vector<std::int64_t> order(batch_size);
+  Progress progress;
+  Run<T> run;
+  run.x = x;
+  run.y = y;
+  run.input_scale = input_scale_;
+  run.input_shift = input_shift_;
+  run.loss = &loss;
+  run.order = order.data();
+  for (Index first = 0; first < x.shape[0]; first += batch_size) {
+    const Index count = std::min(batch_size, x.shape[0] - first);
+    for (Index i = 0; i < count; ++i) order[i] = first + i;
+    Plan<T>& p = plan(PlanMode::evaluate, count, sample);
+    double divisor, sum = 0;
+    loss_scale(loss, y, run.order, count, result, divisor);
+    p.prepare();
+    p.run_forward(run);
+    for (double part : p.loss_sums) sum += part;
+    for (double part : p.correct_sums) progress.correct += static_cast<Index>(part);
+    progress.loss = sum / divisor;
+    progress.loss_sum += progress.loss * static_cast<double>(count);
+    progress.samples += count;
+    ++progress.batches;
+  }
+  return progress;
+}
+
+/// Labels and sizes, before they index anything.
+template <class T>
+void Network<T>::check_targets(const Input<T>& x, const Target<T>& y,
+                               View<const std::int64_t> order, const Loss<T>& loss,
+                               const Shape& result) const {
+  const Index n = x.shape[0], rows = result.size() / result[0];
+  check(bool(y.labels) != bool(y.dense), "loss", "expected labels or dense targets");
+  if (y.labels) {
+    check(loss.kind == LossKind::cross_entropy, "loss", "only cross-entropy takes labels");
+    check(y.labels.size() == n * rows, "loss", "expected ", n * rows, " labels, got ",
+          y.labels.size());
+    for (Index i = 0; i < n * rows; ++i) {
+      const Index label = y.labels.data[i];
+      check((label >= 0 && label < result[0]) || label == loss.ignore_index, "loss", "label ",
+            label, " at index ", i, " is not in [0, ", result[0], ")");
+    }
+  } else {
+    check(y.dense.size() == n * result.size(), "loss", "expected targets of shape ", result,
+          " per sample for ", n, " samples, got ", y.dense.shape);
+  }
+  if (y.sample_weight)
+    check(y.sample_weight.size() == n, "loss", "expected ", n, " sample weights, got ",
+          y.sample_weight.size());
+  if (!loss.class_weight.empty())
+    check(static_cast<Index>(loss.class_weight.size()) == result[0], "loss", "expected ", result[0],
+          " class weights, got ", loss.class_weight.size());
+  for (Index i = 0; i < order.size() && order; ++i)
+    check(order.data[i] >= 0 && order.data[i] < n, "train", "sample index ", order.data[i],
+          " is not in [0, ", n, ")");
+}
+
+/// Rare and slow: runs the batch layer by layer to name the first that is not finite.
+template <class T>
+std::string Network<T>::first_bad_layer(const Run<T>& failed, Index batch,
+                                        const Shape& sample_shape) {
+  const auto& kernels = *kernel_table<T>().update;
+  for (const Parameter& p : parameters_)
+    if (!kernels.all_finite(p.value.data, p.value.size())) return p.layer;
+  Run<T> run = failed;
+  for (std::size_t i = 0; i < nodes_.size(); ++i) {
+    std::vector<Trainable<T>> trainables;
+    for (Parameter& p : parameters_) trainables.push_back({p.value, p.gradient.data()});
+    const std::vector<Node> prefix(nodes_.begin(), nodes_.begin() + i + 1);
+    Plan<T> p(PlanMode::manual, batch);
+    lower(Graph<T>{prefix, trainables, static_cast<int>(i)}, sample_shape, p);
+    const Index values = batch * infer_shapes(prefix, sample_shape)[i].features();
+    std::vector<T> out(values);
+    run.out = out.data();
+    p.prepare();
+    p.run_forward(run);
+    if (!kernels.all_finite(out.data(), values)) return nodes_[i].name;
+  }
+  for (std::size_t i = parameters_.size(); i-- > 0;)  // backward order
+    if (!kernels.all_finite(parameters_[i].gradient.data(), parameters_[i].value.size()))
+      return parameters_[i].layer;
+  return nodes_[output_].name;
+}
+
+template class Network<float>;
+template class Network<double>;
+
+}  // namespace piste

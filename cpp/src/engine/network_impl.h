@@ -1,0 +1,19 @@
+#pragma once
+// The parts of Network that its own sources share.
+
+#include "engine/lowering.h"
+#include "engine/node.h"
+#include "engine/plan.h"
+#include "piste/network.h"
+
+namespace piste {
+
+template <class T>
+struct Network<T>::PlanEntry {
+  PlanMode mode;
+  Index batch;
+  Shape sample_shape;
+  Plan<T> plan;
+};
+
+}  // namespace piste

@@ -1,0 +1,91 @@
+#pragma once
+
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "base/aligned.h"
+#include "engine/op.h"
+
+namespace piste {
+
+enum class PlanMode { predict, evaluate, train, manual };
+
+/// A network lowered for one batch size and sample shape: a flat list of steps over one arena.
+///
+/// The steps are cut into segments. Inside a segment each chunk of samples goes through all of
+/// its steps before the next chunk starts, so that what lives only there stays in the cache.
+template <class T>
+class Plan {
+ public:
+  Plan(PlanMode mode, Index batch);
+
+  /// A tensor of `sample_values` values per sample, or of `fixed_values` for the whole plan.
+  int tensor(Index sample_values) { return add_tensor(sample_values * Index(sizeof(T)), 0); }
+  int fixed_tensor(Index values) { return add_tensor(0, values * Index(sizeof(T))); }
+  int index_tensor(Index sample_values) { return add_tensor(sample_values * 4, 0); }
+
+  Op<T>* add(std::unique_ptr<Op<T>> op);
+  void schedule_forward(Op<T>* op, bool training);
+  void schedule_backward(Op<T>* op, bool training);
+  void end_of_forward() { forward_steps_ = steps_.size(); }
+
+  /// Groups whose partial sums are kept apart; fixed by mode, batch and parameter count.
+  Index groups() const { return groups_; }
+  void limit_groups(Index most);
+
+  /// Places all tensors and allocates the arena; nothing may be added afterwards.
+  void seal();
+
+  void prepare();
+  void run_forward(const Run<T>& run);
+  void run_backward(const Run<T>& run);
+  void finish();
+  void commit();
+
+  PlanMode mode() const { return mode_; }
+  Index batch() const { return batch_; }
+  Index arena_bytes() const { return arena_bytes_; }
+  Index chunk() const { return chunk_; }
+
+  /// Filled by the loss: one sum per group.
+  std::vector<double> loss_sums, correct_sums;
+
+ private:
+  struct Step {
+    Op<T>* op;
+    bool backward;
+    int phase;
+  };
+  using TaskList = std::vector<std::pair<Op<T>*, Index>>;
+  struct Segment {
+    std::size_t begin, end;  // steps
+    bool sync;               // the last step's op has a further phase
+  };
+
+  int add_tensor(Index sample_bytes, Index batch_bytes);
+  void cut_segments();
+  void find_lifetimes();
+  void choose_chunk();
+  Index place(bool local, Index chunk);
+  void run_segments(std::size_t begin, std::size_t end, const Run<T>& run);
+  void run_group(const Segment& segment, const Run<T>& run, Index group, int worker);
+
+  PlanMode mode_;
+  Index batch_, groups_, chunk_ = 1, arena_bytes_ = 0;
+  int workers_ = 0;
+  std::vector<Tensor> tensors_;
+  std::vector<std::unique_ptr<Op<T>>> ops_;
+  std::vector<Step> steps_;
+  std::vector<Segment> segments_;
+  TaskList prepare_tasks_, finish_tasks_;
+  std::size_t forward_steps_ = 0, forward_segments_ = 0;
+  Index local_bytes_ = 0, scratch_bytes_ = 0;
+  AlignedBytes arena_, worker_arena_;
+  Memory<T> memory_;
+};
+
+extern template class Plan<float>;
+extern template class Plan<double>;
+
+}  // namespace piste

@@ -1,0 +1,56 @@
+#pragma once
+// Matrix products whose left side is read through row pointers, so that a convolution needs no
+// im2col: a row is one tap of one pixel, channels contiguous. Linear layers are the case of one
+// tap.
+
+#include "piste/index.h"
+
+namespace piste::kernels {
+
+/// out[r][j] (+)= sum over taps t and channels c of rows[t][r][c] * panels[t][c][j], for the rows
+/// of a tile and j < vectors * lanes.
+template <class T>
+struct GemmTile {
+  const T* const* rows;    // [taps][rows of the tile]; a pixel outside the image is a row of zeros
+  const T* const* panels;  // [taps]: [channels][vectors * lanes], packed weights
+  Index taps, channels, first_channel;  // channels first_channel... of each row
+  T* const* out;                        // [rows of the tile]
+  Index first_column;                   // where in an output row the tile's columns begin
+  const T* bias;                        // vectors * lanes values that the sums start from, or null
+  bool relu;                            // max(., 0) at the end, NaN kept
+  int columns;  // values stored per row; below vectors * lanes only the first ones
+};
+
+/// gradient[c][j] (+)= sum over pixels p of x[p][c] * dy[p][j]: the outer products that a weight's
+/// gradient is made of, for one tap.
+template <class T>
+struct OuterTile {
+  const T* const* x;  // [pixels]: rows of channels, of which first_channel... are meant
+  Index first_channel;
+  const T* dy;  // pixels rows, dy_stride apart; read up to vectors * lanes
+  Index dy_stride, pixels;
+  T* gradient;  // [channels][gradient_stride]
+  Index channels, gradient_stride;
+  bool accumulate;
+};
+
+template <class T>
+struct GemmKernels {
+  int tile_rows;     // rows of a full tile; tile() takes 1 to tile_rows
+  int tile_vectors;  // vectors of a full panel; tile() and outer() take 1 to tile_vectors
+  void (*tile)(int rows, int vectors, const GemmTile<T>& tile);
+  void (*outer)(int vectors, const OuterTile<T>& tile);
+  /// out[i] = parts[0][offset + i] + parts[1][offset + i] + ..., in that order, for i < n.
+  void (*sum)(const T* const* parts, Index count, Index offset, T* out, Index n);
+  /// sums[j] (+)= sum over rows of x[row * stride + j] for j < n.
+  void (*column_sums)(const T* x, Index rows, Index stride, T* sums, Index n, bool accumulate);
+};
+
+}  // namespace piste::kernels
+
+#ifdef PISTE_ISA
+namespace piste::PISTE_ISA {
+extern const kernels::GemmKernels<float> gemm_f32;
+extern const kernels::GemmKernels<double> gemm_f64;
+}  // namespace piste::PISTE_ISA
+#endif

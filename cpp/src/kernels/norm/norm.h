@@ -1,0 +1,31 @@
+#pragma once
+
+#include "piste/index.h"
+
+namespace piste::kernels {
+
+/// Per channel over rows of NHWC pixels. row_stride is a multiple of the vector width; all of a
+/// row's values are worked on, those behind the channels harmlessly.
+template <class T>
+struct NormKernels {
+  /// Mean and sum of squared deviations from it, in two passes: exact where |mean| >> deviation.
+  void (*moments)(const T* x, Index rows, Index row_stride, T* mean, T* m2);
+  /// y = x * scale + shift, then max(., 0) where relu (NaN kept).
+  void (*scale_shift)(const T* x, T* y, Index rows, Index row_stride, const T* scale,
+                      const T* shift, bool relu);
+  /// sum_dy += sum of dy, sum_dy_x += sum of dy * (x - mean).
+  void (*backward_sums)(const T* dy, const T* x, const T* mean, Index rows, Index row_stride,
+                        T* sum_dy, T* sum_dy_x);
+  /// dx = a * dy + b * x + c.
+  void (*backward_apply)(const T* dy, const T* x, T* dx, Index rows, Index row_stride, const T* a,
+                         const T* b, const T* c);
+};
+
+}  // namespace piste::kernels
+
+#ifdef PISTE_ISA
+namespace piste::PISTE_ISA {
+extern const kernels::NormKernels<float> norm_f32;
+extern const kernels::NormKernels<double> norm_f64;
+}  // namespace piste::PISTE_ISA
+#endif

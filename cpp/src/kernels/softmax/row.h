@@ -1,0 +1,50 @@
+#pragma once
+// A row's maximum and the sum of its exponentials, for softmax and cross-entropy.
+
+#include "piste/index.h"
+#include "simd/math.h"
+
+namespace piste::PISTE_ISA {
+namespace {
+
+/// Calls f(vector, place, count) over a row; the last, partial vector is padded with `fill`.
+template <class T, class F>
+void for_row(const T* x, Index n, T fill, F f) {
+  constexpr int lanes = Vec<T>::lanes;
+  Index i = 0;
+  for (; i + lanes <= n; i += lanes) f(Vec<T>::load(x + i), i, lanes);
+  if (i < n)
+    f(Vec<T>::load_partial(x + i, static_cast<int>(n - i), fill), i, static_cast<int>(n - i));
+}
+
+/// Largest value of a row; NaN where any is.
+template <class T>
+T row_max(const T* x, Index n) {
+  const T lowest = -std::numeric_limits<T>::infinity();
+  Vec<T> largest(lowest);
+  for_row(x, n, lowest, [&](Vec<T> v, Index, int) {
+    largest = Vec<T>::select(v > largest, v, largest);
+    largest = Vec<T>::select(v == v, largest, v);
+  });
+  T result = largest.v[0];
+  for (int i = 1; i < Vec<T>::lanes; ++i) {
+    const T v = largest.v[i];
+    if (v > result || v != v) result = v;
+  }
+  return result;
+}
+
+/// Sum of e^(x - shift); written to y unless that is null.
+template <class T>
+T exp_sum(const T* x, Index n, T shift, T* y) {
+  Vec<T> sum = Vec<T>::zero();
+  for_row(x, n, -std::numeric_limits<T>::infinity(), [&](Vec<T> v, Index i, int count) {
+    const Vec<T> e = exp(v - Vec<T>(shift));
+    sum += e;
+    if (y) e.store_partial(y + i, count);
+  });
+  return sum.sum();
+}
+
+}  // namespace
+}  // namespace piste::PISTE_ISA
