@@ -167,11 +167,6 @@ void define_runs(py::class_<BoundNetwork<T>>& c) {
 template <class T>
 void define(py::module_& module, const char* suffix) {
   const std::string dtype = suffix;
-  py::class_<BoundNetwork<T>> network(module, ("Network" + dtype).c_str());
-  network.def(py::init<>());
-  define_builders(network);
-  define_runs(network);
-
   py::class_<Loss<T>>(module, ("Loss" + dtype).c_str())
       .def(py::init([](const std::string& kind, const std::string& reduction, View<const T> weight,
                        Index ignore_index, T label_smoothing) {
@@ -213,6 +208,11 @@ void define(py::module_& module, const char* suffix) {
           py::keep_alive<1, 8>())
       .def_readwrite("lr", &Sgd<T>::lr)
       .def_readonly("first_step", &Sgd<T>::first_step);
+
+  py::class_<BoundNetwork<T>> network(module, ("Network" + dtype).c_str());
+  network.def(py::init<>());
+  define_builders(network);
+  define_runs(network);
 }
 
 }  // namespace

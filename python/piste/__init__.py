@@ -1,13 +1,21 @@
 """piste: train convolutional networks on the CPU, from NumPy arrays."""
 
-from . import functional
+from . import functional, nn, optim
 from ._build import get_num_threads, set_num_threads, show_config
 from ._core import __version__
+from .errors import DivergenceError
+from .history import History
+from .trainer import Trainer
 
 __all__ = [
+    "DivergenceError",
+    "History",
+    "Trainer",
     "__version__",
     "functional",
     "get_num_threads",
+    "nn",
+    "optim",
     "set_num_threads",
     "show_config",
 ]

@@ -1,0 +1,85 @@
+"""A module lowered to the engine, and the arrays that go in and out of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _core
+from ._arrays import FloatArray, as_array, as_float
+
+if TYPE_CHECKING:
+    from .nn.module import Module
+
+
+class CompiledNetwork:
+    """The engine's network of one module; its parameters are the module's arrays."""
+
+    def __init__(self, module: Module) -> None:
+        parameters = module.parameters()
+        dtypes = {array.dtype for array in parameters}
+        if len(dtypes) > 1:
+            names = sorted(str(dtype) for dtype in dtypes)
+            raise TypeError(f"all layers of a network need one dtype, got {' and '.join(names)}")
+        self.dtype: np.dtype[Any] = dtypes.pop() if dtypes else np.dtype(np.float32)
+        single = self.dtype == np.float32
+        self.net: Any = _core.NetworkF32() if single else _core.NetworkF64()
+        self.net.output(module._lower(self.net, self.net.input(), ""))
+        self.net.set_input_scale(1 / 255, 0)
+        self._input_shape: tuple[int, ...] | None = None
+        self._steps = 0
+
+    def images(self, x: npt.ArrayLike) -> npt.NDArray[Any]:
+        """`x` as the engine takes it: C-contiguous uint8, or numbers of the network's dtype.
+
+        Images without a channel axis (n, height, width) get one.
+        """
+        array = as_array(x, "x")
+        if array.dtype != np.uint8:
+            if array.dtype.kind != "f":
+                raise TypeError(f"x: expected floats or uint8, got {array.dtype}")
+            array = np.asarray(array, dtype=self.dtype)
+            array = as_float(array, "x")
+        else:
+            array = np.asarray(array, order="C")
+        if array.ndim == 3:
+            array = array[:, None]
+        if array.ndim not in (2, 4):
+            raise ValueError(
+                "x: expected shape (n, features), (n, height, width) or (n, channels, height, "
+                f"width), got {array.shape}"
+            )
+        return array
+
+    def output_shape(self, x: npt.NDArray[Any]) -> tuple[int, ...]:
+        """Shape of the whole output for the images `x`."""
+        return (len(x), *self.net.output_shape(x.shape[1:]))
+
+    def predict(self, x: npt.ArrayLike) -> FloatArray:
+        """Outputs in evaluation mode."""
+        images = self.images(x)
+        out = np.empty(self.output_shape(images), self.dtype)
+        if len(images):
+            self.net.predict(images, out)
+        return out
+
+    def forward(self, x: npt.ArrayLike, training: bool) -> FloatArray:
+        """Outputs, keeping what `backward` needs."""
+        images = self.images(x)
+        out = np.empty(self.output_shape(images), self.dtype)
+        self.net.forward(images, out, training, 0, self._steps)
+        self._steps += 1
+        self._kept = images  # the engine reads it again in backward
+        self._input_shape = images.shape
+        return out
+
+    def backward(self, grad_output: npt.ArrayLike) -> FloatArray:
+        """Gradient by the input of the last forward."""
+        if self._input_shape is None:
+            raise RuntimeError("backward: call forward first")
+        grad = as_float(np.asarray(grad_output, dtype=self.dtype), "grad_output")
+        grad_input = np.empty(self._input_shape, self.dtype)
+        self.net.backward(grad, grad_input)
+        return grad_input

@@ -1,0 +1,172 @@
+"""What every layer is: named arrays, children, and how it is lowered to the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .._arrays import FloatArray, as_array, as_float, describe
+from .._network import CompiledNetwork
+
+_generator = np.random.default_rng()
+
+
+def manual_seed(seed: int) -> None:
+    """Seed the generator that initialises the layers constructed from now on."""
+    global _generator
+    _generator = np.random.default_rng(seed)
+
+
+def uniform(shape: tuple[int, ...], bound: float, dtype: npt.DTypeLike) -> FloatArray:
+    """Values from ``[-bound, bound)``, drawn in float64 so that dtypes share their values."""
+    return _generator.uniform(-bound, bound, shape).astype(dtype)
+
+
+class Module:
+    """Base of all layers.
+
+    Parameters are NumPy arrays that the engine reads and updates in place; assigning one copies
+    into it. Buffers (running statistics) likewise, but they are not trained.
+    """
+
+    training: bool = True
+
+    def __init__(self) -> None:
+        object.__setattr__(self, "_parameters", {})
+        object.__setattr__(self, "_buffers", {})
+        object.__setattr__(self, "_modules", {})
+        object.__setattr__(self, "_compiled", None)
+
+    _parameters: dict[str, npt.NDArray[Any] | None]
+    _buffers: dict[str, npt.NDArray[Any] | None]
+    _modules: dict[str, Module]
+    _compiled: CompiledNetwork | None
+
+    def __getattr__(self, name: str) -> Any:
+        for table in ("_parameters", "_buffers", "_modules"):
+            entries = self.__dict__.get(table, {})
+            if name in entries:
+                return entries[name]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __setattr__(self, name: str, value: object) -> None:
+        for table in ("_parameters", "_buffers"):
+            entries = self.__dict__.get(table, {})
+            if name in entries:
+                _assign(entries[name], value, name)
+                return
+        object.__setattr__(self, name, value)
+
+    def _own_items(self) -> list[tuple[str, npt.NDArray[Any]]]:
+        own = [*self._parameters.items(), *self._buffers.items()]
+        return [(name, array) for name, array in own if array is not None]
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """This module and all below it, with dotted names."""
+        yield prefix, self
+        for name, child in self._modules.items():
+            yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
+
+    def named_parameters(self) -> Iterator[tuple[str, FloatArray]]:
+        """Trainable arrays with dotted names, in the order of registration."""
+        for prefix, module in self.named_modules():
+            for name, array in module._parameters.items():
+                if array is not None:
+                    yield (f"{prefix}.{name}" if prefix else name), array
+
+    def parameters(self) -> list[FloatArray]:
+        """Trainable arrays: the engine's own memory, not copies."""
+        return [array for _, array in self.named_parameters()]
+
+    def state_dict(self) -> dict[str, npt.NDArray[Any]]:
+        """Copies of all parameters and buffers under PyTorch's key names."""
+        return {name: array.copy() for name, array in self._named_state()}
+
+    def _named_state(self) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+        for prefix, module in self.named_modules():
+            for name, array in module._own_items():
+                yield (f"{prefix}.{name}" if prefix else name), array
+
+    def load_state_dict(self, state: Mapping[str, npt.ArrayLike]) -> None:
+        """Copy values in. Everything is checked before anything changes.
+
+        Raises
+        ------
+        ValueError
+            For missing or unexpected keys, or another shape.
+        """
+        own = dict(self._named_state())
+        missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+        if missing or unexpected:
+            raise ValueError(f"state_dict: missing keys {missing}, unexpected keys {unexpected}")
+        arrays = {name: as_array(value, name) for name, value in state.items()}
+        for name, array in arrays.items():
+            if array.shape != own[name].shape:
+                raise ValueError(f"{name}: expected shape {own[name].shape}, got {array.shape}")
+        for name, array in arrays.items():
+            own[name][...] = array
+
+    def train(self, mode: bool = True) -> Module:
+        """Switch this module and all below it to training (or evaluation)."""
+        for _, module in self.named_modules():
+            object.__setattr__(module, "training", mode)
+        return self
+
+    def eval(self) -> Module:
+        """Switch to evaluation: dropout off, batch norm by its running statistics."""
+        return self.train(False)
+
+    def _lower(self, net: Any, value: int, name: str) -> int:
+        raise NotImplementedError(f"{type(self).__name__} cannot be lowered")
+
+    def _network(self) -> CompiledNetwork:
+        if self._compiled is None:
+            object.__setattr__(self, "_compiled", CompiledNetwork(self))
+        assert self._compiled is not None
+        return self._compiled
+
+    def __call__(self, x: npt.ArrayLike) -> FloatArray:
+        """Predict: evaluation mode whatever `training` says; nothing is kept for `backward`."""
+        return self._network().predict(x)
+
+    def forward(self, x: npt.ArrayLike) -> FloatArray:
+        """Output for `x`, keeping what `backward` needs; by `training`'s mode."""
+        return self._network().forward(x, self.training)
+
+    def backward(self, grad_output: npt.ArrayLike) -> FloatArray:
+        """Gradient by the input of the last `forward`; fills `gradients`."""
+        return self._network().backward(grad_output)
+
+    def gradients(self) -> dict[str, FloatArray]:
+        """Gradients of the last `backward` or training step, by parameter name."""
+        names = [name for name, _ in self.named_parameters()]
+        return dict(zip(names, self._network().net.gradients(), strict=True))
+
+    def extra_repr(self) -> str:
+        """Arguments shown by ``repr``."""
+        return ""
+
+    def __repr__(self) -> str:
+        if not self._modules:
+            return f"{type(self).__name__}({self.extra_repr()})"
+        lines = [
+            f"  ({name}): {child!r}".replace("\n", "\n  ") for name, child in self._modules.items()
+        ]
+        return "\n".join([f"{type(self).__name__}(", *lines, ")"])
+
+
+def _assign(target: npt.NDArray[Any] | None, value: object, name: str) -> None:
+    if target is None:
+        raise ValueError(f"{name}: this layer has none")
+    array = as_array(value, name)
+    if array.shape != target.shape:
+        raise ValueError(f"{name}: expected shape {target.shape}, got {array.shape}")
+    if target.dtype.kind == "f" and array.dtype.kind not in "fiu":
+        raise TypeError(f"{name}: expected numbers, got {describe(value)}")
+    target[...] = array
+
+
+__all__ = ["Module", "as_float", "manual_seed", "uniform"]

@@ -1,0 +1,52 @@
+"""Modules and losses as plain data, so that a saved trainer can be built anew."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy as np
+
+from . import nn
+
+
+def describe(value: Any) -> Any:
+    """A module or loss as its class name, constructor arguments and children."""
+    if isinstance(value, nn.Sequential):
+        return {"class": "Sequential", "layers": [describe(layer) for layer in value]}
+    if isinstance(value, nn.Residual):
+        children = [describe(child) for child in value._modules.values()]
+        return {"class": "Residual", "layers": children}
+    arguments = {}
+    for name in inspect.signature(type(value).__init__).parameters:
+        if name == "self":
+            continue
+        if name == "bias" and hasattr(value, "_parameters"):
+            argument: Any = value.bias is not None
+        elif name == "dtype":
+            argument = str(next(a.dtype for _, a in value._own_items() if a.dtype.kind == "f"))
+        else:
+            argument = getattr(value, name)
+        arguments[name] = argument.tolist() if isinstance(argument, np.ndarray) else argument
+    return {"class": type(value).__name__, "arguments": arguments}
+
+
+def build(description: dict[str, Any]) -> Any:
+    """What `describe` described, with fresh weights.
+
+    Raises
+    ------
+    ValueError
+        For an unknown class.
+    """
+    name = description.get("class")
+    if name not in nn.__all__:
+        raise ValueError(f"unknown layer or loss {name!r}")
+    kind = getattr(nn, name)
+    if "layers" in description:
+        return kind(*[build(layer) for layer in description["layers"]])
+    arguments = {
+        key: tuple(value) if isinstance(value, list) and key != "weight" else value
+        for key, value in description["arguments"].items()
+    }
+    return kind(**arguments)

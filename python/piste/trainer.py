@@ -1,0 +1,325 @@
+"""Training: a model, a loss and an optimiser brought together."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from ._arrays import FloatArray, as_array, as_float
+from .checkpoint import load_arrays, save_arrays
+from .errors import DivergenceError
+from .functional._arguments import as_int
+from .history import History
+from .nn.losses import Loss
+from .nn.module import Module
+from .optim import SGD, SgdState
+
+_SLICE_SECONDS = 0.03  # Ctrl-C and the progress bar are served between slices
+_EVALUATION_BATCH = 256
+
+Callback = Callable[["Trainer", History], object]
+
+
+class Trainer:
+    """Trains a model by gradient descent; every step is one call into C++.
+
+    Parameters
+    ----------
+    model
+        A `piste.nn` module; its parameters are updated in place.
+    loss
+        A `piste.nn` loss.
+    optimizer
+        A `piste.optim.SGD`.
+    seed
+        Of the shuffling and of dropout: the same seed gives the same bits, on any number of
+        threads.
+    """
+
+    def __init__(self, model: Module, loss: Loss, optimizer: SGD, *, seed: int = 0) -> None:
+        for value, kind, name in (
+            (model, Module, "model"),
+            (loss, Loss, "loss"),
+            (optimizer, SGD, "optimizer"),
+        ):
+            if not isinstance(value, kind):
+                raise TypeError(
+                    f"{name}: expected a piste {kind.__name__}, got {type(value).__name__}"
+                )
+        self.model, self.loss, self.optimizer = model, loss, optimizer
+        self.seed = as_int(seed, "seed", 0)
+        self.steps = 0
+        self.history = History()
+        self._rng = np.random.Generator(np.random.PCG64(self.seed))
+        self._network = model._network()
+        names = [name for name, _ in model.named_parameters()]
+        self._state = SgdState(optimizer, names, model.parameters())
+
+    def step(
+        self, x: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
+    ) -> float:
+        """One descent step on one batch; returns its loss before the step.
+
+        Parameters
+        ----------
+        x
+            (n, ...) images or features: floats, or uint8 read as value / 255.
+        y
+            (n,) integer labels for cross-entropy, else floats of the output's shape.
+        sample_weight
+            (n,) factors of the samples' losses; a mean divides by their sum.
+
+        Raises
+        ------
+        DivergenceError
+            Where loss, gradient or update is not finite; nothing has changed then.
+        """
+        images, targets, weights = self._data(x, y, sample_weight)
+        if not len(images):
+            raise ValueError("x: expected at least one sample, got none")
+        progress = self._run(images, targets, weights, np.arange(len(images)), len(images), 0)
+        return float(progress.loss)
+
+    def fit(
+        self,
+        x: npt.ArrayLike,
+        y: npt.ArrayLike,
+        *,
+        epochs: int = 1,
+        batch_size: int | Literal["full"] = 64,
+        shuffle: bool = True,
+        validation_data: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+        callbacks: Iterable[Callback] = (),
+        progress: bool | Literal["auto"] = "auto",
+        sample_weight: npt.ArrayLike | None = None,
+    ) -> History:
+        """Train for some epochs of ceil(n / batch_size) steps.
+
+        Parameters
+        ----------
+        batch_size
+            ``"full"`` for batch gradient descent, 1 for stochastic, m for mini-batch descent.
+        shuffle
+            Draw a new order each epoch from the trainer's seeded generator.
+        validation_data
+            (x, y) to evaluate after each epoch.
+        callbacks
+            Called as ``callback(trainer, history)`` after each epoch.
+        progress
+            A bar by tqdm: ``"auto"`` shows it where tqdm is installed and stderr is a terminal.
+
+        Returns
+        -------
+        History
+            Of this call; `Trainer.history` goes on over calls.
+        """
+        images, targets, weights = self._data(x, y, sample_weight)
+        n = len(images)
+        if n == 0:
+            raise ValueError("x: expected at least one sample, got none")
+        size = n if batch_size == "full" else as_int(batch_size, "batch_size", 1)
+        epochs = as_int(epochs, "epochs", 0)
+        held_out = None if validation_data is None else self._data(*validation_data, None)
+        history = History()
+        for epoch in range(epochs):
+            order = self._rng.permutation(n) if shuffle else np.arange(n)
+            start = time.perf_counter()
+            title = f"epoch {epoch + 1}/{epochs}"
+            loss, correct = self._epoch(images, targets, weights, order, size, title, progress)
+            seconds = time.perf_counter() - start
+            labels = targets.dtype == np.int64
+            record = {
+                "loss": loss,
+                "accuracy": correct / targets.size if labels else math.nan,
+                "seconds": seconds,
+                "samples_per_second": n / seconds,
+            }
+            if held_out is not None:
+                record["val_loss"], record["val_accuracy"] = self._evaluate(*held_out)
+            for name, value in record.items():
+                getattr(history, name).append(value)
+                getattr(self.history, name).append(value)
+            for callback in callbacks:
+                callback(self, history)
+        return history
+
+    def evaluate(self, x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[float, float]:
+        """Loss and accuracy in evaluation mode (accuracy is NaN without labels)."""
+        return self._evaluate(*self._data(x, y, None))
+
+    def predict(self, x: npt.ArrayLike) -> FloatArray:
+        """The model's outputs in evaluation mode."""
+        return self._network.predict(x)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write weights, optimiser and generator state, so that training resumes on the same bits.
+
+        The file appears whole or not at all.
+        """
+        self._state.core()
+        arrays = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        for name, buffer in zip(self._state.names, self._state.buffers, strict=True):
+            if buffer is not None:
+                arrays[f"momentum.{name}"] = buffer
+        from .serialize import describe
+
+        state = {
+            "format": 1,
+            "seed": self.seed,
+            "steps": self.steps,
+            "first_step": self._state.first_step,
+            "rng": self._rng.bit_generator.state,
+            "history": vars(self.history),
+            "model": describe(self.model),
+            "loss": describe(self.loss),
+            "optimizer": {**self.optimizer._defaults(), "groups": self.optimizer.groups},
+        }
+        save_arrays(path, arrays, state)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Trainer:
+        """A trainer as `save` found it; its next step has the bits it would have had.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            Where there is no file, or it is cut short or of another kind.
+        """
+        from .serialize import build
+
+        arrays, state = load_arrays(path)
+        if state.get("format") != 1:
+            raise ValueError(f"{os.fspath(path)}: not a file that Trainer.save wrote")
+        trainer = cls(
+            build(state["model"]),
+            build(state["loss"]),
+            SGD(**state["optimizer"]),
+            seed=state["seed"],
+        )
+        trainer.model.load_state_dict(
+            {k.removeprefix("model."): v for k, v in arrays.items() if k.startswith("model.")}
+        )
+        for name, buffer in zip(trainer._state.names, trainer._state.buffers, strict=True):
+            if buffer is not None:
+                buffer[...] = arrays[f"momentum.{name}"]
+        trainer.steps, trainer._state.first_step = state["steps"], state["first_step"]
+        trainer._rng.bit_generator.state = state["rng"]
+        trainer.history = History(**state["history"])
+        return trainer
+
+    def _epoch(
+        self,
+        images: npt.NDArray[Any],
+        targets: npt.NDArray[Any],
+        weights: FloatArray | None,
+        order: npt.NDArray[np.int64],
+        size: int,
+        title: str,
+        progress: bool | Literal["auto"],
+    ) -> tuple[float, int]:
+        batches = -(-len(order) // size)
+        done, total, correct, bar = 0, 0.0, 0, _bar(progress, batches, title)
+        try:
+            while done < batches:
+                result = self._run(images, targets, weights, order, size, done, _SLICE_SECONDS)
+                done += result.batches
+                total += result.loss_sum
+                correct += result.correct
+                if bar is not None:
+                    bar.set_postfix_str(f"loss {result.loss:.4g}", refresh=False)
+                    bar.update(result.batches)
+        finally:
+            if bar is not None:
+                bar.close()
+        return total / len(order), correct
+
+    def _run(
+        self,
+        images: npt.NDArray[Any],
+        targets: npt.NDArray[Any],
+        weights: FloatArray | None,
+        order: npt.NDArray[np.int64],
+        size: int,
+        first: int,
+        seconds: float = 0.0,
+    ) -> Any:
+        loss, sgd = self.loss._lower(self._network.dtype), self._state.core()
+        result = self._network.net.train(
+            images, targets, order, size, first, seconds, weights, loss, sgd, self.seed, self.steps
+        )
+        self.steps += result.batches
+        if result.diverged:
+            rate = max((o["lr"] for o in self.optimizer.options(self._state.names)), default=0.0)
+            raise DivergenceError(result.step, result.loss, rate, result.layer)
+        return result
+
+    def _evaluate(
+        self, images: npt.NDArray[Any], targets: npt.NDArray[Any], weights: FloatArray | None
+    ) -> tuple[float, float]:
+        loss = self.loss._lower(self._network.dtype)
+        if not len(images):
+            raise ValueError("x: expected at least one sample, got none")
+        result = self._network.net.evaluate(images, targets, _EVALUATION_BATCH, loss, weights)
+        labels = targets.dtype == np.int64
+        accuracy = result.correct / targets.size if labels else math.nan
+        return result.loss_sum / result.samples, accuracy
+
+    def _data(
+        self, x: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[Any], FloatArray | None]:
+        images = self._network.images(x)
+        expected = self._network.output_shape(images)
+        targets = self._targets(as_array(y, "y"), expected)
+        weights = None
+        if sample_weight is not None:
+            weights = as_float(np.asarray(sample_weight, self._network.dtype), "sample_weight")
+            if weights.shape != (len(images),):
+                raise ValueError(
+                    f"sample_weight: expected shape {(len(images),)}, got {weights.shape}"
+                )
+            if not np.isfinite(weights).all() or (weights < 0).any():
+                raise ValueError("sample_weight: expected finite values of at least 0")
+        return images, targets, weights
+
+    def _targets(self, y: npt.NDArray[Any], expected: tuple[int, ...]) -> npt.NDArray[Any]:
+        if self.loss.labels and y.dtype.kind in "iu":
+            shape = (expected[0], *expected[2:])
+            if y.shape != shape:
+                raise ValueError(f"y: expected labels of shape {shape}, got {y.shape}")
+            labels = np.ascontiguousarray(y, np.int64)
+            ignored = getattr(self.loss, "ignore_index", -100)
+            wrong = ((labels < 0) | (labels >= expected[1])) & (labels != ignored)
+            if wrong.any():
+                at = int(np.flatnonzero(wrong)[0])
+                raise ValueError(
+                    f"y: label {labels.flat[at]} at index {at} is not in [0, {expected[1]})"
+                )
+            return labels
+        if y.dtype.kind not in ("f" if self.loss.labels else "fiub"):
+            raise TypeError(f"y: expected numbers, got dtype {y.dtype}")
+        if y.shape != expected:
+            raise ValueError(f"y: expected shape {expected}, got {y.shape}")
+        targets = np.ascontiguousarray(y, self._network.dtype)
+        if not np.isfinite(targets).all():
+            raise ValueError("y: expected finite targets, got NaN or infinity")
+        return targets
+
+
+def _bar(progress: bool | Literal["auto"], total: int, title: str) -> Any:
+    if progress is False or (progress == "auto" and not sys.stderr.isatty()):
+        return None
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return None
+    return tqdm(total=total, desc=title, unit="batch", leave=False)
+
+
+__all__: Sequence[str] = ["Trainer"]

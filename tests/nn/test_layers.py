@@ -1,0 +1,176 @@
+"""Layers inside the engine: forward against NumPy, backward against central differences."""
+
+import numpy as np
+import pytest
+from piste import nn
+from reference import network as reference
+from tolerances import CENTRAL_DIFFERENCE, DIRECT
+
+
+def input_gradient(model, x, grad, eps=1e-5):
+    """Central differences of sum(model(x) * grad), in training mode."""
+    result = np.zeros_like(x)
+    for index in np.ndindex(x.shape):
+        values = []
+        for sign in (1, -1):
+            moved = x.copy()
+            moved[index] += sign * eps
+            values.append((model.forward(moved) * grad).sum())
+        result[index] = (values[0] - values[1]) / (2 * eps)
+    return result
+
+
+def parameter_gradient(model, array, x, grad, eps=1e-5):
+    result = np.zeros_like(array)
+    for index in np.ndindex(array.shape):
+        kept, values = array[index], []
+        for sign in (1, -1):
+            array[index] = kept + sign * eps
+            values.append((model.forward(x) * grad).sum())
+        array[index] = kept
+        result[index] = (values[0] - values[1]) / (2 * eps)
+    return result
+
+
+D = np.float64
+LAYERS = {
+    "conv": lambda: nn.Conv2d(2, 3, 3, padding=1, dtype=D),
+    "conv stride": lambda: nn.Conv2d(2, 3, (3, 2), stride=2, padding=1, dtype=D),
+    "conv stride beyond kernel": lambda: nn.Conv2d(2, 3, 2, stride=3, dtype=D),
+    "conv dilation": lambda: nn.Conv2d(2, 3, 2, dilation=2, padding=1, dtype=D),
+    "conv groups": lambda: nn.Conv2d(2, 4, 3, groups=2, padding=1, dtype=D),
+    "conv same": lambda: nn.Conv2d(2, 3, 4, padding="same", dtype=D),
+    "conv without bias": lambda: nn.Conv2d(2, 3, 1, bias=False, dtype=D),
+    "conv and relu": lambda: nn.Sequential(nn.Conv2d(2, 3, 3, dtype=D), nn.ReLU()),
+    "batch norm": lambda: nn.Sequential(nn.BatchNorm2d(2, dtype=D)),
+    "batch norm and relu": lambda: nn.Sequential(
+        nn.BatchNorm2d(2, dtype=D), nn.ReLU(), nn.MaxPool2d(2)
+    ),
+    "max pool": lambda: nn.Sequential(nn.Conv2d(2, 2, 1, dtype=D), nn.MaxPool2d(3, 2, 1)),
+    "avg pool": lambda: nn.Sequential(nn.Conv2d(2, 2, 1, dtype=D), nn.AvgPool2d(2, 1, 1)),
+    "adaptive": lambda: nn.Sequential(nn.Conv2d(2, 2, 1, dtype=D), nn.AdaptiveAvgPool2d((2, 3))),
+    "linear": lambda: nn.Sequential(nn.Flatten(), nn.Linear(2 * 5 * 4, 3, dtype=D)),
+    "linear after conv": lambda: nn.Sequential(
+        nn.Conv2d(2, 3, 3, dtype=D), nn.Tanh(), nn.Flatten(), nn.Linear(3 * 3 * 2, 3, dtype=D)
+    ),
+    "residual": lambda: nn.Sequential(
+        nn.Residual(nn.Sequential(nn.Conv2d(2, 2, 3, padding=1, dtype=D), nn.Sigmoid())), nn.SiLU()
+    ),
+    "residual with shortcut": lambda: nn.Residual(
+        nn.Sequential(nn.Conv2d(2, 3, 3, padding=1, dtype=D), nn.BatchNorm2d(3, dtype=D)),
+        nn.Conv2d(2, 3, 1, dtype=D),
+    ),
+    "softmax": lambda: nn.Sequential(nn.Flatten(), nn.Linear(2 * 5 * 4, 4, dtype=D), nn.Softmax()),
+    "log softmax": lambda: nn.Sequential(nn.Conv2d(2, 4, 1, dtype=D), nn.LogSoftmax()),
+    "leaky relu": lambda: nn.Sequential(nn.Conv2d(2, 2, 1, dtype=D), nn.LeakyReLU(0.1)),
+    "softsign": lambda: nn.Sequential(nn.Conv2d(2, 2, 1, dtype=D), nn.Softsign()),
+    "tanhshrink": lambda: nn.Sequential(nn.Conv2d(2, 2, 1, dtype=D), nn.Tanhshrink()),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_gradients_are_those_of_central_differences(name):
+    rng = np.random.default_rng(sum(map(ord, name)))
+    nn.manual_seed(1)
+    model = LAYERS[name]()
+    x = rng.standard_normal((3, 2, 5, 4))
+    grad = rng.standard_normal(model.forward(x).shape)
+    expected = input_gradient(model, x, grad)
+    expected_parameters = {
+        key: parameter_gradient(model, array, x, grad) for key, array in model.named_parameters()
+    }
+    model.forward(x)
+    CENTRAL_DIFFERENCE.check(model.backward(grad), expected)
+    for key, gradient in model.gradients().items():
+        # A bias before batch norm has gradient 0: compare on the scale of the others.
+        scale = np.abs(expected_parameters[key]).max() or 1.0
+        assert np.abs(gradient - expected_parameters[key]).max() <= 1e-6 * max(scale, 1e-3), key
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("channels", [1, 3, 8, 17])
+@pytest.mark.parametrize("filters", [1, 6, 16, 49])
+@pytest.mark.parametrize(("kernel", "stride", "padding"), [(1, 1, 0), (3, 1, 1), (5, 2, 2)])
+def test_conv_against_the_reference(dtype, channels, filters, kernel, stride, padding):
+    rng = np.random.default_rng(channels * 1000 + filters)
+    layer = nn.Conv2d(channels, filters, kernel, stride, padding, dtype=dtype)
+    x = rng.standard_normal((5, channels, 9, 7)).astype(dtype)
+    expected = reference.conv2d(
+        x.astype(D), layer.weight.astype(D), layer.bias.astype(D), (stride, stride),
+        ((padding, padding), (padding, padding)),
+    )  # fmt: skip
+    DIRECT[np.dtype(dtype)].check(layer(x), expected)
+
+
+def test_batch_norm_in_training_and_evaluation():
+    rng = np.random.default_rng(0)
+    layer = nn.BatchNorm2d(3, dtype=D)
+    layer.weight, layer.bias = [1.0, 2.0, 3.0], [0.0, 1.0, 2.0]
+    x = rng.standard_normal((4, 3, 5, 5)) * 3 + 1000
+    DIRECT[np.dtype(D)].check(layer.forward(x), reference.batch_norm(x, layer.weight, layer.bias))
+    np.testing.assert_allclose(layer.running_mean, 0.1 * x.mean(axis=(0, 2, 3)))
+    np.testing.assert_allclose(
+        layer.running_var, 0.9 + 0.1 * x.var(axis=(0, 2, 3), ddof=1), rtol=1e-9
+    )
+    scale = layer.weight / np.sqrt(layer.running_var + 1e-5)
+    expected = (x - layer.running_mean.reshape(3, 1, 1)) * scale.reshape(3, 1, 1)
+    np.testing.assert_allclose(layer(x), expected + layer.bias.reshape(3, 1, 1), rtol=1e-9)
+
+
+def test_dropout_keeps_the_expected_share_and_scale():
+    layer = nn.Dropout(0.25)
+    x = np.ones((64, 4, 8, 8), np.float32)
+    y = layer.forward(x)
+    assert set(np.unique(y)) == {0.0, np.float32(1 / 0.75)}
+    assert abs((y == 0).mean() - 0.25) < 0.02
+    np.testing.assert_array_equal(layer.backward(x), y)
+    np.testing.assert_array_equal(layer(x), x)
+
+
+def test_state_dict_has_pytorch_keys_and_moves_weights():
+    first = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 3))
+    second = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 3))
+    assert list(first.state_dict()) == [
+        "0.weight", "0.bias", "1.weight", "1.bias", "1.running_mean", "1.running_var",
+        "1.num_batches_tracked", "3.weight", "3.bias",
+    ]  # fmt: skip
+    x = np.random.default_rng(0).standard_normal((2, 1, 4, 4)).astype(np.float32)
+    assert not np.array_equal(first(x), second(x))
+    second.load_state_dict(first.state_dict())
+    np.testing.assert_array_equal(first(x), second(x))
+
+
+def test_load_state_dict_changes_nothing_on_error():
+    layer = nn.Linear(3, 2)
+    before = layer.state_dict()
+    with pytest.raises(ValueError, match=r"bias: expected shape \(2,\), got \(3,\)"):
+        layer.load_state_dict({"weight": np.zeros((2, 3)), "bias": np.zeros(3)})
+    with pytest.raises(ValueError, match="missing keys \\['bias'\\]"):
+        layer.load_state_dict({"weight": np.zeros((2, 3))})
+    for key, value in layer.state_dict().items():
+        np.testing.assert_array_equal(value, before[key])
+
+
+@pytest.mark.parametrize(
+    ("make", "shape", "message"),
+    [
+        (lambda: nn.Conv2d(3, 4, 3), (1, 2, 8, 8), "expected 3 input channels"),
+        (lambda: nn.Conv2d(1, 4, 9), (1, 1, 8, 8), "a window of 9 does not fit"),
+        (lambda: nn.Linear(5, 4), (1, 6), "expected 5 input features, got 6"),
+        (lambda: nn.Sequential(nn.Linear(64, 4)), (1, 1, 8, 8), "put a Flatten before it"),
+        (lambda: nn.BatchNorm2d(3), (1, 2, 8, 8), "expected 3 input channels"),
+        (lambda: nn.Residual(nn.Conv2d(1, 2, 1)), (1, 1, 4, 4), "cannot add shapes"),
+        (lambda: nn.ReLU(), (1, 2, 3, 4, 5), "expected shape"),
+    ],
+)
+def test_shapes_that_do_not_fit(make, shape, message):
+    with pytest.raises(ValueError, match=message):
+        make()(np.zeros(shape, np.float32))
+
+
+def test_repr():
+    model = nn.Sequential(nn.Conv2d(1, 6, 5, padding=2), nn.ReLU())
+    assert repr(model) == (
+        "Sequential(\n  (0): Conv2d(1, 6, kernel_size=(5, 5), stride=(1, 1), padding=2)\n"
+        "  (1): ReLU()\n)"
+    )
