@@ -27,7 +27,7 @@ def as_array(value: object, name: str) -> npt.NDArray[Any]:
     if value is None:
         raise TypeError(f"{name}: expected an array, got None")
     if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
-        return np.from_dlpack(value)  # type: ignore[arg-type]
+        return np.from_dlpack(value)
     try:
         array = np.asarray(value)
     except (ValueError, TypeError) as error:
