@@ -14,8 +14,12 @@ class Tolerance:
 
     of_rms: float
 
-    def check(self, got: npt.ArrayLike, expected: npt.ArrayLike) -> None:
-        """Assert that shapes agree, non-finite values sit alike and errors are small."""
+    def check(self, got: npt.ArrayLike, expected: npt.ArrayLike, scale: float = 0.0) -> None:
+        """Assert that shapes agree, non-finite values sit alike and errors are small.
+
+        `scale` is the root mean square that the inputs' distribution gives: a floor where the
+        values are too few to show it (one sum that happens to cancel has a small one).
+        """
         got, expected = np.asarray(got), np.asarray(expected)
         assert got.shape == expected.shape, f"shape {got.shape}, expected {expected.shape}"
         if expected.size == 0:
@@ -25,7 +29,7 @@ class Tolerance:
         np.testing.assert_array_equal(got[~finite], expected[~finite])
         if not finite.any():
             return
-        rms = float(np.sqrt(np.mean(expected[finite] ** 2))) or 1.0
+        rms = max(float(np.sqrt(np.mean(expected[finite] ** 2))), scale) or 1.0
         error = np.abs(got[finite] - expected[finite]).max() / rms
         assert error <= self.of_rms, f"error {error:.3g} of RMS exceeds {self.of_rms:.3g}"
 

@@ -117,7 +117,9 @@ class SgdState:
         if self._core is None or key != self._key:
             if any(o["momentum"] and b is None for o, b in zip(options, self.buffers, strict=True)):
                 raise ValueError("momentum: cannot be switched on after training has begun")
-            columns: list[list[Any]] = [[option[name] for option in options] for name in (*_NUMBERS, *_FLAGS)]
+            columns: list[list[Any]] = [
+                [option[name] for option in options] for name in (*_NUMBERS, *_FLAGS)
+            ]
             make: Any = _core.SgdF32 if self._single else _core.SgdF64
             self._core, self._key = make(*columns, self.buffers, self.first_step), key
         return self._core

@@ -38,7 +38,7 @@ def conv(x, weight, bias, stride, pads: Pads, dilation, groups, grad_output=None
         for k in range(filters):
             first = k // per_group * channels
             at = (slice(None), slice(first, first + channels), *window)
-            patch = padded[at].reshape(samples, -1)
+            patch = padded[at].reshape(samples, weight[k].size)
             if grad_output is None:
                 y[(slice(None), k, *position)] = patch @ weight[k].ravel()
                 continue

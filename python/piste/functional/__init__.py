@@ -6,6 +6,16 @@ argument that was ``None``.
 """
 
 from .activation import relu, relu_backward
+from .conv import (
+    conv1d,
+    conv1d_backward,
+    conv2d,
+    conv2d_backward,
+    conv3d,
+    conv3d_backward,
+    linear,
+    linear_backward,
+)
 from .pool import (
     adaptive_avg_pool2d,
     adaptive_avg_pool2d_backward,
@@ -32,6 +42,14 @@ __all__ = [
     "avg_pool1d_backward",
     "avg_pool2d",
     "avg_pool2d_backward",
+    "conv1d",
+    "conv1d_backward",
+    "conv2d",
+    "conv2d_backward",
+    "conv3d",
+    "conv3d_backward",
+    "linear",
+    "linear_backward",
     "max_pool1d",
     "max_pool1d_backward",
     "max_pool2d",

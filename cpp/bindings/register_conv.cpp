@@ -1,0 +1,35 @@
+#include <pybind11/stl.h>
+
+#include "arrays.h"
+#include "piste/conv.h"
+#include "registers.h"
+
+namespace piste {
+namespace {
+
+using Triple = std::array<Index, 3>;
+
+template <class T>
+void define(py::module_& module) {
+  def_released(module, "conv", &conv<T>, py::arg("input"), py::arg("weight"), py::arg("bias"),
+               py::arg("options"), py::arg("out"));
+  def_released(module, "conv_backward", &conv_backward<T>, py::arg("grad_output"), py::arg("input"),
+               py::arg("weight"), py::arg("options"), py::arg("grad_input"), py::arg("grad_weight"),
+               py::arg("grad_bias"));
+}
+
+}  // namespace
+
+void register_conv(py::module_& module) {
+  py::class_<ConvOptions>(module, "ConvOptions")
+      .def(py::init(
+               [](Triple stride, Triple dilation, Triple pad_low, Triple pad_high, Index groups) {
+                 return ConvOptions{stride, dilation, pad_low, pad_high, groups};
+               }),
+           py::arg("stride"), py::arg("dilation"), py::arg("pad_low"), py::arg("pad_high"),
+           py::arg("groups"));
+  define<float>(module);
+  define<double>(module);
+}
+
+}  // namespace piste

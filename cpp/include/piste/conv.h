@@ -1,0 +1,27 @@
+#pragma once
+
+#include <array>
+
+#include "piste/tensor.h"
+
+namespace piste {
+
+/// Per spatial axis (depth, height, width); axes that an operation lacks keep the defaults.
+struct ConvOptions {
+  std::array<Index, 3> stride{1, 1, 1}, dilation{1, 1, 1};
+  std::array<Index, 3> pad_low{0, 0, 0}, pad_high{0, 0, 0};
+  Index groups = 1;
+};
+
+/// x (n, channels, depth, height, width), weight (filters, channels / groups, kernel...), bias
+/// (filters) or null, y (n, filters, out depth, out height, out width).
+template <class T>
+void conv(View<const T> x, View<const T> weight, View<const T> bias, const ConvOptions& options,
+          View<T> y);
+
+/// Gradients of conv; any of dx, dweight, dbias may be null.
+template <class T>
+void conv_backward(View<const T> dy, View<const T> x, View<const T> weight,
+                   const ConvOptions& options, View<T> dx, View<T> dweight, View<T> dbias);
+
+}  // namespace piste

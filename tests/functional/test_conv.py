@@ -1,0 +1,166 @@
+import numpy as np
+import piste
+import piste.functional as F
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reference import conv as reference
+from tolerances import DIRECT
+
+DTYPES = [np.float32, np.float64]
+CONVS = {1: (F.conv1d, F.conv1d_backward), 2: (F.conv2d, F.conv2d_backward),
+         3: (F.conv3d, F.conv3d_backward)}  # fmt: skip
+
+
+@st.composite
+def problems(draw):
+    axes = draw(st.sampled_from([1, 2, 2, 3]))
+    several = lambda low, high: tuple(draw(st.integers(low, high)) for _ in range(axes))  # noqa: E731
+    kernel, dilation = several(1, 4), several(1, 2)
+    pads = tuple((draw(st.integers(0, 2)), draw(st.integers(0, 2))) for _ in range(axes))
+    size = tuple(
+        max(draw(st.integers(1, 8)), d * (k - 1) + 1 - sum(p))
+        for k, d, p in zip(kernel, dilation, pads, strict=True)
+    )
+    groups = draw(st.sampled_from([1, 1, 2, 3]))
+    channels, filters = groups * draw(st.integers(1, 9)), groups * draw(st.integers(1, 20))
+    return {
+        "x": (draw(st.integers(0, 10)), channels, *size),
+        "weight": (filters, channels // groups, *kernel),
+        "stride": several(1, 3), "padding": pads, "dilation": dilation, "groups": groups,
+        "bias": draw(st.booleans()), "seed": draw(st.integers(0, 2**32 - 1)),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@settings(max_examples=150, deadline=None)
+@given(problem=problems())
+def test_conv_and_gradients_on_random_shapes(dtype, problem):
+    rng = np.random.default_rng(problem["seed"])
+    x = rng.standard_normal(problem["x"]).astype(dtype)
+    weight = rng.standard_normal(problem["weight"]).astype(dtype)
+    bias = rng.standard_normal(len(weight)).astype(dtype) if problem["bias"] else None
+    options = [problem[name] for name in ("stride", "padding", "dilation", "groups")]
+    forward, backward = CONVS[x.ndim - 2]
+    zeros = np.zeros(len(weight)) if bias is None else bias
+    expected = reference.conv(x, weight, zeros, *options)
+    tolerance = DIRECT[np.dtype(dtype)]
+    # Sums of so many products of standard normal numbers.
+    scale = weight[0].size ** 0.5
+    tolerance.check(forward(x, weight, bias, *options), expected, scale)
+    dy = rng.standard_normal(expected.shape).astype(dtype)
+    dx, dw, db = backward(dy, x, weight, bias, *options)
+    gradients = reference.conv(x, weight, zeros, *options, grad_output=dy)
+    tolerance.check(dx, gradients[0], (weight.size / weight.shape[1]) ** 0.5)
+    pixels = (dy.size / max(dy.shape[1], 1)) ** 0.5
+    tolerance.check(dw, gradients[1], pixels)
+    if bias is None:
+        assert db is None
+    else:
+        tolerance.check(db, gradients[2], pixels)
+
+
+@pytest.mark.parametrize("size", [5, 6])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_same_padding_gives_ceil_of_size_over_stride(size, stride):
+    x, w = np.ones((1, 1, size, size)), np.ones((1, 1, 4, 4))
+    assert F.conv2d(x, w, stride=stride, padding="same").shape[2] == -(-size // stride)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("lead", [(), (1,), (7,), (2, 3), (0,)])
+@pytest.mark.parametrize(("inside", "outside"), [(1, 1), (5, 10), (512, 33)])
+def test_linear(dtype, lead, inside, outside):
+    rng = np.random.default_rng(inside)
+    x, dy = rng.standard_normal((*lead, inside)), rng.standard_normal((*lead, outside))
+    w, b = rng.standard_normal((outside, inside)), rng.standard_normal(outside)
+    x, dy, w, b = (array.astype(dtype) for array in (x, dy, w, b))
+    tolerance = DIRECT[np.dtype(dtype)]
+    X, DY, W = x.astype(float), dy.astype(float), w.astype(float)
+    tolerance.check(F.linear(x, w, b), X @ W.T + b)
+    dx, dw, db = F.linear_backward(dy, x, w, b)
+    tolerance.check(dx, DY @ W)
+    tolerance.check(dw, DY.reshape(-1, outside).T @ X.reshape(-1, inside))
+    tolerance.check(db, DY.reshape(-1, outside).sum(axis=0))
+
+
+def variants(x):
+    """The same values in other memory."""
+    wide = np.zeros((*x.shape[:-1], 2 * x.shape[-1]), x.dtype)
+    wide[..., ::2] = x
+    yield wide[..., ::2]
+    yield np.ascontiguousarray(x[::-1])[::-1]
+    yield np.asfortranarray(x)
+    yield x.astype(x.dtype.newbyteorder(">"))
+    frozen = x.copy()
+    frozen.flags.writeable = False
+    yield frozen
+
+
+def test_any_memory_layout():
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((3, 2, 6, 5)), rng.standard_normal((4, 2, 3, 3))
+    expected = F.conv2d(x, w)
+    for other_x in variants(x):
+        np.testing.assert_array_equal(F.conv2d(other_x, w), expected)
+    for other_w in variants(w):
+        np.testing.assert_array_equal(F.conv2d(x, other_w), expected)
+
+
+def test_out_and_unbatched():
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((3, 2, 6, 5)), rng.standard_normal((4, 2, 3, 3))
+    expected = F.conv2d(x, w)
+    out = np.empty_like(expected)
+    assert F.conv2d(x, w, out=out) is out
+    np.testing.assert_array_equal(out, expected)
+    turned = np.empty(expected.shape[::-1]).T
+    assert F.conv2d(x, w, out=turned) is turned
+    np.testing.assert_array_equal(turned, expected)
+    np.testing.assert_array_equal(F.conv2d(x[0], w), expected[0])
+    with pytest.raises(ValueError, match="out: expected shape"):
+        F.conv2d(x, w, out=np.empty(3))
+
+
+def test_same_bits_on_any_number_of_threads():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((13, 20, 15, 15)).astype(np.float32)
+    w = rng.standard_normal((37, 20, 3, 3)).astype(np.float32)
+    b, threads, results = np.ones(37, np.float32), piste.get_num_threads(), []
+    try:
+        for n in range(1, 9):
+            piste.set_num_threads(n)
+            y = F.conv2d(x, w, b)
+            results.append((y, *F.conv2d_backward(y, x, w, b)))
+    finally:
+        piste.set_num_threads(threads)
+    for result in results[1:]:
+        for got, expected in zip(result, results[0], strict=True):
+            np.testing.assert_array_equal(got, expected)
+
+
+X, W = np.zeros((2, 4, 6, 6)), np.zeros((8, 4, 3, 3))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((X, W.astype(np.float32)), TypeError, "weight: expected dtype float64"),
+        ((X.astype(int), W), TypeError, "input: expected dtype float32 or float64, got int64"),
+        ((X[0, 0], W), ValueError, r"input: expected shape \(\[n,\] channels, height, width\)"),
+        ((X, W[0]), ValueError, "weight: expected 4 dimensions"),
+        ((X[:, :3], W), ValueError, "does not fit 3 input channels in 1 groups"),
+        ((X, W, np.zeros(7)), ValueError, r"bias: expected shape \(8,\), got \(7,\)"),
+        ((X, W, None, 0), ValueError, "stride: expected an integer from 1"),
+        ((X, W, None, 1.5), TypeError, "stride: expected an integer"),
+        ((X, W, None, 1, -1), ValueError, "padding: expected an integer from 0"),
+        ((X, W, None, 1, "full"), ValueError, "padding: expected 'same', 'valid'"),
+        ((X, W, None, 1, 0, 3), ValueError, "does not fit"),
+        ((X, W, None, 1, 0, 1, 0), ValueError, "groups: expected an integer from 1"),
+        ((X, W, None, 1, 0, 1, 3), ValueError, "does not fit 4 input channels in 3 groups"),
+        ((None, W), TypeError, "input: expected an array, got None"),
+    ],
+)
+def test_what_is_refused(arguments, error, message):
+    with pytest.raises(error, match=message):
+        F.conv2d(*arguments)
