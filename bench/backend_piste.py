@@ -1,0 +1,68 @@
+"""The cases in piste."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import piste
+from cases import Case, layer_arrays, step_arrays
+from piste import functional as F
+from piste import nn
+
+
+def set_threads(threads: int) -> None:
+    piste.set_num_threads(threads)
+
+
+def _block(channels: int, filters: int, stride: int) -> nn.Sequential:
+    body = nn.Sequential(
+        nn.Conv2d(channels, filters, 3, stride, 1, bias=False),
+        nn.BatchNorm2d(filters),
+        nn.ReLU(),
+        nn.Conv2d(filters, filters, 3, 1, 1, bias=False),
+        nn.BatchNorm2d(filters),
+    )
+    if channels == filters:
+        return nn.Sequential(nn.Residual(body), nn.ReLU())
+    shortcut = nn.Sequential(
+        nn.Conv2d(channels, filters, 1, stride, bias=False), nn.BatchNorm2d(filters)
+    )
+    return nn.Sequential(nn.Residual(body, shortcut), nn.ReLU())
+
+
+def _layer(kind: str, *sizes: Any) -> nn.Module:
+    if kind == "conv":
+        channels, filters, kernel, stride, padding, *bias = sizes
+        return nn.Conv2d(channels, filters, kernel, stride, padding, bias=not bias)
+    makers: dict[str, Callable[..., nn.Module]] = {
+        "linear": nn.Linear,
+        "relu": nn.ReLU,
+        "max_pool": nn.MaxPool2d,
+        "avg_pool": nn.AvgPool2d,
+        "batch_norm": nn.BatchNorm2d,
+        "flatten": nn.Flatten,
+        "block": _block,
+    }
+    return makers[kind](*sizes)
+
+
+def prepare(case: Case) -> Callable[[], object] | None:
+    """What is timed, or None where it can't be done."""
+    if case["kind"] == "step":
+        x, y = step_arrays(case)
+        model = nn.Sequential(*(_layer(*layer) for layer in case["layers"]))
+        trainer = piste.Trainer(
+            model, nn.CrossEntropyLoss(), piste.optim.SGD(lr=1e-3, momentum=0.9)
+        )
+        return lambda: trainer.step(x, y)
+    x, weight, bias, grad = layer_arrays(case)
+    forward = case["direction"] == "forward"
+    if case["kind"] == "linear":
+        if forward:
+            return lambda: F.linear(x, weight, bias)
+        return lambda: F.linear_backward(grad, x, weight, bias)
+    options = {name: case[name] for name in ("stride", "padding", "groups")}
+    if forward:
+        return lambda: F.conv2d(x, weight, bias, **options)
+    return lambda: F.conv2d_backward(grad, x, weight, bias, **options)

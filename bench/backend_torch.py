@@ -1,0 +1,95 @@
+"""The cases in PyTorch, eager."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from cases import Case, layer_arrays, step_arrays
+from torch import nn
+from torch.nn import functional as F
+
+memory_format = torch.contiguous_format
+
+
+def set_threads(threads: int) -> None:
+    torch.set_num_threads(threads)
+
+
+class _Block(nn.Module):
+    def __init__(self, channels: int, filters: int, stride: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, filters, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(filters),
+            nn.ReLU(),
+            nn.Conv2d(filters, filters, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(filters),
+        )
+        self.shortcut = nn.Sequential()
+        if channels != filters:
+            self.shortcut.append(nn.Conv2d(channels, filters, 1, stride, bias=False))
+            self.shortcut.append(nn.BatchNorm2d(filters))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.relu(self.body(x) + self.shortcut(x))
+
+
+def _layer(kind: str, *sizes: Any) -> nn.Module:
+    if kind == "conv":
+        channels, filters, kernel, stride, padding, *bias = sizes
+        return nn.Conv2d(channels, filters, kernel, stride, padding, bias=not bias)
+    makers = {
+        "linear": nn.Linear,
+        "relu": nn.ReLU,
+        "max_pool": nn.MaxPool2d,
+        "avg_pool": nn.AvgPool2d,
+        "batch_norm": nn.BatchNorm2d,
+        "flatten": nn.Flatten,
+        "block": _Block,
+    }
+    return makers[kind](*sizes)
+
+
+def _laid_out(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.contiguous(memory_format=memory_format) if tensor.ndim == 4 else tensor
+
+
+def _step(case: Case) -> Callable[[], object]:
+    images, labels = step_arrays(case)
+    x, y = _laid_out(torch.from_numpy(images)), torch.from_numpy(labels)
+    model = nn.Sequential(*(_layer(*layer) for layer in case["layers"]))
+    model.to(memory_format=memory_format)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
+
+    def run() -> float:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss.item()  # piste's step returns the loss too
+
+    return run
+
+
+def prepare(case: Case) -> Callable[[], object] | None:
+    """What is timed, or None where it can't be done."""
+    flat = case["kind"] == "linear" or len(case["input"]) == 2
+    if flat and memory_format is torch.channels_last:
+        return None  # nothing to lay out
+    if case["kind"] == "step":
+        return _step(case)
+    x, weight, bias, grad = (_laid_out(torch.from_numpy(a)) for a in layer_arrays(case))
+
+    def forward() -> torch.Tensor:
+        if case["kind"] == "linear":
+            return F.linear(x, weight, bias)
+        options = (case["stride"], case["padding"], 1, case["groups"])
+        return F.conv2d(x, weight, bias, *options)
+
+    if case["direction"] == "forward":
+        return torch.inference_mode()(forward)
+    inputs = [tensor.requires_grad_() for tensor in (x, weight, bias)]
+    y = forward()
+    return lambda: torch.autograd.grad(y, inputs, grad, retain_graph=True)
