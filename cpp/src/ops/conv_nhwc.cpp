@@ -7,8 +7,31 @@
 namespace piste {
 namespace {
 
-constexpr Index table_bytes = 16 << 10;  // row pointers of the tiles that share a panel's visit
-constexpr Index outer_pixels = 96;       // pixels whose x and dy rows stay in L1 and L2 together
+constexpr Index range_pixels = 96;         // whose tiles share a visit of each weight panel
+constexpr Index border_bytes = 128 << 10;  // of samples copied at once to get a zero border
+
+/// Walks over positions of (sample, depth, height, width), the last fastest.
+struct Walk {
+  const Index* count;
+  Index sample, at[3];
+  Walk(Index index, const Index* extent) : count(extent) {
+    at[2] = index % extent[2];
+    index /= extent[2];
+    at[1] = index % extent[1];
+    index /= extent[1];
+    at[0] = index % extent[0];
+    sample = index / extent[0];
+  }
+  void next() {
+    if (++at[2] < count[2]) return;
+    at[2] = 0;
+    if (++at[1] < count[1]) return;
+    at[1] = 0;
+    if (++at[0] < count[0]) return;
+    at[0] = 0;
+    ++sample;
+  }
+};
 
 }  // namespace
 
@@ -21,37 +44,122 @@ Conv<T>::Conv(const ConvGeometry& geometry) : g_(geometry), taps_(geometry.taps(
   forward_ = {g_.groups, filters, channels, lanes, panel, taps_};
   backward_ = {g_.groups, channels, filters, lanes, panel, taps_};
   pack_tasks_ = std::clamp<Index>(g_.filters * channels * taps_ / 4096, 1, 32);
-  range_tiles_ = std::clamp<Index>(table_bytes / (taps_ * tile_rows_ * Index(sizeof(T*))), 1, 16);
-  for (Index tap = 0; tap < taps_; ++tap) all_taps_.push_back(tap);
-  make_phases();
-  const std::size_t zeros = (std::max(g_.channels, g_.filters) + lanes) * sizeof(T);
-  zeros_ = aligned_bytes(zeros);
-  std::memset(zeros_.get(), 0, zeros);
+  make_forward();
+  make_backward();
 }
 
 template <class T>
-void Conv<T>::make_phases() {
-  const Index phases = g_.stride[0] * g_.stride[1] * g_.stride[2];
-  for (Index index = 0; index < phases; ++index) {
-    const Index residue[3] = {index / (g_.stride[1] * g_.stride[2]),
-                              index / g_.stride[2] % g_.stride[1], index % g_.stride[2]};
-    Phase phase;
-    for (int axis = 0; axis < 3; ++axis) {
-      const Index stride = g_.stride[axis], r = residue[axis];
-      phase.first[axis] = ((r - g_.pad[axis]) % stride + stride) % stride;
-      const Index left = g_.in[axis] - phase.first[axis];
-      phase.count[axis] = left > 0 ? (left + stride - 1) / stride : 0;
-      for (Index k = 0; k < g_.kernel[axis]; ++k)
-        if (k * g_.dilation[axis] % stride == r) phase.taps[axis].push_back(k);
-    }
-    if (phase.pixels() == 0) continue;
-    std::vector<Index> ids;
-    for (Index d : phase.taps[0])
-      for (Index h : phase.taps[1])
-        for (Index w : phase.taps[2]) ids.push_back((d * g_.kernel[1] + h) * g_.kernel[2] + w);
-    phases_.push_back(phase);
-    phase_taps_.push_back(ids);
+Index Conv<T>::Border::samples(Index n) const {
+  const Index bytes = std::max<Index>(pixels() * stride * Index(sizeof(T)), 1);
+  return std::clamp<Index>(border_bytes / bytes, 1, std::max<Index>(n, 1));
+}
+
+template <class T>
+void Conv<T>::make_forward() {
+  x_border_.stride = g_.x_stride;
+  for (int axis = 0; axis < 3; ++axis) {
+    const Index reach =
+        (g_.out[axis] - 1) * g_.stride[axis] + g_.dilation[axis] * (g_.kernel[axis] - 1) + 1;
+    x_border_.in[axis] = g_.in[axis];
+    x_border_.low[axis] = g_.pad[axis];
+    x_border_.extent[axis] = std::max(g_.in[axis] + g_.pad[axis], reach);
+    x_border_.needed |= x_border_.extent[axis] != g_.in[axis];
+    all_.first[axis] = 0;
+    all_.step[axis] = 1;
+    all_.count[axis] = g_.out[axis];
+    all_.move[axis] = g_.stride[axis];
   }
+  const Index* extent = x_border_.extent;
+  for (Index d = 0; d < g_.kernel[0]; ++d)
+    for (Index h = 0; h < g_.kernel[1]; ++h)
+      for (Index w = 0; w < g_.kernel[2]; ++w) {
+        all_.tap_ids.push_back(static_cast<Index>(all_.tap_ids.size()));
+        all_.offsets.push_back(((d * g_.dilation[0] * extent[1] + h * g_.dilation[1]) * extent[2] +
+                                w * g_.dilation[2]) *
+                               g_.x_stride);
+      }
+  all_.run = forward_.depth;
+  merge_taps(x_border_, all_, g_.groups == 1 && g_.x_stride == g_.channels);
+}
+
+/// Taps whose values stand one behind the other become one: rows of channels that are not padded.
+template <class T>
+void Conv<T>::merge_taps(const Border& border, Phase& phase, bool dense) const {
+  if (!dense) return;
+  Index merged = 1;  // taps along the innermost axes that stand contiguous
+  for (int axis = 2; axis >= 0; --axis) {
+    if (g_.kernel[axis] > 1 && g_.dilation[axis] != 1) break;
+    merged *= g_.kernel[axis];
+    if (g_.kernel[axis] != border.extent[axis]) break;
+  }
+  Phase whole = phase;
+  phase.offsets.clear();
+  phase.tap_ids.clear();
+  for (std::size_t tap = 0; tap < whole.offsets.size(); tap += merged) {
+    phase.offsets.push_back(whole.offsets[tap]);
+    phase.tap_ids.push_back(whole.tap_ids[tap]);
+  }
+  phase.run = whole.run * merged;
+}
+
+// Input position i = first + a * stride of a residue reads, for the kernel positions k that reach
+// it, output o = (i + pad - k * dilation) / stride = a + q(k).
+template <class T>
+void Conv<T>::make_backward() {
+  const auto q = [&](int axis, Index residue_first, Index k) {
+    return (residue_first + g_.pad[axis] - k * g_.dilation[axis]) / g_.stride[axis];
+  };
+  std::vector<Phase> axis_phases[3];
+  std::vector<std::vector<Index>> axis_taps[3];
+  dy_border_.stride = g_.y_stride;
+  for (int axis = 0; axis < 3; ++axis) {
+    const Index stride = g_.stride[axis];
+    Index lowest = 0, highest = g_.out[axis] - 1;
+    for (Index residue = 0; residue < stride; ++residue) {
+      Phase phase;
+      phase.first[axis] = ((residue - g_.pad[axis]) % stride + stride) % stride;
+      const Index left = g_.in[axis] - phase.first[axis];
+      if (left <= 0) continue;
+      phase.count[axis] = (left + stride - 1) / stride;
+      std::vector<Index> taps;
+      for (Index k = 0; k < g_.kernel[axis]; ++k)
+        if (k * g_.dilation[axis] % stride == residue) {
+          taps.push_back(k);
+          lowest = std::min(lowest, q(axis, phase.first[axis], k));
+          highest = std::max(highest, q(axis, phase.first[axis], k) + phase.count[axis] - 1);
+        }
+      axis_phases[axis].push_back(phase);
+      axis_taps[axis].push_back(taps);
+    }
+    dy_border_.in[axis] = g_.out[axis];
+    dy_border_.low[axis] = -lowest;
+    dy_border_.extent[axis] = highest - lowest + 1;
+    dy_border_.needed |= dy_border_.extent[axis] != g_.out[axis];
+  }
+  const Index* extent = dy_border_.extent;
+  for (std::size_t d = 0; d < axis_phases[0].size(); ++d)
+    for (std::size_t h = 0; h < axis_phases[1].size(); ++h)
+      for (std::size_t w = 0; w < axis_phases[2].size(); ++w) {
+        const std::size_t at[3] = {d, h, w};
+        Phase phase;
+        for (int axis = 0; axis < 3; ++axis) {
+          phase.first[axis] = axis_phases[axis][at[axis]].first[axis];
+          phase.count[axis] = axis_phases[axis][at[axis]].count[axis];
+          phase.step[axis] = g_.stride[axis];
+          phase.move[axis] = 1;
+        }
+        for (Index kd : axis_taps[0][d])
+          for (Index kh : axis_taps[1][h])
+            for (Index kw : axis_taps[2][w]) {
+              const Index z = q(0, phase.first[0], kd) + dy_border_.low[0];
+              const Index y = q(1, phase.first[1], kh) + dy_border_.low[1];
+              const Index x = q(2, phase.first[2], kw) + dy_border_.low[2];
+              phase.tap_ids.push_back((kd * g_.kernel[1] + kh) * g_.kernel[2] + kw);
+              phase.offsets.push_back(((z * extent[1] + y) * extent[2] + x) * g_.y_stride);
+            }
+        phase.run = backward_.depth;
+        phases_.push_back(phase);
+      }
 }
 
 template <class T>
@@ -61,101 +169,81 @@ Index Conv<T>::gradient_size() const {
 
 template <class T>
 Index Conv<T>::scratch_bytes() const {
-  const Index tiles = range_tiles_ * tile_rows_;
-  const Index pointers = std::max(tiles, outer_pixels) * taps_ + tiles + taps_;
-  return pointers * Index(sizeof(T*));
+  Index border = 0;  // with a vector that may be read past the end
+  for (const Border* b : {&x_border_, &dy_border_})
+    if (b->needed) border = std::max(border, b->samples(1 << 20) * b->pixels() * b->stride + 64);
+  const Index pointers = (2 * range_pixels + taps_) * Index(sizeof(T*));
+  return Index(round_up(pointers, alignment)) + border * Index(sizeof(T));
 }
 
 template <class T>
 typename Conv<T>::Scratch Conv<T>::carve(void* scratch) const {
-  const Index tiles = range_tiles_ * tile_rows_;
   Scratch s;
   s.out = static_cast<T**>(scratch);
-  s.panels = const_cast<const T**>(s.out + tiles);
-  s.table = s.panels + taps_;
+  s.rows = const_cast<const T**>(s.out + range_pixels);
+  s.panels = s.rows + range_pixels;
+  const Index pointers = (2 * range_pixels + taps_) * Index(sizeof(T*));
+  s.border = reinterpret_cast<T*>(static_cast<std::byte*>(scratch) + round_up(pointers, alignment));
   return s;
 }
 
-/// table[tap][row] = the values that a tap reads for output pixel first + row.
 template <class T>
-void Conv<T>::forward_table(const T* x, Index first, Index rows, const T** table) const {
-  const T* zeros = reinterpret_cast<const T*>(zeros_.get());
-  const Index line = g_.in[2] * g_.x_stride;
-  for (Index r = 0; r < rows; ++r) {
-    const Index p = first + r, ow = p % g_.out[2], oh = p / g_.out[2] % g_.out[1],
-                od = p / (g_.out[2] * g_.out[1]) % g_.out[0], sample = p / g_.out_pixels();
-    const T** to = table + r;
-    for (Index kd = 0; kd < g_.kernel[0]; ++kd) {
-      const Index id = od * g_.stride[0] - g_.pad[0] + kd * g_.dilation[0];
-      const bool depth = id >= 0 && id < g_.in[0];
-      for (Index kh = 0; kh < g_.kernel[1]; ++kh) {
-        const Index ih = oh * g_.stride[1] - g_.pad[1] + kh * g_.dilation[1];
-        const bool inside = depth && ih >= 0 && ih < g_.in[1];
-        const T* from = x + ((sample * g_.in[0] + id) * g_.in[1] + ih) * line;
-        Index iw = ow * g_.stride[2] - g_.pad[2];
-        for (Index kw = 0; kw < g_.kernel[2]; ++kw, iw += g_.dilation[2], to += rows)
-          *to = inside && iw >= 0 && iw < g_.in[2] ? from + iw * g_.x_stride : zeros;
-      }
-    }
-  }
-}
-
-/// The same for input pixels of one phase, whose gradient reads output pixels.
-template <class T>
-void Conv<T>::backward_table(const Phase& phase, const T* dy, T* dx, Index first, Index rows,
-                             const T** table, T** out) const {
-  const T* zeros = reinterpret_cast<const T*>(zeros_.get());
-  const Index* count = phase.count;
-  const Index line = g_.out[2] * g_.y_stride;
-  for (Index r = 0; r < rows; ++r) {
-    const Index p = first + r, sample = p / phase.pixels();
-    const Index iw = phase.first[2] + p % count[2] * g_.stride[2];
-    const Index ih = phase.first[1] + p / count[2] % count[1] * g_.stride[1];
-    const Index id = phase.first[0] + p / (count[2] * count[1]) % count[0] * g_.stride[0];
-    out[r] = dx + (((sample * g_.in[0] + id) * g_.in[1] + ih) * g_.in[2] + iw) * g_.x_stride;
-    const T** to = table + r;
-    for (Index kd : phase.taps[0]) {
-      const Index rest_d = id + g_.pad[0] - kd * g_.dilation[0], od = rest_d / g_.stride[0];
-      const bool depth = rest_d >= 0 && od < g_.out[0];
-      for (Index kh : phase.taps[1]) {
-        const Index rest_h = ih + g_.pad[1] - kh * g_.dilation[1], oh = rest_h / g_.stride[1];
-        const bool inside = depth && rest_h >= 0 && oh < g_.out[1];
-        const T* from = dy + ((sample * g_.out[0] + od) * g_.out[1] + oh) * line;
-        for (Index kw : phase.taps[2]) {
-          const Index rest_w = iw + g_.pad[2] - kw * g_.dilation[2], ow = rest_w / g_.stride[2];
-          *to = inside && rest_w >= 0 && ow < g_.out[2] ? from + ow * g_.y_stride : zeros;
-          to += rows;
+void Conv<T>::copy_bordered(const Border& b, const T* from, Index samples, T* to) const {
+  const Index line = b.in[2] * b.stride, wide = b.extent[2] * b.stride;
+  const Index left = b.low[2] * b.stride, right = wide - left - line;
+  for (Index i = 0; i < samples; ++i)
+    for (Index d = 0; d < b.extent[0]; ++d)
+      for (Index h = 0; h < b.extent[1]; ++h, to += wide) {
+        const Index z = d - b.low[0], y = h - b.low[1];
+        if (z < 0 || z >= b.in[0] || y < 0 || y >= b.in[1]) {
+          std::memset(to, 0, wide * sizeof(T));
+          continue;
         }
+        std::memset(to, 0, left * sizeof(T));
+        std::memcpy(to + left, from + ((i * b.in[0] + z) * b.in[1] + y) * line, line * sizeof(T));
+        std::memset(to + left + line, 0, right * sizeof(T));
       }
-    }
-  }
 }
 
-/// All columns of `pixels` rows, whose table and output pointers stand in s. A panel serves all
+/// rows[i] = what the first tap reads for pixel first + i of the phase.
+template <class T>
+void Conv<T>::point(const Phase& phase, const Border& b, const T* from, Index first, Index pixels,
+                    const T** rows) const {
+  Walk p(first, phase.count);
+  for (Index i = 0; i < pixels; ++i, p.next())
+    rows[i] = from + (((p.sample * b.extent[0] + p.at[0] * phase.move[0]) * b.extent[1] +
+                       p.at[1] * phase.move[1]) *
+                          b.extent[2] +
+                      p.at[2] * phase.move[2]) *
+                         b.stride;
+}
+
+/// All columns of `pixels` rows, whose source and output pointers stand in s. A panel serves all
 /// tiles before the next one is read.
 template <class T>
-void Conv<T>::run_tiles(const Product& product, const T* packed, const T* bias, bool relu,
-                        Index out_stride, Index pixels, Index taps, const Index* tap_ids,
-                        const Scratch& s) const {
+void Conv<T>::run_tiles(const Product& product, const Phase& phase, const T* packed, const T* bias,
+                        bool relu, Index out_stride, Index pixels, const Scratch& s) const {
   const auto& kernels = *kernel_table<T>().gemm;
   // Whole vectors may be stored where nothing stands behind a row's columns.
   const bool whole = product.groups == 1 && out_stride >= product.padded();
   for (Index group = 0; group < product.groups; ++group)
     for (Index block = 0; block < product.blocks(); ++block) {
       const Index width = product.width(block), first = block * product.panel;
-      for (Index t = 0; t < taps; ++t)
-        s.panels[t] = packed + product.offset(group, block) + tap_ids[t] * product.depth * width;
       kernels::GemmTile<T> tile;
+      tile.taps = static_cast<Index>(phase.offsets.size());
+      for (Index t = 0; t < tile.taps; ++t)
+        s.panels[t] =
+            packed + product.offset(group, block) + phase.tap_ids[t] * product.depth * width;
+      tile.offsets = phase.offsets.data();
       tile.panels = s.panels;
-      tile.taps = taps;
-      tile.channels = product.depth;
+      tile.channels = phase.run;
       tile.first_channel = group * product.depth;
       tile.first_column = group * product.columns + first;
       tile.bias = bias ? bias + tile.first_column : nullptr;
       tile.relu = relu;
       tile.columns = static_cast<int>(whole ? width : std::min(width, product.columns - first));
       for (Index row = 0; row < pixels; row += tile_rows_) {
-        tile.rows = s.table + row * taps;
+        tile.rows = s.rows + row;
         tile.out = s.out + row;
         kernels.tile(static_cast<int>(std::min<Index>(tile_rows_, pixels - row)),
                      static_cast<int>(width / product.lanes), tile);
@@ -164,32 +252,25 @@ void Conv<T>::run_tiles(const Product& product, const T* packed, const T* bias, 
 }
 
 template <class T>
-void Conv<T>::forward(const T* x, const T* packed, const T* bias, bool relu, T* y, Index,
+void Conv<T>::forward(const T* x, const T* packed, const T* bias, bool relu, T* y, Index n,
                       Index begin, Index end, void* scratch) const {
   const Scratch s = carve(scratch);
-  const Index range = range_tiles_ * tile_rows_;
-  for (Index first = begin; first < end; first += range) {
-    const Index pixels = std::min(range, end - first);
-    for (Index row = 0; row < pixels; row += tile_rows_)
-      forward_table(x, first + row, std::min<Index>(tile_rows_, pixels - row),
-                    s.table + row * taps_);
-    for (Index row = 0; row < pixels; ++row) s.out[row] = y + (first + row) * g_.y_stride;
-    run_tiles(forward_, packed, bias, relu, g_.y_stride, pixels, taps_, all_taps_.data(), s);
-  }
-}
-
-template <class T>
-void Conv<T>::backward_phase(const Phase& phase, const T* dy, const T* packed, T* dx, Index begin,
-                             Index end, const Scratch& s) const {
-  const std::vector<Index>& ids = phase_taps_[&phase - phases_.data()];
-  const Index taps = static_cast<Index>(ids.size()), range = range_tiles_ * tile_rows_;
-  const Index last = end * phase.pixels();
-  for (Index first = begin * phase.pixels(); first < last; first += range) {
-    const Index pixels = std::min(range, last - first);
-    for (Index row = 0; row < pixels; row += tile_rows_)
-      backward_table(phase, dy, dx, first + row, std::min<Index>(tile_rows_, pixels - row),
-                     s.table + row * taps, s.out + row);
-    run_tiles(backward_, packed, nullptr, false, g_.x_stride, pixels, taps, ids.data(), s);
+  const Index per_sample = g_.out_pixels();
+  const Index samples = x_border_.needed ? x_border_.samples(n) : std::max<Index>(n, 1);
+  for (Index sample = begin / per_sample; sample * per_sample < end; sample += samples) {
+    const Index count = std::min(samples, n - sample);
+    const T* from = x + sample * x_border_.in_pixels() * g_.x_stride;
+    if (x_border_.needed) {
+      copy_bordered(x_border_, from, count, s.border);
+      from = s.border;
+    }
+    const Index last = std::min(end, (sample + count) * per_sample);
+    for (Index p = std::max(begin, sample * per_sample); p < last; p += range_pixels) {
+      const Index pixels = std::min(range_pixels, last - p);
+      point(all_, x_border_, from, p - sample * per_sample, pixels, s.rows);
+      for (Index i = 0; i < pixels; ++i) s.out[i] = y + (p + i) * g_.y_stride;
+      run_tiles(forward_, all_, packed, bias, relu, g_.y_stride, pixels, s);
+    }
   }
 }
 
@@ -197,38 +278,72 @@ template <class T>
 void Conv<T>::backward_data(const T* dy, const T* packed, T* dx, Index, Index begin, Index end,
                             void* scratch) const {
   const Scratch s = carve(scratch);
-  for (const Phase& phase : phases_) backward_phase(phase, dy, packed, dx, begin, end, s);
+  const Index samples = dy_border_.needed ? dy_border_.samples(end - begin) : end - begin;
+  for (Index sample = begin; sample < end; sample += samples) {
+    const Index count = std::min(samples, end - sample);
+    const T* from = dy + sample * g_.out_pixels() * g_.y_stride;
+    if (dy_border_.needed) {
+      copy_bordered(dy_border_, from, count, s.border);
+      from = s.border;
+    }
+    for (const Phase& phase : phases_) {
+      const Index total = count * phase.pixels();
+      for (Index first = 0; first < total; first += range_pixels) {
+        const Index pixels = std::min(range_pixels, total - first);
+        point(phase, dy_border_, from, first, pixels, s.rows);
+        Walk p(first, phase.count);
+        for (Index i = 0; i < pixels; ++i, p.next()) {
+          const Index z = phase.first[0] + p.at[0] * phase.step[0];
+          const Index y = phase.first[1] + p.at[1] * phase.step[1];
+          const Index x = phase.first[2] + p.at[2] * phase.step[2];
+          s.out[i] = dx + ((((sample + p.sample) * g_.in[0] + z) * g_.in[1] + y) * g_.in[2] + x) *
+                              g_.x_stride;
+        }
+        run_tiles(backward_, phase, packed, nullptr, false, g_.x_stride, pixels, s);
+      }
+    }
+  }
 }
 
 template <class T>
 void Conv<T>::backward_weight(const T* x, const T* dy, T* gradient, T* bias_gradient, Index n,
                               bool accumulate, void* scratch) const {
   const auto& kernels = *kernel_table<T>().gemm;
-  const Index total = n * g_.out_pixels(), padded = forward_.padded();
+  const Index per_sample = g_.out_pixels(), padded = forward_.padded();
   if (bias_gradient)
-    kernels.column_sums(dy, total, g_.y_stride, bias_gradient, g_.filters, accumulate);
+    kernels.column_sums(dy, n * per_sample, g_.y_stride, bias_gradient, g_.filters, accumulate);
   const Scratch s = carve(scratch);
-  for (Index first = 0; first < total; first += outer_pixels) {
-    const Index pixels = std::min(outer_pixels, total - first);
-    forward_table(x, first, pixels, s.table);
-    for (Index group = 0; group < g_.groups; ++group)
-      for (Index tap = 0; tap < taps_; ++tap)
-        for (Index block = 0; block < forward_.blocks(); ++block) {
-          kernels::OuterTile<T> tile;
-          tile.x = s.table + tap * pixels;
-          tile.first_channel = group * forward_.depth;
-          tile.dy = dy + first * g_.y_stride + group * forward_.columns + block * forward_.panel;
-          tile.dy_stride = g_.y_stride;
-          tile.pixels = pixels;
-          tile.gradient =
-              gradient + (group * taps_ + tap) * forward_.depth * padded + block * forward_.panel;
-          tile.channels = forward_.depth;
-          tile.gradient_stride = padded;
-          tile.accumulate = accumulate || first > 0;
-          kernels.outer(static_cast<int>(forward_.width(block) / forward_.lanes), tile);
-        }
+  const Index samples = x_border_.needed ? x_border_.samples(n) : std::max<Index>(n, 1);
+  for (Index sample = 0; sample < n; sample += samples) {
+    const Index count = std::min(samples, n - sample);
+    const T* from = x + sample * x_border_.in_pixels() * g_.x_stride;
+    if (x_border_.needed) {
+      copy_bordered(x_border_, from, count, s.border);
+      from = s.border;
+    }
+    for (Index first = 0; first < count * per_sample; first += range_pixels) {
+      kernels::OuterTile<T> tile;
+      tile.pixels = std::min(range_pixels, count * per_sample - first);
+      point(all_, x_border_, from, first, tile.pixels, s.rows);
+      tile.x = s.rows;
+      tile.dy_stride = g_.y_stride;
+      tile.channels = all_.run;
+      tile.gradient_stride = padded;
+      tile.accumulate = accumulate || sample > 0 || first > 0;
+      const T* dy_rows = dy + (sample * per_sample + first) * g_.y_stride;
+      for (Index group = 0; group < g_.groups; ++group)
+        for (std::size_t tap = 0; tap < all_.offsets.size(); ++tap)
+          for (Index block = 0; block < forward_.blocks(); ++block) {
+            tile.first_channel = all_.offsets[tap] + group * forward_.depth;
+            tile.dy = dy_rows + group * forward_.columns + block * forward_.panel;
+            tile.gradient = gradient +
+                            (group * taps_ + all_.tap_ids[tap]) * forward_.depth * padded +
+                            block * forward_.panel;
+            kernels.outer(static_cast<int>(forward_.width(block) / forward_.lanes), tile);
+          }
+    }
   }
-  if (total == 0 && !accumulate) std::memset(gradient, 0, gradient_size() * sizeof(T));
+  if (n == 0 && !accumulate) std::memset(gradient, 0, gradient_size() * sizeof(T));
 }
 
 template class Conv<float>;

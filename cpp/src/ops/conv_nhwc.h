@@ -67,40 +67,52 @@ class Conv {
     }
   };
 
-  /// One residue of the input positions modulo the stride (backward_data): where they are, and the
-  /// kernel positions that reach them.
+  /// Where a product reads: rows of an array with a zero border wide enough for every tap, so that
+  /// a tap is one offset for all pixels. Without a border it is the user's array itself.
+  struct Border {
+    Index in[3], low[3], extent[3];  // before, the zeros in front, and with all zeros
+    Index stride;                    // values from pixel to pixel
+    bool needed = false;
+    Index pixels() const { return extent[0] * extent[1] * extent[2]; }
+    Index in_pixels() const { return in[0] * in[1] * in[2]; }
+    Index samples(Index n) const;  // that the scratch holds at once
+  };
+
+  /// Output positions of a product and its taps. backward_data has one for each residue of the
+  /// input positions modulo the stride.
   struct Phase {
-    Index first[3], count[3];
-    std::vector<Index> taps[3];
+    Index first[3], count[3], step[3];  // in its output: first, first + step, ...
+    Index move[3];                      // and how far its source moves with each
+    std::vector<Index> offsets, tap_ids;
+    Index run = 0;  // contiguous values that a tap reads
     Index pixels() const { return count[0] * count[1] * count[2]; }
   };
 
   struct Scratch {
-    const T** table;   // source rows: [tiles][taps][rows of the tile], or [taps][pixels]
-    T** out;           // [tiles][rows]
+    const T** rows;    // [pixels]
+    T** out;           // [pixels]
     const T** panels;  // [taps]
+    T* border;
   };
   Scratch carve(void* scratch) const;
 
-  void forward_table(const T* x, Index first, Index rows, const T** table) const;
-  void backward_table(const Phase& phase, const T* dy, T* dx, Index first, Index rows,
-                      const T** table, T** out) const;
-  void run_tiles(const Product& product, const T* packed, const T* bias, bool relu,
-                 Index out_stride, Index pixels, Index taps, const Index* tap_ids,
-                 const Scratch& s) const;
-  void backward_phase(const Phase& phase, const T* dy, const T* packed, T* dx, Index begin,
-                      Index end, const Scratch& s) const;
-  void make_phases();
+  void make_forward();
+  void make_backward();
+  void merge_taps(const Border& border, Phase& phase, bool dense) const;
+  void copy_bordered(const Border& border, const T* from, Index samples, T* to) const;
+  void point(const Phase& phase, const Border& border, const T* from, Index first, Index pixels,
+             const T** rows) const;
+  void run_tiles(const Product& product, const Phase& phase, const T* packed, const T* bias,
+                 bool relu, Index out_stride, Index pixels, const Scratch& s) const;
 
   ConvGeometry g_;
   Index taps_;
   Product forward_, backward_;
-  Index pack_tasks_, range_tiles_;
+  Index pack_tasks_;
   int tile_rows_;
-  std::vector<Phase> phases_;
-  std::vector<Index> all_taps_;
-  std::vector<std::vector<Index>> phase_taps_;
-  AlignedBytes zeros_;
+  Border x_border_, dy_border_;
+  Phase all_;                  // forward
+  std::vector<Phase> phases_;  // backward_data
 };
 
 }  // namespace piste

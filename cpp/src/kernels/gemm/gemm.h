@@ -11,8 +11,9 @@ namespace piste::kernels {
 /// of a tile and j < vectors * lanes.
 template <class T>
 struct GemmTile {
-  const T* const* rows;    // [taps][rows of the tile]; a pixel outside the image is a row of zeros
-  const T* const* panels;  // [taps]: [channels][vectors * lanes], packed weights
+  const T* const* rows;                 // [rows of the tile]: what the first tap of each reads
+  const Index* offsets;                 // [taps]: from there to what the others read
+  const T* const* panels;               // [taps]: [channels][vectors * lanes], packed weights
   Index taps, channels, first_channel;  // channels first_channel... of each row
   T* const* out;                        // [rows of the tile]
   Index first_column;                   // where in an output row the tile's columns begin

@@ -24,7 +24,7 @@ void tile_of(const kernels::GemmTile<T>& a) {
 
   for (Index tap = 0; tap < a.taps; ++tap) {
     const T* row[Rows];
-    for (int r = 0; r < Rows; ++r) row[r] = a.rows[tap * Rows + r] + a.first_channel;
+    for (int r = 0; r < Rows; ++r) row[r] = a.rows[r] + a.offsets[tap] + a.first_channel;
     const T* panel = a.panels[tap];
     for (Index c = 0; c < a.channels; ++c, panel += Vectors * lanes) {
       Vec<T> weight[Vectors];
