@@ -5,7 +5,26 @@ returns a tuple of gradients, one per differentiable array argument in order, ``
 argument that was ``None``.
 """
 
-from .activation import relu, relu_backward
+from .activation import (
+    hardtanh,
+    hardtanh_backward,
+    leaky_relu,
+    leaky_relu_backward,
+    relu,
+    relu6,
+    relu6_backward,
+    relu_backward,
+    sigmoid,
+    sigmoid_backward,
+    silu,
+    silu_backward,
+    softsign,
+    softsign_backward,
+    tanh,
+    tanh_backward,
+    tanhshrink,
+    tanhshrink_backward,
+)
 from .conv import (
     conv1d,
     conv1d_backward,
@@ -16,6 +35,7 @@ from .conv import (
     linear,
     linear_backward,
 )
+from .dropout import dropout, dropout_backward
 from .pool import (
     adaptive_avg_pool2d,
     adaptive_avg_pool2d_backward,
@@ -32,6 +52,7 @@ from .pool1d import (
     max_pool1d,
     max_pool1d_backward,
 )
+from .softmax import log_softmax, log_softmax_backward, softmax, softmax_backward
 
 __all__ = [
     "adaptive_avg_pool1d",
@@ -48,12 +69,34 @@ __all__ = [
     "conv2d_backward",
     "conv3d",
     "conv3d_backward",
+    "dropout",
+    "dropout_backward",
+    "hardtanh",
+    "hardtanh_backward",
+    "leaky_relu",
+    "leaky_relu_backward",
     "linear",
     "linear_backward",
+    "log_softmax",
+    "log_softmax_backward",
     "max_pool1d",
     "max_pool1d_backward",
     "max_pool2d",
     "max_pool2d_backward",
     "relu",
+    "relu6",
+    "relu6_backward",
     "relu_backward",
+    "sigmoid",
+    "sigmoid_backward",
+    "silu",
+    "silu_backward",
+    "softmax",
+    "softmax_backward",
+    "softsign",
+    "softsign_backward",
+    "tanh",
+    "tanh_backward",
+    "tanhshrink",
+    "tanhshrink_backward",
 ]

@@ -56,3 +56,40 @@ def as_ints(value: object, name: str, count: int, minimum: int) -> tuple[int, ..
         raise ValueError(f"{name}: expected {count} integers, got {len(items)}: {value!r}")
     numbers = tuple(as_int(item, name, minimum) for item in items)
     return numbers if len(numbers) == count else numbers * count
+
+
+def as_number(value: object, name: str) -> float:
+    """`value` as a float; text, bool and arrays of more than one value are refused.
+
+    Raises
+    ------
+    TypeError
+        Where `value` is not a real number.
+    ValueError
+        Where it is NaN.
+    """
+    if isinstance(value, (bool, np.bool_, str, bytes)):
+        raise TypeError(f"{name}: expected a number, got {describe(value)}")
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}: expected a number, got {describe(value)}") from None
+    if np.isnan(number):
+        raise ValueError(f"{name}: expected a number, got NaN")
+    return number
+
+
+def as_axis(value: object, name: str, axes: int) -> int:
+    """`value`, an axis counted from the front or (negative) from the back, as one from the front.
+
+    Raises
+    ------
+    TypeError
+        Where `value` is not an integer.
+    ValueError
+        Where there is no such axis.
+    """
+    axis = as_int(value, name, -LARGEST)
+    if not -axes <= axis < axes:
+        raise ValueError(f"{name}: expected an axis from {-axes} to {axes - 1}, got {axis}")
+    return axis % axes
