@@ -8,5 +8,6 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
   piste::register_activation(module);
   piste::register_pool(module);
   piste::register_conv(module);
+  piste::register_norm(module);
   piste::register_network(module);
 }

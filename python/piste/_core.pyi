@@ -6,12 +6,15 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['ConvOptions', 'LossF32', 'LossF64', 'NetworkF32', 'NetworkF64', 'PoolWindow', 'Progress', 'SgdF32', 'SgdF64', 'activation', 'activation_backward', 'active_isa', 'adaptive_avg_pool2d', 'adaptive_avg_pool2d_backward', 'available_cpus', 'available_isas', 'avg_pool2d', 'avg_pool2d_backward', 'compiler', 'conv', 'conv_backward', 'dropout', 'max_pool2d', 'max_pool2d_backward', 'num_threads', 'pool_extent', 'set_num_threads', 'softmax', 'softmax_backward']
+__all__: list[str] = ['BatchNormOptions', 'ConvOptions', 'LossF32', 'LossF64', 'NetworkF32', 'NetworkF64', 'PoolWindow', 'Progress', 'SgdF32', 'SgdF64', 'activation', 'activation_backward', 'active_isa', 'adaptive_avg_pool2d', 'adaptive_avg_pool2d_backward', 'available_cpus', 'available_isas', 'avg_pool2d', 'avg_pool2d_backward', 'batch_norm', 'batch_norm_backward', 'compiler', 'conv', 'conv_backward', 'dropout', 'max_pool2d', 'max_pool2d_backward', 'num_threads', 'pool_extent', 'set_num_threads', 'softmax', 'softmax_backward']
 class PoolWindow:
     def __init__(self, kernel: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"], stride: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"], padding: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"], dilation: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"], ceil_mode: bool) -> None:
         ...
 class ConvOptions:
     def __init__(self, stride: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(3)"], dilation: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(3)"], pad_low: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(3)"], pad_high: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(3)"], groups: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+class BatchNormOptions:
+    def __init__(self, training: bool, momentum: typing.SupportsFloat | typing.SupportsIndex, eps: typing.SupportsFloat | typing.SupportsIndex) -> None:
         ...
 class Progress:
     @property
@@ -203,6 +206,18 @@ def avg_pool2d_backward(grad_output: numpy.typing.NDArray[numpy.float32] | None,
     ...
 @typing.overload
 def avg_pool2d_backward(grad_output: numpy.typing.NDArray[numpy.float64] | None, grad_input: numpy.typing.NDArray[numpy.float64] | None, window: PoolWindow, count_include_pad: bool, divisor_override: typing.SupportsInt | typing.SupportsIndex) -> None:
+    ...
+@typing.overload
+def batch_norm(input: numpy.typing.NDArray[numpy.float32] | None, running_mean: numpy.typing.NDArray[numpy.float32] | None, running_var: numpy.typing.NDArray[numpy.float32] | None, weight: numpy.typing.NDArray[numpy.float32] | None, bias: numpy.typing.NDArray[numpy.float32] | None, options: BatchNormOptions, out: numpy.typing.NDArray[numpy.float32] | None) -> None:
+    ...
+@typing.overload
+def batch_norm(input: numpy.typing.NDArray[numpy.float64] | None, running_mean: numpy.typing.NDArray[numpy.float64] | None, running_var: numpy.typing.NDArray[numpy.float64] | None, weight: numpy.typing.NDArray[numpy.float64] | None, bias: numpy.typing.NDArray[numpy.float64] | None, options: BatchNormOptions, out: numpy.typing.NDArray[numpy.float64] | None) -> None:
+    ...
+@typing.overload
+def batch_norm_backward(grad_output: numpy.typing.NDArray[numpy.float32] | None, input: numpy.typing.NDArray[numpy.float32] | None, running_mean: numpy.typing.NDArray[numpy.float32] | None, running_var: numpy.typing.NDArray[numpy.float32] | None, weight: numpy.typing.NDArray[numpy.float32] | None, options: BatchNormOptions, grad_input: numpy.typing.NDArray[numpy.float32] | None, grad_weight: numpy.typing.NDArray[numpy.float32] | None, grad_bias: numpy.typing.NDArray[numpy.float32] | None) -> None:
+    ...
+@typing.overload
+def batch_norm_backward(grad_output: numpy.typing.NDArray[numpy.float64] | None, input: numpy.typing.NDArray[numpy.float64] | None, running_mean: numpy.typing.NDArray[numpy.float64] | None, running_var: numpy.typing.NDArray[numpy.float64] | None, weight: numpy.typing.NDArray[numpy.float64] | None, options: BatchNormOptions, grad_input: numpy.typing.NDArray[numpy.float64] | None, grad_weight: numpy.typing.NDArray[numpy.float64] | None, grad_bias: numpy.typing.NDArray[numpy.float64] | None) -> None:
     ...
 @typing.overload
 def conv(input: numpy.typing.NDArray[numpy.float32] | None, weight: numpy.typing.NDArray[numpy.float32] | None, bias: numpy.typing.NDArray[numpy.float32] | None, options: ConvOptions, out: numpy.typing.NDArray[numpy.float32] | None) -> None:

@@ -36,6 +36,7 @@ from .conv import (
     linear_backward,
 )
 from .dropout import dropout, dropout_backward
+from .norm import batch_norm, batch_norm_backward
 from .pool import (
     adaptive_avg_pool2d,
     adaptive_avg_pool2d_backward,
@@ -63,6 +64,8 @@ __all__ = [
     "avg_pool1d_backward",
     "avg_pool2d",
     "avg_pool2d_backward",
+    "batch_norm",
+    "batch_norm_backward",
     "conv1d",
     "conv1d_backward",
     "conv2d",

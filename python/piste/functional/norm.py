@@ -1,0 +1,162 @@
+"""Normalisation."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import _core
+from .._arrays import FloatArray, as_float, as_optional_float, check_shape, describe
+
+
+def _number(value: Any, name: str) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}: expected a number, got {describe(value)}") from None
+    if not 0 <= number < math.inf:
+        raise ValueError(f"{name}: expected a finite number from 0, got {number}")
+    return number
+
+
+def _check_updatable(array: object, name: str) -> None:
+    if array is None:
+        return
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"{name}: expected a NumPy array to update, got {describe(array)}")
+    if not array.flags.writeable:
+        raise ValueError(f"{name}: the array is read-only and training updates it")
+
+
+class _Problem:
+    """Checked arguments of batch norm; the input as (n, channels, pixels)."""
+
+    def __init__(
+        self,
+        input: npt.ArrayLike,
+        running_mean: npt.ArrayLike | None,
+        running_var: npt.ArrayLike | None,
+        weight: npt.ArrayLike | None,
+        bias: npt.ArrayLike | None,
+        training: bool,
+        momentum: float,
+        eps: float,
+    ) -> None:
+        x = as_float(input, "input")
+        if x.ndim < 2:
+            raise ValueError(f"input: expected shape (n, channels, ...), got {x.shape}")
+        self.shape, channels = x.shape, x.shape[1]
+        self.lifted = (len(x), channels, math.prod(x.shape[2:]))
+        self.x = x.reshape(self.lifted)
+        self.mean = as_optional_float(running_mean, "running_mean", like=x)
+        self.var = as_optional_float(running_var, "running_var", like=x)
+        self.weight = as_optional_float(weight, "weight", like=x)
+        self.bias = as_optional_float(bias, "bias", like=x)
+        named = {"running_mean": self.mean, "running_var": self.var}
+        for name, array in {**named, "weight": self.weight, "bias": self.bias}.items():
+            if array is not None:
+                check_shape(array, (channels,), name)
+        if (self.mean is None) != (self.var is None):
+            raise ValueError("running_mean, running_var: expected both or neither")
+        if not training and self.mean is None:
+            raise ValueError("running_mean, running_var: expected arrays unless training")
+        if training and self.lifted[0] * self.lifted[2] <= 1:
+            raise ValueError(
+                f"input: expected more than 1 value per channel in training, got shape {x.shape}"
+            )
+        self.options = _core.BatchNormOptions(
+            bool(training), _number(momentum, "momentum"), _number(eps, "eps")
+        )
+
+
+def batch_norm(
+    input: npt.ArrayLike,
+    running_mean: FloatArray | None,
+    running_var: FloatArray | None,
+    weight: npt.ArrayLike | None = None,
+    bias: npt.ArrayLike | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> FloatArray:
+    """Batch normalisation per channel, as ``torch.nn.functional.batch_norm``.
+
+    Parameters
+    ----------
+    input
+        (n, channels, ...), float32 or float64.
+    running_mean, running_var
+        (channels,). Read in evaluation; in training updated in place, the variance unbiased, or
+        None.
+    weight, bias
+        (channels,) or None for 1 and 0.
+    training
+        Normalise by the batch's own mean and biased variance.
+    momentum
+        The batch's share in the new running statistics.
+    eps
+        Added to the variance.
+
+    Returns
+    -------
+    ndarray
+        Of the input's shape.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Where shapes or dtypes do not fit, or training gets one value per channel. Nothing has been
+        updated then.
+    """
+    problem = _Problem(input, running_mean, running_var, weight, bias, training, momentum, eps)
+    mean, var = problem.mean, problem.var
+    if training and mean is not None and var is not None:
+        _check_updatable(running_mean, "running_mean")
+        _check_updatable(running_var, "running_var")
+        if np.shares_memory(running_mean, running_var):
+            raise ValueError("running_mean, running_var: expected arrays that share no memory")
+        mean, var = mean.copy(), var.copy()  # the user's may be strided or overlap an input
+    y = np.empty(problem.lifted, problem.x.dtype)
+    _core.batch_norm(problem.x, mean, var, problem.weight, problem.bias, problem.options, y)
+    if training and running_mean is not None and running_var is not None:
+        running_mean[...] = mean
+        running_var[...] = var
+    return y.reshape(problem.shape)
+
+
+def batch_norm_backward(
+    grad_output: npt.ArrayLike,
+    input: npt.ArrayLike,
+    running_mean: npt.ArrayLike | None,
+    running_var: npt.ArrayLike | None,
+    weight: npt.ArrayLike | None = None,
+    bias: npt.ArrayLike | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> tuple[FloatArray, FloatArray | None, FloatArray | None]:
+    """Gradients of `batch_norm` by input, weight and bias (None where there was none).
+
+    The running statistics are not updated.
+    """
+    problem = _Problem(input, running_mean, running_var, weight, bias, training, momentum, eps)
+    dy = as_float(grad_output, "grad_output", like=problem.x)
+    check_shape(dy, problem.shape, "grad_output")
+    dx = np.empty_like(problem.x)
+    dw = None if problem.weight is None else np.empty_like(problem.weight)
+    db = None if problem.bias is None else np.empty_like(problem.bias)
+    _core.batch_norm_backward(
+        dy.reshape(problem.lifted),
+        problem.x,
+        problem.mean,
+        problem.var,
+        problem.weight,
+        problem.options,
+        dx,
+        dw,
+        db,
+    )
+    return dx.reshape(problem.shape), dw, db
