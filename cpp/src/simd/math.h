@@ -74,7 +74,8 @@ Vec<T> exp(Vec<T> x) {
   // 2^n in two factors: n may be one above the largest exponent.
   const V half = round_nearest(n * V(T(0.5)));
   V y = (expm1_reduced(r) + V(T(1))) * power_of_two(half) * power_of_two(n - half);
-  y = V::select(x > high, V(std::numeric_limits<T>::infinity()), y);
+  constexpr T infinity = std::numeric_limits<T>::infinity();  // constexpr: no call, no symbol
+  y = V::select(x > high, V(infinity), y);
   return V::select(x < low, V::zero(), y);
 }
 
@@ -99,9 +100,11 @@ Vec<T> log(Vec<T> x) {
   const V two_s = s + s;
   V y = fma(e, V(C::ln2_low), two_s * z * sum);  // the small parts first
   y = fma(e, V(C::ln2_high), two_s + y);
-  const V infinity(std::numeric_limits<T>::infinity());
-  y = V::select(x < V(std::numeric_limits<T>::min()), -infinity, y);
-  y = V::select(x < V::zero(), V(std::numeric_limits<T>::quiet_NaN()), y);
+  using Limits = std::numeric_limits<T>;
+  constexpr T inf = Limits::infinity(), smallest = Limits::min(), nan = Limits::quiet_NaN();
+  const V infinity(inf);
+  y = V::select(x < V(smallest), -infinity, y);
+  y = V::select(x < V::zero(), V(nan), y);
   return V::select(x < infinity, y, x);  // infinity and NaN stay
 }
 

@@ -20,7 +20,7 @@ void for_row(const T* x, Index n, T fill, F f) {
 /// Largest value of a row; NaN where any is.
 template <class T>
 T row_max(const T* x, Index n) {
-  const T lowest = -std::numeric_limits<T>::infinity();
+  constexpr T lowest = -std::numeric_limits<T>::infinity();
   Vec<T> largest(lowest);
   for_row(x, n, lowest, [&](Vec<T> v, Index, int) {
     largest = Vec<T>::select(v > largest, v, largest);
@@ -38,7 +38,8 @@ T row_max(const T* x, Index n) {
 template <class T>
 T exp_sum(const T* x, Index n, T shift, T* y) {
   Vec<T> sum = Vec<T>::zero();
-  for_row(x, n, -std::numeric_limits<T>::infinity(), [&](Vec<T> v, Index i, int count) {
+  constexpr T lowest = -std::numeric_limits<T>::infinity();
+  for_row(x, n, lowest, [&](Vec<T> v, Index i, int count) {
     const Vec<T> e = exp(v - Vec<T>(shift));
     sum += e;
     if (y) e.store_partial(y + i, count);
