@@ -1,0 +1,230 @@
+// The kernels of one instruction set on lengths around its vectors, against plain loops, in memory
+// without a value to spare. What they compute in full is tested from Python.
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "check.h"
+#include "dispatch/dispatch.h"
+#include "piste/isa.h"
+
+namespace piste {
+namespace {
+
+using test::values;
+
+std::size_t size(Index n) { return static_cast<std::size_t>(n); }
+
+/// Lengths with every kind of tail.
+std::vector<Index> lengths(int lanes) {
+  std::vector<Index> result;
+  for (Index n = 0; n <= 2 * lanes + 1; ++n) result.push_back(n);
+  result.push_back(7 * lanes - 1);
+  return result;
+}
+
+template <class T>
+void test_pointwise(const kernels::Table<T>& table) {
+  for (const Index n : lengths(table.lanes)) {
+    const std::vector<T> x = values<T>(size(n), 1), z = values<T>(size(n), 2);
+    std::vector<T> y(size(n)), dx(size(n));
+    table.pointwise->forward(Activation::leaky_relu, x.data(), y.data(), n, T(0.1), T(0));
+    table.pointwise->backward(Activation::leaky_relu, z.data(), x.data(), dx.data(), n, T(0.1),
+                              T(0));
+    for (std::size_t i = 0; i < size(n); ++i) {
+      EXPECT_CLOSE(y[i], x[i] < 0 ? T(0.1) * x[i] : x[i], 1e-6);
+      EXPECT_CLOSE(dx[i], x[i] > 0 ? z[i] : T(0.1) * z[i], 1e-6);
+    }
+    table.pointwise->forward(Activation::tanh, x.data(), y.data(), n, T(0), T(0));
+    for (std::size_t i = 0; i < size(n); ++i) EXPECT_CLOSE(y[i], std::tanh(x[i]), 1e-6);
+    table.pointwise->add(x.data(), z.data(), y.data(), n);
+    for (std::size_t i = 0; i < size(n); ++i) EXPECT_CLOSE(y[i], x[i] + z[i], 0);
+    table.pointwise->dropout(x.data(), y.data(), n, T(0.5), 3, 5);
+    for (std::size_t i = 0; i < size(n); ++i) EXPECT(y[i] == 0 || y[i] == 2 * x[i]);
+  }
+}
+
+template <class T>
+void test_layout(const kernels::Table<T>& table) {
+  for (const Index rows : {1, 3, 8, 17})
+    for (const Index columns : lengths(table.lanes)) {
+      const Index padded = (rows + table.lanes - 1) / table.lanes * table.lanes;
+      const std::vector<T> x = values<T>(size(rows * columns), 1);
+      std::vector<T> y(size(columns * padded), T(9));
+      table.layout->transpose(x.data(), columns, y.data(), padded, rows, columns, padded);
+      for (Index c = 0; c < columns; ++c)
+        for (Index r = 0; r < padded; ++r)
+          EXPECT(y[size(c * padded + r)] == (r < rows ? x[size(r * columns + c)] : T(0)));
+    }
+  for (const Index n : lengths(table.lanes)) {
+    std::vector<unsigned char> x(size(n));
+    for (std::size_t i = 0; i < size(n); ++i) x[i] = static_cast<unsigned char>(255 - 7 * i);
+    std::vector<T> y(size(n));
+    table.layout->from_bytes(x.data(), y.data(), n, T(0.5), T(-1));
+    for (std::size_t i = 0; i < size(n); ++i) EXPECT_CLOSE(y[i], T(0.5) * x[i] - 1, 1e-6);
+  }
+}
+
+template <class T>
+void test_update(const kernels::Table<T>& table) {
+  const SgdOptions<T> options{T(0.1), T(0.9), T(0), T(0.01), false, false, false};
+  for (const Index n : lengths(table.lanes)) {
+    const std::vector<T> before = values<T>(size(n), 1), g = values<T>(size(n), 2);
+    const std::vector<T> momentum = values<T>(size(n), 3);
+    std::vector<T> p = before, buffer = momentum;
+    table.update->sgd(p.data(), g.data(), buffer.data(), n, options);
+    double squares = 0;
+    for (std::size_t i = 0; i < size(n); ++i) {
+      const double b = 0.9 * momentum[i] + g[i] + 0.01 * before[i];
+      EXPECT_CLOSE(buffer[i], b, 1e-6);
+      EXPECT_CLOSE(p[i], before[i] - 0.1 * b, 1e-6);
+      squares += double(g[i]) * g[i];
+    }
+    EXPECT_CLOSE(table.update->sum_squares(g.data(), n), squares, 1e-6);
+    EXPECT(table.update->all_finite(g.data(), n));
+    for (std::size_t i = 0; i < size(n); ++i) {
+      std::vector<T> broken = g;
+      broken[i] = T(INFINITY);
+      EXPECT(!table.update->all_finite(broken.data(), n));
+    }
+  }
+}
+
+template <class T>
+void test_softmax(const kernels::Table<T>& table) {
+  for (Index channels = 1; channels <= 2 * table.lanes + 1; ++channels) {
+    const Index rows = 3;
+    const std::vector<T> x = values<T>(size(rows * channels), 1);
+    std::vector<T> y(x.size()), log_y(x.size()), dx(x.size());
+    table.softmax->softmax(x.data(), y.data(), rows, channels, channels);
+    table.softmax->log_softmax(x.data(), log_y.data(), rows, channels, channels);
+    for (Index r = 0; r < rows; ++r) {
+      double sum = 0;
+      for (Index c = 0; c < channels; ++c) sum += std::exp(double(x[size(r * channels + c)]));
+      for (Index c = 0; c < channels; ++c) {
+        const std::size_t i = size(r * channels + c);
+        EXPECT_CLOSE(y[i], std::exp(double(x[i])) / sum, 1e-6);
+        EXPECT_CLOSE(log_y[i], x[i] - std::log(sum), 1e-5);
+      }
+    }
+    table.softmax->softmax_backward(x.data(), y.data(), dx.data(), rows, channels, channels);
+    table.softmax->log_softmax_backward(x.data(), log_y.data(), dx.data(), rows, channels,
+                                        channels);
+  }
+}
+
+template <class T>
+void test_pool(const kernels::Table<T>& table) {
+  const Index stride = 2 * table.lanes;
+  const kernels::PoolGeometry g{stride - 1, stride, {5, 4}, {3, 2}, {2, 3}, {2, 2}, {1, 1}, {1, 1}};
+  const std::vector<T> x = values<T>(size(20 * stride), 1), dy = values<T>(size(6 * stride), 2);
+  std::vector<T> y(dy.size()), dx(x.size());
+  std::vector<std::int32_t> argmax(dy.size());
+  table.pool->max_forward(g, x.data(), y.data(), argmax.data());
+  for (Index o = 0; o < 6; ++o)
+    for (Index c = 0; c < g.channels; ++c) {
+      T largest = T(-INFINITY);
+      for (Index i = 0; i < 6; ++i) {
+        const Index row = o / 2 * 2 - 1 + i / 3, column = o % 2 * 2 - 1 + i % 3;
+        if (row >= 0 && row < 5 && column >= 0 && column < 4)
+          largest = std::max(largest, x[size((row * 4 + column) * stride + c)]);
+      }
+      EXPECT(y[size(o * stride + c)] == largest);
+      EXPECT(x[size(argmax[size(o * stride + c)] * stride + c)] == largest);
+    }
+  table.pool->max_backward(g, dy.data(), argmax.data(), dx.data());
+  table.pool->avg_forward(g, x.data(), y.data(), true, 0);
+  table.pool->avg_backward(g, dy.data(), dx.data(), false, 0);
+  table.pool->adaptive_avg_forward(g, x.data(), y.data());
+  table.pool->adaptive_avg_backward(g, dy.data(), dx.data());
+}
+
+template <class T>
+void test_gemm(const kernels::Table<T>& table) {
+  const kernels::GemmKernels<T>& gemm = *table.gemm;
+  const Index channels = 5;
+  for (int rows = 1; rows <= gemm.tile_rows; ++rows)
+    for (int vectors = 1; vectors <= gemm.tile_vectors; ++vectors)
+      for (const int spare : {0, 1, table.lanes - 1}) {
+        const int width = vectors * table.lanes, columns = width - spare;
+        const std::vector<T> x = values<T>(size(rows * channels), 1);
+        const std::vector<T> panel = values<T>(size(channels * width), 2);
+        const std::vector<T> bias = values<T>(size(width), 3);
+        std::vector<T> y(size(rows * columns));
+        std::vector<const T*> from;
+        std::vector<T*> to;
+        for (int r = 0; r < rows; ++r) {
+          from.push_back(x.data() + r * channels);
+          to.push_back(y.data() + r * columns);
+        }
+        const T* panels[] = {panel.data()};
+        gemm.tile(rows, vectors,
+                  {from.data(), panels, 1, channels, 0, to.data(), 0, bias.data(), true, columns});
+        for (int r = 0; r < rows; ++r)
+          for (int j = 0; j < columns; ++j) {
+            double sum = bias[size(j)];
+            for (Index c = 0; c < channels; ++c)
+              sum += double(x[size(r * channels + c)]) * panel[size(c * width + j)];
+            EXPECT_CLOSE(y[size(r * columns + j)], std::max(sum, 0.0), 1e-5);
+          }
+      }
+  for (const Index n : lengths(table.lanes)) {
+    const std::vector<T> x = values<T>(size(3 * n), 1);
+    std::vector<T> sums(size(n)), total(size(n));
+    gemm.column_sums(x.data(), 3, n, sums.data(), n, false);
+    const T* parts[] = {x.data(), x.data() + n, x.data() + 2 * n};
+    gemm.sum(parts, 3, 0, total.data(), n);
+    for (std::size_t j = 0; j < size(n); ++j) {
+      EXPECT_CLOSE(sums[j], x[j] + x[size(n) + j] + x[2 * size(n) + j], 1e-6);
+      EXPECT_CLOSE(total[j], sums[j], 1e-6);
+    }
+  }
+}
+
+template <class T>
+void test_loss(const kernels::Table<T>& table) {
+  for (const Index n : lengths(table.lanes)) {
+    const std::vector<T> x = values<T>(size(n), 1), t = values<T>(size(n), 2);
+    std::vector<T> loss(size(n)), dx(size(n));
+    double sum = 0;
+    for (std::size_t i = 0; i < size(n); ++i) sum += std::abs(double(x[i]) - t[i]);
+    const double got = table.loss->pointwise(PointwiseLoss::absolute, x.data(), t.data(), nullptr,
+                                             loss.data(), dx.data(), T(1), n);
+    EXPECT_CLOSE(got, sum, 1e-6);
+    if (n == 0) continue;
+    double exponentials = 0;
+    for (std::size_t i = 0; i < size(n); ++i) exponentials += std::exp(double(x[i]));
+    const double row =
+        table.loss->cross_entropy(x.data(), n, n - 1, nullptr, T(0), dx.data(), T(1));
+    EXPECT_CLOSE(row, std::log(exponentials) - x[size(n - 1)], 1e-5);
+  }
+}
+
+template <class T>
+void test_all() {
+  const kernels::Table<T>& table = kernel_table<T>();
+  test_pointwise(table);
+  test_layout(table);
+  test_update(table);
+  test_softmax(table);
+  test_pool(table);
+  test_gemm(table);
+  test_loss(table);
+}
+
+}  // namespace
+}  // namespace piste
+
+int main(int argc, char** argv) {
+  const std::string isa = argc > 1 ? argv[1] : "";
+  const std::vector<std::string> here = piste::available_isas();
+  if (std::find(here.begin(), here.end(), isa) == here.end()) {
+    std::fprintf(stderr, "this CPU does not run '%s'\n", isa.c_str());
+    return 77;
+  }
+  EXPECT(piste::active_isa() == isa);
+  piste::test_all<float>();
+  piste::test_all<double>();
+  return piste::test::failures != 0;
+}
