@@ -159,8 +159,10 @@ void test_gemm(const kernels::Table<T>& table) {
           to.push_back(y.data() + r * columns);
         }
         const T* panels[] = {panel.data()};
+        const Index offsets[] = {0};
         gemm.tile(rows, vectors,
-                  {from.data(), panels, 1, channels, 0, to.data(), 0, bias.data(), true, columns});
+                  {from.data(), offsets, panels, 1, channels, 0, to.data(), 0, bias.data(), true,
+                   columns});
         for (int r = 0; r < rows; ++r)
           for (int j = 0; j < columns; ++j) {
             double sum = bias[size(j)];
