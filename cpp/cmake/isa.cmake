@@ -2,6 +2,9 @@
 # with PISTE_ISA naming the namespace of its code and PISTE_VECTOR_BYTES the width of a vector.
 
 function(piste_add_isa name vector_bytes)
+  if(PISTE_ISAS AND NOT name IN_LIST PISTE_ISAS)
+    return()
+  endif()
   file(GLOB sources CONFIGURE_DEPENDS cpp/src/kernels/*.isa.cpp cpp/src/kernels/*/*.isa.cpp)
   add_library(piste_kernels_${name} OBJECT ${sources})
   target_link_libraries(piste_kernels_${name} PRIVATE piste_options)
