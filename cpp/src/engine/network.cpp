@@ -47,14 +47,16 @@ std::vector<View<T>> Network<T>::gradients() {
 
 template <class T>
 Plan<T>& Network<T>::plan(PlanMode mode, Index batch, const Shape& sample_shape) {
+  const Algorithm algorithm = default_algorithm();
   for (auto entry = plans_.begin(); entry != plans_.end(); ++entry)
     if ((*entry)->mode == mode && (*entry)->batch == batch &&
-        (*entry)->sample_shape == sample_shape) {
+        (*entry)->sample_shape == sample_shape && (*entry)->algorithm == algorithm) {
       std::rotate(entry, entry + 1, plans_.end());  // the most recent stands last
       return plans_.back()->plan;
     }
   check(!nodes_.empty(), "network", "the network has no layers");
-  auto entry = std::make_unique<PlanEntry>(PlanEntry{mode, batch, sample_shape, {mode, batch}});
+  auto entry =
+      std::make_unique<PlanEntry>(PlanEntry{mode, batch, sample_shape, algorithm, {mode, batch}});
   Graph<T> graph{nodes_, {}, output_};
   for (Parameter& p : parameters_) graph.trainables.push_back({p.value, p.gradient.data()});
   lower(graph, sample_shape, entry->plan);

@@ -218,7 +218,7 @@ bool winograd_weight_gradient(const ConvGeometry& g, int m, Index n, const T* x,
       if (!table.update->all_finite(u, w.frequencies() * channels * filters))
         sound.store(false, std::memory_order_relaxed);
       w.unpack_gradient(u, channel, channels, filter, std::min(filters, g.filters - filter),
-                        filters, dweight);
+                        filters, channels * filters, dweight);
     });
   }
   return sound;

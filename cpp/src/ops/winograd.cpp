@@ -258,7 +258,8 @@ Index Winograd<T>::strip_pixels(const Strip& strip) const {
 
 template <class T>
 void Winograd<T>::unpack_gradient(const T* u, Index channel, Index channels, Index filter,
-                                  Index filters, Index u_stride, T* gradient) const {
+                                  Index filters, Index u_stride, Index u_frequency,
+                                  T* gradient) const {
   const auto& table = kernel_table<T>();
   const Index depth = pass_.in_channels;
   alignas(alignment) T buffer[chunk_channels * 9 * 64];
@@ -268,7 +269,7 @@ void Winograd<T>::unpack_gradient(const T* u, Index channel, Index channels, Ind
       const Index width = std::min<Index>(64, filters - k);
       const Index padded = parts(width, lanes_) * lanes_;
       for (Index i = 0; i < count; ++i)
-        table.winograd->weight_gradient(m_, u + (c + i) * u_stride + k, channels * u_stride, padded,
+        table.winograd->weight_gradient(m_, u + (c + i) * u_stride + k, u_frequency, padded,
                                         buffer + i * 9 * 64, 64);
       table.layout->transpose(buffer, 64, gradient + ((filter + k) * depth + channel + c) * 9,
                               depth * 9, count * 9, width, count * 9);

@@ -76,8 +76,9 @@ class Winograd {
   Index first_pixel(const Strip& strip) const;
 
   /// The weight gradient of a block of channels and filters from u[frequency][channel][filters].
+  /// Frequencies stand u_frequency values apart.
   void unpack_gradient(const T* u, Index channel, Index channels, Index filter, Index filters,
-                       Index u_stride, T* gradient) const;
+                       Index u_stride, Index u_frequency, T* gradient) const;
 
  private:
   Pass pass_;
