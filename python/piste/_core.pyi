@@ -6,7 +6,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['BatchNormOptions', 'ConvOptions', 'LossF32', 'LossF64', 'NetworkF32', 'NetworkF64', 'PoolWindow', 'Progress', 'SgdF32', 'SgdF64', 'activation', 'activation_backward', 'active_isa', 'adaptive_avg_pool2d', 'adaptive_avg_pool2d_backward', 'available_cpus', 'available_isas', 'avg_pool2d', 'avg_pool2d_backward', 'batch_norm', 'batch_norm_backward', 'compiler', 'conv', 'conv_backward', 'dropout', 'max_pool2d', 'max_pool2d_backward', 'num_threads', 'pool_extent', 'set_num_threads', 'softmax', 'softmax_backward']
+__all__: list[str] = ['BatchNormOptions', 'ConvOptions', 'LabelCount', 'LabelLossInputF32', 'LabelLossInputF64', 'LossF32', 'LossF64', 'NetworkF32', 'NetworkF64', 'PoolWindow', 'Progress', 'SgdF32', 'SgdF64', 'activation', 'activation_backward', 'active_isa', 'adaptive_avg_pool2d', 'adaptive_avg_pool2d_backward', 'available_cpus', 'available_isas', 'avg_pool2d', 'avg_pool2d_backward', 'batch_norm', 'batch_norm_backward', 'compiler', 'conv', 'conv_backward', 'count_labels', 'cross_entropy', 'cross_entropy_backward', 'cross_entropy_probabilities', 'cross_entropy_probabilities_backward', 'dropout', 'max_pool2d', 'max_pool2d_backward', 'multi_margin_loss', 'multi_margin_loss_backward', 'nll_loss', 'nll_loss_backward', 'num_threads', 'pointwise_loss', 'pointwise_loss_backward', 'pool_extent', 'set_num_threads', 'sgd', 'softmax', 'softmax_backward']
 class PoolWindow:
     def __init__(self, kernel: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"], stride: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"], padding: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"], dilation: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"], ceil_mode: bool) -> None:
         ...
@@ -15,6 +15,22 @@ class ConvOptions:
         ...
 class BatchNormOptions:
     def __init__(self, training: bool, momentum: typing.SupportsFloat | typing.SupportsIndex, eps: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        ...
+class LabelCount:
+    @property
+    def counted(self) -> int:
+        ...
+    @property
+    def first_wrong(self) -> int:
+        ...
+    @property
+    def weight(self) -> float:
+        ...
+class LabelLossInputF32:
+    def __init__(self, input: numpy.typing.NDArray[numpy.float32] | None, labels: numpy.typing.NDArray[numpy.int64] | None, weight: numpy.typing.NDArray[numpy.float32] | None, ignore_index: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+class LabelLossInputF64:
+    def __init__(self, input: numpy.typing.NDArray[numpy.float64] | None, labels: numpy.typing.NDArray[numpy.int64] | None, weight: numpy.typing.NDArray[numpy.float64] | None, ignore_index: typing.SupportsInt | typing.SupportsIndex) -> None:
         ...
 class Progress:
     @property
@@ -232,6 +248,36 @@ def conv_backward(grad_output: numpy.typing.NDArray[numpy.float32] | None, input
 def conv_backward(grad_output: numpy.typing.NDArray[numpy.float64] | None, input: numpy.typing.NDArray[numpy.float64] | None, weight: numpy.typing.NDArray[numpy.float64] | None, options: ConvOptions, grad_input: numpy.typing.NDArray[numpy.float64] | None, grad_weight: numpy.typing.NDArray[numpy.float64] | None, grad_bias: numpy.typing.NDArray[numpy.float64] | None) -> None:
     ...
 @typing.overload
+def count_labels(labels: numpy.typing.NDArray[numpy.int64] | None, classes: typing.SupportsInt | typing.SupportsIndex, weight: numpy.typing.NDArray[numpy.float32] | None, ignore_index: typing.SupportsInt | typing.SupportsIndex) -> LabelCount:
+    ...
+@typing.overload
+def count_labels(labels: numpy.typing.NDArray[numpy.int64] | None, classes: typing.SupportsInt | typing.SupportsIndex, weight: numpy.typing.NDArray[numpy.float64] | None, ignore_index: typing.SupportsInt | typing.SupportsIndex) -> LabelCount:
+    ...
+@typing.overload
+def cross_entropy(problem: LabelLossInputF32, label_smoothing: typing.SupportsFloat | typing.SupportsIndex, losses: numpy.typing.NDArray[numpy.float32] | None) -> float:
+    ...
+@typing.overload
+def cross_entropy(problem: LabelLossInputF64, label_smoothing: typing.SupportsFloat | typing.SupportsIndex, losses: numpy.typing.NDArray[numpy.float64] | None) -> float:
+    ...
+@typing.overload
+def cross_entropy_backward(problem: LabelLossInputF32, label_smoothing: typing.SupportsFloat | typing.SupportsIndex, grad_output: numpy.typing.NDArray[numpy.float32] | None, scale: typing.SupportsFloat | typing.SupportsIndex, grad_input: numpy.typing.NDArray[numpy.float32] | None) -> None:
+    ...
+@typing.overload
+def cross_entropy_backward(problem: LabelLossInputF64, label_smoothing: typing.SupportsFloat | typing.SupportsIndex, grad_output: numpy.typing.NDArray[numpy.float64] | None, scale: typing.SupportsFloat | typing.SupportsIndex, grad_input: numpy.typing.NDArray[numpy.float64] | None) -> None:
+    ...
+@typing.overload
+def cross_entropy_probabilities(input: numpy.typing.NDArray[numpy.float32] | None, target: numpy.typing.NDArray[numpy.float32] | None, weight: numpy.typing.NDArray[numpy.float32] | None, label_smoothing: typing.SupportsFloat | typing.SupportsIndex, losses: numpy.typing.NDArray[numpy.float32] | None) -> float:
+    ...
+@typing.overload
+def cross_entropy_probabilities(input: numpy.typing.NDArray[numpy.float64] | None, target: numpy.typing.NDArray[numpy.float64] | None, weight: numpy.typing.NDArray[numpy.float64] | None, label_smoothing: typing.SupportsFloat | typing.SupportsIndex, losses: numpy.typing.NDArray[numpy.float64] | None) -> float:
+    ...
+@typing.overload
+def cross_entropy_probabilities_backward(input: numpy.typing.NDArray[numpy.float32] | None, target: numpy.typing.NDArray[numpy.float32] | None, weight: numpy.typing.NDArray[numpy.float32] | None, label_smoothing: typing.SupportsFloat | typing.SupportsIndex, grad_output: numpy.typing.NDArray[numpy.float32] | None, scale: typing.SupportsFloat | typing.SupportsIndex, grad_input: numpy.typing.NDArray[numpy.float32] | None, grad_target: numpy.typing.NDArray[numpy.float32] | None) -> None:
+    ...
+@typing.overload
+def cross_entropy_probabilities_backward(input: numpy.typing.NDArray[numpy.float64] | None, target: numpy.typing.NDArray[numpy.float64] | None, weight: numpy.typing.NDArray[numpy.float64] | None, label_smoothing: typing.SupportsFloat | typing.SupportsIndex, grad_output: numpy.typing.NDArray[numpy.float64] | None, scale: typing.SupportsFloat | typing.SupportsIndex, grad_input: numpy.typing.NDArray[numpy.float64] | None, grad_target: numpy.typing.NDArray[numpy.float64] | None) -> None:
+    ...
+@typing.overload
 def dropout(input: numpy.typing.NDArray[numpy.float32] | None, out: numpy.typing.NDArray[numpy.float32] | None, p: typing.SupportsFloat | typing.SupportsIndex, key: typing.SupportsInt | typing.SupportsIndex) -> None:
     ...
 @typing.overload
@@ -249,11 +295,53 @@ def max_pool2d_backward(grad_output: numpy.typing.NDArray[numpy.float32] | None,
 @typing.overload
 def max_pool2d_backward(grad_output: numpy.typing.NDArray[numpy.float64] | None, input: numpy.typing.NDArray[numpy.float64] | None, grad_input: numpy.typing.NDArray[numpy.float64] | None, window: PoolWindow) -> None:
     ...
+@typing.overload
+def multi_margin_loss(problem: LabelLossInputF32, p: typing.SupportsInt | typing.SupportsIndex, margin: typing.SupportsFloat | typing.SupportsIndex, losses: numpy.typing.NDArray[numpy.float32] | None) -> float:
+    ...
+@typing.overload
+def multi_margin_loss(problem: LabelLossInputF64, p: typing.SupportsInt | typing.SupportsIndex, margin: typing.SupportsFloat | typing.SupportsIndex, losses: numpy.typing.NDArray[numpy.float64] | None) -> float:
+    ...
+@typing.overload
+def multi_margin_loss_backward(problem: LabelLossInputF32, p: typing.SupportsInt | typing.SupportsIndex, margin: typing.SupportsFloat | typing.SupportsIndex, grad_output: numpy.typing.NDArray[numpy.float32] | None, scale: typing.SupportsFloat | typing.SupportsIndex, grad_input: numpy.typing.NDArray[numpy.float32] | None) -> None:
+    ...
+@typing.overload
+def multi_margin_loss_backward(problem: LabelLossInputF64, p: typing.SupportsInt | typing.SupportsIndex, margin: typing.SupportsFloat | typing.SupportsIndex, grad_output: numpy.typing.NDArray[numpy.float64] | None, scale: typing.SupportsFloat | typing.SupportsIndex, grad_input: numpy.typing.NDArray[numpy.float64] | None) -> None:
+    ...
+@typing.overload
+def nll_loss(problem: LabelLossInputF32, losses: numpy.typing.NDArray[numpy.float32] | None) -> float:
+    ...
+@typing.overload
+def nll_loss(problem: LabelLossInputF64, losses: numpy.typing.NDArray[numpy.float64] | None) -> float:
+    ...
+@typing.overload
+def nll_loss_backward(problem: LabelLossInputF32, grad_output: numpy.typing.NDArray[numpy.float32] | None, scale: typing.SupportsFloat | typing.SupportsIndex, grad_input: numpy.typing.NDArray[numpy.float32] | None) -> None:
+    ...
+@typing.overload
+def nll_loss_backward(problem: LabelLossInputF64, grad_output: numpy.typing.NDArray[numpy.float64] | None, scale: typing.SupportsFloat | typing.SupportsIndex, grad_input: numpy.typing.NDArray[numpy.float64] | None) -> None:
+    ...
 def num_threads() -> int:
+    ...
+@typing.overload
+def pointwise_loss(kind: str, a: typing.SupportsFloat | typing.SupportsIndex, b: typing.SupportsFloat | typing.SupportsIndex, input: numpy.typing.NDArray[numpy.float32] | None, target: numpy.typing.NDArray[numpy.float32] | None, extra: numpy.typing.NDArray[numpy.float32] | None, weight: numpy.typing.NDArray[numpy.float32] | None, losses: numpy.typing.NDArray[numpy.float32] | None) -> float:
+    ...
+@typing.overload
+def pointwise_loss(kind: str, a: typing.SupportsFloat | typing.SupportsIndex, b: typing.SupportsFloat | typing.SupportsIndex, input: numpy.typing.NDArray[numpy.float64] | None, target: numpy.typing.NDArray[numpy.float64] | None, extra: numpy.typing.NDArray[numpy.float64] | None, weight: numpy.typing.NDArray[numpy.float64] | None, losses: numpy.typing.NDArray[numpy.float64] | None) -> float:
+    ...
+@typing.overload
+def pointwise_loss_backward(kind: str, a: typing.SupportsFloat | typing.SupportsIndex, b: typing.SupportsFloat | typing.SupportsIndex, input: numpy.typing.NDArray[numpy.float32] | None, target: numpy.typing.NDArray[numpy.float32] | None, extra: numpy.typing.NDArray[numpy.float32] | None, weight: numpy.typing.NDArray[numpy.float32] | None, grad_output: numpy.typing.NDArray[numpy.float32] | None, scale: typing.SupportsFloat | typing.SupportsIndex, grad_input: numpy.typing.NDArray[numpy.float32] | None, grad_target: numpy.typing.NDArray[numpy.float32] | None, grad_extra: numpy.typing.NDArray[numpy.float32] | None) -> None:
+    ...
+@typing.overload
+def pointwise_loss_backward(kind: str, a: typing.SupportsFloat | typing.SupportsIndex, b: typing.SupportsFloat | typing.SupportsIndex, input: numpy.typing.NDArray[numpy.float64] | None, target: numpy.typing.NDArray[numpy.float64] | None, extra: numpy.typing.NDArray[numpy.float64] | None, weight: numpy.typing.NDArray[numpy.float64] | None, grad_output: numpy.typing.NDArray[numpy.float64] | None, scale: typing.SupportsFloat | typing.SupportsIndex, grad_input: numpy.typing.NDArray[numpy.float64] | None, grad_target: numpy.typing.NDArray[numpy.float64] | None, grad_extra: numpy.typing.NDArray[numpy.float64] | None) -> None:
     ...
 def pool_extent(input: typing.SupportsInt | typing.SupportsIndex, kernel: typing.SupportsInt | typing.SupportsIndex, stride: typing.SupportsInt | typing.SupportsIndex, padding: typing.SupportsInt | typing.SupportsIndex, dilation: typing.SupportsInt | typing.SupportsIndex, ceil_mode: bool) -> int:
     ...
 def set_num_threads(n: typing.SupportsInt | typing.SupportsIndex) -> None:
+    ...
+@typing.overload
+def sgd(params: collections.abc.Sequence[numpy.typing.NDArray[numpy.float32] | None], grads: collections.abc.Sequence[numpy.typing.NDArray[numpy.float32] | None], momentum_buffers: collections.abc.Sequence[numpy.typing.NDArray[numpy.float32] | None], new_buffers: collections.abc.Sequence[bool], lr: typing.SupportsFloat | typing.SupportsIndex, momentum: typing.SupportsFloat | typing.SupportsIndex, dampening: typing.SupportsFloat | typing.SupportsIndex, weight_decay: typing.SupportsFloat | typing.SupportsIndex, nesterov: bool, maximize: bool) -> None:
+    ...
+@typing.overload
+def sgd(params: collections.abc.Sequence[numpy.typing.NDArray[numpy.float64] | None], grads: collections.abc.Sequence[numpy.typing.NDArray[numpy.float64] | None], momentum_buffers: collections.abc.Sequence[numpy.typing.NDArray[numpy.float64] | None], new_buffers: collections.abc.Sequence[bool], lr: typing.SupportsFloat | typing.SupportsIndex, momentum: typing.SupportsFloat | typing.SupportsIndex, dampening: typing.SupportsFloat | typing.SupportsIndex, weight_decay: typing.SupportsFloat | typing.SupportsIndex, nesterov: bool, maximize: bool) -> None:
     ...
 @typing.overload
 def softmax(input: numpy.typing.NDArray[numpy.float32] | None, out: numpy.typing.NDArray[numpy.float32] | None, log: bool) -> None:
@@ -267,5 +355,5 @@ def softmax_backward(grad_output: numpy.typing.NDArray[numpy.float32] | None, ou
 @typing.overload
 def softmax_backward(grad_output: numpy.typing.NDArray[numpy.float64] | None, output: numpy.typing.NDArray[numpy.float64] | None, grad_input: numpy.typing.NDArray[numpy.float64] | None, log: bool) -> None:
     ...
-__version__: str = ''
+__version__: str = '0.1.0'
 compiler: str = 'GCC 12.2.0'
