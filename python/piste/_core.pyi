@@ -17,6 +17,8 @@ class BatchNormOptions:
     def __init__(self, training: bool, momentum: typing.SupportsFloat | typing.SupportsIndex, eps: typing.SupportsFloat | typing.SupportsIndex) -> None:
         ...
 class Progress:
+    def __init__(self) -> None:
+        ...
     @property
     def batches(self) -> int:
         ...
@@ -101,7 +103,7 @@ class NetworkF32:
         ...
     def softmax(self, arg0: typing.SupportsInt | typing.SupportsIndex, arg1: str) -> int:
         ...
-    def train(self, arg0: numpy.ndarray, arg1: typing.Any, arg2: numpy.typing.NDArray[numpy.int64] | None, arg3: typing.SupportsInt | typing.SupportsIndex, arg4: typing.SupportsInt | typing.SupportsIndex, arg5: typing.SupportsFloat | typing.SupportsIndex, arg6: numpy.typing.NDArray[numpy.float32] | None, arg7: LossF32, arg8: SgdF32, arg9: typing.SupportsInt | typing.SupportsIndex, arg10: typing.SupportsInt | typing.SupportsIndex) -> Progress:
+    def train(self, arg0: numpy.ndarray, arg1: typing.Any, arg2: numpy.typing.NDArray[numpy.int64] | None, arg3: typing.SupportsInt | typing.SupportsIndex, arg4: typing.SupportsInt | typing.SupportsIndex, arg5: typing.SupportsFloat | typing.SupportsIndex, arg6: numpy.typing.NDArray[numpy.float32] | None, arg7: LossF32, arg8: SgdF32, arg9: typing.SupportsInt | typing.SupportsIndex, arg10: typing.SupportsInt | typing.SupportsIndex, arg11: Progress) -> None:
         ...
 class LossF64:
     def __init__(self, arg0: str, arg1: str, arg2: numpy.typing.NDArray[numpy.float64] | None, arg3: typing.SupportsInt | typing.SupportsIndex, arg4: typing.SupportsFloat | typing.SupportsIndex) -> None:
@@ -163,7 +165,7 @@ class NetworkF64:
         ...
     def softmax(self, arg0: typing.SupportsInt | typing.SupportsIndex, arg1: str) -> int:
         ...
-    def train(self, arg0: numpy.ndarray, arg1: typing.Any, arg2: numpy.typing.NDArray[numpy.int64] | None, arg3: typing.SupportsInt | typing.SupportsIndex, arg4: typing.SupportsInt | typing.SupportsIndex, arg5: typing.SupportsFloat | typing.SupportsIndex, arg6: numpy.typing.NDArray[numpy.float64] | None, arg7: LossF64, arg8: SgdF64, arg9: typing.SupportsInt | typing.SupportsIndex, arg10: typing.SupportsInt | typing.SupportsIndex) -> Progress:
+    def train(self, arg0: numpy.ndarray, arg1: typing.Any, arg2: numpy.typing.NDArray[numpy.int64] | None, arg3: typing.SupportsInt | typing.SupportsIndex, arg4: typing.SupportsInt | typing.SupportsIndex, arg5: typing.SupportsFloat | typing.SupportsIndex, arg6: numpy.typing.NDArray[numpy.float64] | None, arg7: LossF64, arg8: SgdF64, arg9: typing.SupportsInt | typing.SupportsIndex, arg10: typing.SupportsInt | typing.SupportsIndex, arg11: Progress) -> None:
         ...
 @typing.overload
 def activation(kind: str, input: numpy.typing.NDArray[numpy.float32] | None, out: numpy.typing.NDArray[numpy.float32] | None, a: typing.SupportsFloat | typing.SupportsIndex = 0, b: typing.SupportsFloat | typing.SupportsIndex = 0) -> None:
@@ -267,5 +269,5 @@ def softmax_backward(grad_output: numpy.typing.NDArray[numpy.float32] | None, ou
 @typing.overload
 def softmax_backward(grad_output: numpy.typing.NDArray[numpy.float64] | None, output: numpy.typing.NDArray[numpy.float64] | None, grad_input: numpy.typing.NDArray[numpy.float64] | None, log: bool) -> None:
     ...
-__version__: str = ''
+__version__: str = '0.1.0'
 compiler: str = 'GCC 12.2.0'

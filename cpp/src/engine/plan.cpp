@@ -204,6 +204,7 @@ void Plan<T>::run_group(const Segment& segment, const Run<T>& run, Index group, 
   for (Index first = begin; first < end; first += chunk_) {
     const Chunk chunk{first, std::min(first + chunk_, end), worker, group, first == begin};
     for (std::size_t i = segment.begin; i < segment.end; ++i) {
+      if (run.watch->stop(worker)) return;
       const Step& step = steps_[i];
       if (step.backward)
         step.op->backward(step.phase, run, memory_, chunk);
@@ -217,7 +218,9 @@ template <class T>
 void Plan<T>::run_segments(std::size_t begin, std::size_t end, const Run<T>& run) {
   for (std::size_t s = begin; s < end; ++s) {
     const Segment& segment = segments_[s];
-    parallel_for(groups_, [&](Index group, int worker) { run_group(segment, run, group, worker); });
+    parallel_for(
+        groups_, [&](Index group, int worker) { run_group(segment, run, group, worker); },
+        run.watch);
     if (!segment.sync) continue;
     const Step& last = steps_[segment.end - 1];
     if (last.backward)
