@@ -139,6 +139,9 @@ class Network {
   void check_targets(const Input<T>& x, const Target<T>& y, View<const std::int64_t> order,
                      const Loss<T>& loss, const Shape& output_shape) const;
   bool apply(Sgd<T>& sgd);
+  bool rehearse(const Sgd<T>& sgd) const;
+  template <class Body>
+  void for_each_block(Body&& body);
   std::string first_bad_layer(const Run<T>& run, Index batch, const Shape& sample_shape);
 
   std::vector<Node> nodes_;
