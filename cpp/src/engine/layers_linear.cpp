@@ -25,7 +25,6 @@ class LinearOp final : public Op<T> {
     const auto& table = kernel_table<T>();
     lanes_ = table.lanes;
     panel_ = lanes_ * table.gemm->tile_vectors;
-    tile_rows_ = table.gemm->tile_rows;
     wide_ = weight.value.size() * Index(sizeof(T)) > wide_bytes;
     packed_ = plan.fixed_tensor(y.width * inputs());
     padded_bias_ = plan.fixed_tensor(y.width);
@@ -151,10 +150,10 @@ class LinearOp final : public Op<T> {
     return std::min(panel_, padded - panel * panel_);
   }
 
-  /// Channels of a block of the weight gradient; multiples of the tile's rows waste none.
+  /// Channels of a block of the weight gradient; multiples of the tile's, 6 or 8, waste none.
   Index block_channels() const {
     const Index bytes = x_.shape.pixels() * y_.width * Index(sizeof(T));
-    const Index fit = std::max<Index>(gradient_bytes / bytes / tile_rows_, 1) * tile_rows_;
+    const Index fit = std::max<Index>(gradient_bytes / bytes / 24, 1) * 24;
     return std::min(fit, x_.shape.channels);
   }
 
@@ -218,13 +217,15 @@ class LinearOp final : public Op<T> {
     tile.bias = bias;
     tile.relu = relu;
     tile.columns = static_cast<int>(std::min(width, columns - first));
-    for (Index row = 0; row < n; row += tile_rows_) {
-      const Index count = std::min<Index>(tile_rows_, n - row);
+    const int vectors = static_cast<int>(width / lanes_);
+    const Index tile_rows = gemm.tile_rows[vectors - 1];
+    for (Index row = 0; row < n; row += tile_rows) {
+      const Index count = std::min<Index>(tile_rows, n - row);
       for (Index i = 0; i < count; ++i) {
         sources[i] = rows + (row + i) * row_stride;
         targets[i] = out + (row + i) * out_stride;
       }
-      gemm.tile(static_cast<int>(count), static_cast<int>(width / lanes_), tile);
+      gemm.tile(static_cast<int>(count), vectors, tile);
     }
   }
 
@@ -244,7 +245,7 @@ class LinearOp final : public Op<T> {
   Value<T> x_, y_;
   Trainable<T> weight_, bias_;
   bool relu_, wide_;
-  Index lanes_, panel_, tile_rows_;
+  Index lanes_, panel_;
   int packed_, padded_bias_, packed_backward_ = -1;
   int dy_ = -1, dx_ = -1, masked_ = -1;
 };

@@ -7,38 +7,14 @@
 namespace piste {
 namespace {
 
-constexpr Index range_pixels = 96;         // whose tiles share a visit of each weight panel
+constexpr Index range_pixels = 120;        // whose tiles share a visit of each weight panel
 constexpr Index border_bytes = 128 << 10;  // of samples copied at once to get a zero border
-
-/// Walks over positions of (sample, depth, height, width), the last fastest.
-struct Walk {
-  const Index* count;
-  Index sample, at[3];
-  Walk(Index index, const Index* extent) : count(extent) {
-    at[2] = index % extent[2];
-    index /= extent[2];
-    at[1] = index % extent[1];
-    index /= extent[1];
-    at[0] = index % extent[0];
-    sample = index / extent[0];
-  }
-  void next() {
-    if (++at[2] < count[2]) return;
-    at[2] = 0;
-    if (++at[1] < count[1]) return;
-    at[1] = 0;
-    if (++at[0] < count[0]) return;
-    at[0] = 0;
-    ++sample;
-  }
-};
 
 }  // namespace
 
 template <class T>
 Conv<T>::Conv(const ConvGeometry& geometry) : g_(geometry), taps_(geometry.taps()) {
   const auto& table = kernel_table<T>();
-  tile_rows_ = table.gemm->tile_rows;
   const Index lanes = table.lanes, panel = lanes * table.gemm->tile_vectors;
   const Index filters = g_.filters / g_.groups, channels = g_.channels / g_.groups;
   forward_ = {g_.groups, filters, channels, lanes, panel, taps_};
@@ -79,6 +55,7 @@ void Conv<T>::make_forward() {
                                g_.x_stride);
       }
   all_.run = forward_.depth;
+  place(all_, x_border_, g_.out, g_.y_stride);
   merge_taps(x_border_, all_, g_.groups == 1 && g_.x_stride == g_.channels);
 }
 
@@ -158,6 +135,7 @@ void Conv<T>::make_backward() {
               phase.offsets.push_back(((z * extent[1] + y) * extent[2] + x) * g_.y_stride);
             }
         phase.run = backward_.depth;
+        place(phase, dy_border_, g_.in, g_.x_stride);
         phases_.push_back(phase);
       }
 }
@@ -205,17 +183,37 @@ void Conv<T>::copy_bordered(const Border& b, const T* from, Index samples, T* to
       }
 }
 
-/// rows[i] = what the first tap reads for pixel first + i of the phase.
+/// Where the pixels of a sample lie from its first: sources in the bordered array, and outputs.
 template <class T>
-void Conv<T>::point(const Phase& phase, const Border& b, const T* from, Index first, Index pixels,
-                    const T** rows) const {
-  Walk p(first, phase.count);
-  for (Index i = 0; i < pixels; ++i, p.next())
-    rows[i] = from + (((p.sample * b.extent[0] + p.at[0] * phase.move[0]) * b.extent[1] +
-                       p.at[1] * phase.move[1]) *
-                          b.extent[2] +
-                      p.at[2] * phase.move[2]) *
-                         b.stride;
+void Conv<T>::place(Phase& phase, const Border& b, const Index* out, Index out_stride) const {
+  for (Index z = 0; z < phase.count[0]; ++z)
+    for (Index y = 0; y < phase.count[1]; ++y)
+      for (Index x = 0; x < phase.count[2]; ++x) {
+        const Index *move = phase.move, *first = phase.first, *step = phase.step;
+        phase.sources.push_back(
+            ((z * move[0] * b.extent[1] + y * move[1]) * b.extent[2] + x * move[2]) * b.stride);
+        phase.targets.push_back(
+            (((first[0] + z * step[0]) * out[1] + first[1] + y * step[1]) * out[2] + first[2] +
+             x * step[2]) *
+            out_stride);
+      }
+}
+
+/// rows[i] = what the first tap reads for pixel first + i of the phase; out[i], unless null, where
+/// its result goes.
+template <class T>
+void Conv<T>::point(const Phase& phase, Index from_sample, const T* from, Index to_sample, T* to,
+                    Index first, Index pixels, const T** rows, T** out) const {
+  const Index per_sample = phase.pixels();
+  for (Index i = 0; i < pixels;) {
+    const Index sample = (first + i) / per_sample, p = (first + i) % per_sample;
+    const Index count = std::min(per_sample - p, pixels - i);
+    for (Index k = 0; k < count; ++k)
+      rows[i + k] = from + sample * from_sample + phase.sources[p + k];
+    if (out)
+      for (Index k = 0; k < count; ++k) out[i + k] = to + sample * to_sample + phase.targets[p + k];
+    i += count;
+  }
 }
 
 /// All columns of `pixels` rows, whose source and output pointers stand in s. A panel serves all
@@ -242,11 +240,12 @@ void Conv<T>::run_tiles(const Product& product, const Phase& phase, const T* pac
       tile.bias = bias ? bias + tile.first_column : nullptr;
       tile.relu = relu;
       tile.columns = static_cast<int>(whole ? width : std::min(width, product.columns - first));
-      for (Index row = 0; row < pixels; row += tile_rows_) {
+      const int vectors = static_cast<int>(width / product.lanes);
+      const Index tile_rows = kernels.tile_rows[vectors - 1];
+      for (Index row = 0; row < pixels; row += tile_rows) {
         tile.rows = s.rows + row;
         tile.out = s.out + row;
-        kernels.tile(static_cast<int>(std::min<Index>(tile_rows_, pixels - row)),
-                     static_cast<int>(width / product.lanes), tile);
+        kernels.tile(static_cast<int>(std::min<Index>(tile_rows, pixels - row)), vectors, tile);
       }
     }
 }
@@ -267,8 +266,8 @@ void Conv<T>::forward(const T* x, const T* packed, const T* bias, bool relu, T* 
     const Index last = std::min(end, (sample + count) * per_sample);
     for (Index p = std::max(begin, sample * per_sample); p < last; p += range_pixels) {
       const Index pixels = std::min(range_pixels, last - p);
-      point(all_, x_border_, from, p - sample * per_sample, pixels, s.rows);
-      for (Index i = 0; i < pixels; ++i) s.out[i] = y + (p + i) * g_.y_stride;
+      point(all_, x_border_.pixels() * g_.x_stride, from, per_sample * g_.y_stride,
+            y + sample * per_sample * g_.y_stride, p - sample * per_sample, pixels, s.rows, s.out);
       run_tiles(forward_, all_, packed, bias, relu, g_.y_stride, pixels, s);
     }
   }
@@ -290,15 +289,8 @@ void Conv<T>::backward_data(const T* dy, const T* packed, T* dx, Index, Index be
       const Index total = count * phase.pixels();
       for (Index first = 0; first < total; first += range_pixels) {
         const Index pixels = std::min(range_pixels, total - first);
-        point(phase, dy_border_, from, first, pixels, s.rows);
-        Walk p(first, phase.count);
-        for (Index i = 0; i < pixels; ++i, p.next()) {
-          const Index z = phase.first[0] + p.at[0] * phase.step[0];
-          const Index y = phase.first[1] + p.at[1] * phase.step[1];
-          const Index x = phase.first[2] + p.at[2] * phase.step[2];
-          s.out[i] = dx + ((((sample + p.sample) * g_.in[0] + z) * g_.in[1] + y) * g_.in[2] + x) *
-                              g_.x_stride;
-        }
+        point(phase, dy_border_.pixels() * g_.y_stride, from, g_.in_pixels() * g_.x_stride,
+              dx + sample * g_.in_pixels() * g_.x_stride, first, pixels, s.rows, s.out);
         run_tiles(backward_, phase, packed, nullptr, false, g_.x_stride, pixels, s);
       }
     }
@@ -324,7 +316,8 @@ void Conv<T>::backward_weight(const T* x, const T* dy, T* gradient, T* bias_grad
     for (Index first = 0; first < count * per_sample; first += range_pixels) {
       kernels::OuterTile<T> tile;
       tile.pixels = std::min(range_pixels, count * per_sample - first);
-      point(all_, x_border_, from, first, tile.pixels, s.rows);
+      point(all_, x_border_.pixels() * g_.x_stride, from, 0, nullptr, first, tile.pixels, s.rows,
+            nullptr);
       tile.x = s.rows;
       tile.dy_stride = g_.y_stride;
       tile.channels = all_.run;

@@ -84,7 +84,8 @@ class Conv {
     Index first[3], count[3], step[3];  // in its output: first, first + step, ...
     Index move[3];                      // and how far its source moves with each
     std::vector<Index> offsets, tap_ids;
-    Index run = 0;  // contiguous values that a tap reads
+    std::vector<Index> sources, targets;  // of the pixels of a sample
+    Index run = 0;                        // contiguous values that a tap reads
     Index pixels() const { return count[0] * count[1] * count[2]; }
   };
 
@@ -100,8 +101,9 @@ class Conv {
   void make_backward();
   void merge_taps(const Border& border, Phase& phase, bool dense) const;
   void copy_bordered(const Border& border, const T* from, Index samples, T* to) const;
-  void point(const Phase& phase, const Border& border, const T* from, Index first, Index pixels,
-             const T** rows) const;
+  void place(Phase& phase, const Border& border, const Index* out, Index out_stride) const;
+  void point(const Phase& phase, Index from_sample, const T* from, Index to_sample, T* to,
+             Index first, Index pixels, const T** rows, T** out) const;
   void run_tiles(const Product& product, const Phase& phase, const T* packed, const T* bias,
                  bool relu, Index out_stride, Index pixels, const Scratch& s) const;
 
@@ -109,7 +111,6 @@ class Conv {
   Index taps_;
   Product forward_, backward_;
   Index pack_tasks_;
-  int tile_rows_;
   Border x_border_, dy_border_;
   Phase all_;                  // forward
   std::vector<Phase> phases_;  // backward_data
