@@ -8,6 +8,7 @@ namespace piste {
 namespace {
 
 constexpr Index range_pixels = 120;        // whose tiles share a visit of each weight panel
+constexpr double border_waste = 1.25;      // products per needed one that are worth a border
 constexpr Index border_bytes = 128 << 10;  // of samples copied at once to get a zero border
 
 }  // namespace
@@ -79,60 +80,90 @@ void Conv<T>::merge_taps(const Border& border, Phase& phase, bool dense) const {
   phase.run = whole.run * merged;
 }
 
-// Input position i = first + a * stride of a residue reads, for the kernel positions k that reach
-// it, output o = (i + pad - k * dilation) / stride = a + q(k).
+// Input position i = first + a * stride of a residue is reached by the kernel positions k with
+// k * dilation % stride == residue, from output o = (i + pad - k * dilation) / stride = a + q(k).
+template <class T>
+std::vector<typename Conv<T>::AxisPart> Conv<T>::axis_parts(int axis, bool split) const {
+  const Index stride = g_.stride[axis], out = g_.out[axis];
+  std::vector<AxisPart> parts;
+  for (Index residue = 0; residue < stride; ++residue) {
+    AxisPart whole;
+    whole.first = ((residue - g_.pad[axis]) % stride + stride) % stride;
+    if (whole.first >= g_.in[axis]) continue;
+    whole.count = (g_.in[axis] - whole.first + stride - 1) / stride;
+    for (Index k = 0; k < g_.kernel[axis]; ++k)
+      if (k * g_.dilation[axis] % stride == residue)
+        whole.taps.push_back({k, (whole.first + g_.pad[axis] - k * g_.dilation[axis]) / stride});
+    if (!split) {
+      parts.push_back(whole);
+      continue;
+    }
+    for (Index a = 0; a < whole.count; ++a) {  // runs of positions that the same taps reach
+      AxisPart part{whole.first + a * stride, 1, {}};
+      for (const auto& tap : whole.taps)
+        if (a + tap.source >= 0 && a + tap.source < out)
+          part.taps.push_back({tap.k, a + tap.source});
+      const bool same = a > 0 && part.taps.size() == parts.back().taps.size() &&
+                        std::equal(part.taps.begin(), part.taps.end(), parts.back().taps.begin(),
+                                   [](const auto& x, const auto& y) { return x.k == y.k; });
+      if (same)
+        ++parts.back().count;
+      else
+        parts.push_back(part);
+    }
+  }
+  return parts;
+}
+
+/// Products of which many would be with the zero border are split by the taps that reach a
+/// position inside, and need no border then.
 template <class T>
 void Conv<T>::make_backward() {
-  const auto q = [&](int axis, Index residue_first, Index k) {
-    return (residue_first + g_.pad[axis] - k * g_.dilation[axis]) / g_.stride[axis];
-  };
-  std::vector<Phase> axis_phases[3];
-  std::vector<std::vector<Index>> axis_taps[3];
+  double all = 1, inside = 1;
+  for (int axis = 0; axis < 3; ++axis) {
+    double products[2] = {0, 0};
+    for (const bool split : {false, true})
+      for (const AxisPart& part : axis_parts(axis, split))
+        products[split] += static_cast<double>(part.count) * static_cast<double>(part.taps.size());
+    all *= products[0];
+    inside *= products[1];
+  }
+  const bool split = all > border_waste * inside;
+  std::vector<AxisPart> parts[3];
   dy_border_.stride = g_.y_stride;
   for (int axis = 0; axis < 3; ++axis) {
-    const Index stride = g_.stride[axis];
+    parts[axis] = axis_parts(axis, split);
     Index lowest = 0, highest = g_.out[axis] - 1;
-    for (Index residue = 0; residue < stride; ++residue) {
-      Phase phase;
-      phase.first[axis] = ((residue - g_.pad[axis]) % stride + stride) % stride;
-      const Index left = g_.in[axis] - phase.first[axis];
-      if (left <= 0) continue;
-      phase.count[axis] = (left + stride - 1) / stride;
-      std::vector<Index> taps;
-      for (Index k = 0; k < g_.kernel[axis]; ++k)
-        if (k * g_.dilation[axis] % stride == residue) {
-          taps.push_back(k);
-          lowest = std::min(lowest, q(axis, phase.first[axis], k));
-          highest = std::max(highest, q(axis, phase.first[axis], k) + phase.count[axis] - 1);
-        }
-      axis_phases[axis].push_back(phase);
-      axis_taps[axis].push_back(taps);
-    }
+    for (const AxisPart& part : parts[axis])
+      for (const auto& tap : part.taps) {
+        lowest = std::min(lowest, tap.source);
+        highest = std::max(highest, tap.source + part.count - 1);
+      }
     dy_border_.in[axis] = g_.out[axis];
     dy_border_.low[axis] = -lowest;
     dy_border_.extent[axis] = highest - lowest + 1;
     dy_border_.needed |= dy_border_.extent[axis] != g_.out[axis];
   }
-  const Index* extent = dy_border_.extent;
-  for (std::size_t d = 0; d < axis_phases[0].size(); ++d)
-    for (std::size_t h = 0; h < axis_phases[1].size(); ++h)
-      for (std::size_t w = 0; w < axis_phases[2].size(); ++w) {
-        const std::size_t at[3] = {d, h, w};
+  const Index *extent = dy_border_.extent, *low = dy_border_.low;
+  for (const AxisPart& d : parts[0])
+    for (const AxisPart& h : parts[1])
+      for (const AxisPart& w : parts[2]) {
         Phase phase;
+        const AxisPart* each[3] = {&d, &h, &w};
         for (int axis = 0; axis < 3; ++axis) {
-          phase.first[axis] = axis_phases[axis][at[axis]].first[axis];
-          phase.count[axis] = axis_phases[axis][at[axis]].count[axis];
+          phase.first[axis] = each[axis]->first;
+          phase.count[axis] = each[axis]->count;
           phase.step[axis] = g_.stride[axis];
           phase.move[axis] = 1;
         }
-        for (Index kd : axis_taps[0][d])
-          for (Index kh : axis_taps[1][h])
-            for (Index kw : axis_taps[2][w]) {
-              const Index z = q(0, phase.first[0], kd) + dy_border_.low[0];
-              const Index y = q(1, phase.first[1], kh) + dy_border_.low[1];
-              const Index x = q(2, phase.first[2], kw) + dy_border_.low[2];
-              phase.tap_ids.push_back((kd * g_.kernel[1] + kh) * g_.kernel[2] + kw);
-              phase.offsets.push_back(((z * extent[1] + y) * extent[2] + x) * g_.y_stride);
+        for (const auto& z : d.taps)
+          for (const auto& y : h.taps)
+            for (const auto& x : w.taps) {
+              phase.tap_ids.push_back((z.k * g_.kernel[1] + y.k) * g_.kernel[2] + x.k);
+              phase.offsets.push_back(
+                  (((z.source + low[0]) * extent[1] + y.source + low[1]) * extent[2] + x.source +
+                   low[2]) *
+                  g_.y_stride);
             }
         phase.run = backward_.depth;
         place(phase, dy_border_, g_.in, g_.x_stride);

@@ -79,7 +79,7 @@ class Conv {
   };
 
   /// Output positions of a product and its taps. backward_data has one for each residue of the
-  /// input positions modulo the stride.
+  /// input positions modulo the stride, or several.
   struct Phase {
     Index first[3], count[3], step[3];  // in its output: first, first + step, ...
     Index move[3];                      // and how far its source moves with each
@@ -87,6 +87,16 @@ class Conv {
     std::vector<Index> sources, targets;  // of the pixels of a sample
     Index run = 0;                        // contiguous values that a tap reads
     Index pixels() const { return count[0] * count[1] * count[2]; }
+  };
+
+  /// Input positions first, first + stride, ... of one axis and the kernel positions that reach
+  /// them, each with the output position that it meets the first of them from.
+  struct AxisPart {
+    struct Tap {
+      Index k, source;
+    };
+    Index first, count;
+    std::vector<Tap> taps;
   };
 
   struct Scratch {
@@ -98,6 +108,7 @@ class Conv {
   Scratch carve(void* scratch) const;
 
   void make_forward();
+  std::vector<AxisPart> axis_parts(int axis, bool split) const;
   void make_backward();
   void merge_taps(const Border& border, Phase& phase, bool dense) const;
   void copy_bordered(const Border& border, const T* from, Index samples, T* to) const;
