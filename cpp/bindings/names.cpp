@@ -31,6 +31,23 @@ Activation activation_named(const std::string& name) {
   return named("activation", names, name);
 }
 
+Algorithm algorithm_named(const std::string& name) {
+  for (const Algorithm known : {Algorithm::automatic, Algorithm::direct, Algorithm::winograd})
+    if (name == name_of(known)) return known;
+  fail("algorithm", "expected 'auto', 'direct' or 'winograd', got '", name, "'");
+}
+
+const char* name_of(Algorithm algorithm) {
+  switch (algorithm) {
+    case Algorithm::direct:
+      return "direct";
+    case Algorithm::winograd:
+      return "winograd";
+    default:
+      return "auto";
+  }
+}
+
 LossKind loss_named(const std::string& name) {
   static const std::pair<const char*, LossKind> names[] = {
       {"cross_entropy", LossKind::cross_entropy},

@@ -2,7 +2,7 @@
 
 #include "dispatch/dispatch.h"
 #include "engine/layers.h"
-#include "ops/conv_nhwc.h"
+#include "ops/winograd.h"
 
 namespace piste {
 namespace {
@@ -134,6 +134,8 @@ OpPtr<T> make_conv(Plan<T>& plan, const Node& node, const Value<T>& x, const Val
   g.out[2] = y.shape.width;
   g.x_stride = x.width;
   g.y_stride = y.width;
+  if (Winograd<T>::chosen(g, node.algorithm.value_or(default_algorithm())) && !x.shape.dense)
+    return make_winograd(plan, g, x, y, weight, bias, relu);
   return std::make_unique<ConvOp<T>>(plan, g, x, y, weight, bias, relu);
 }
 

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "base/ftz.h"
 #include "base/parallel.h"
 #include "dispatch/dispatch.h"
 #include "engine/network_impl.h"
@@ -47,14 +48,16 @@ std::vector<View<T>> Network<T>::gradients() {
 
 template <class T>
 Plan<T>& Network<T>::plan(PlanMode mode, Index batch, const Shape& sample_shape) {
+  const Algorithm algorithm = default_algorithm();
   for (auto entry = plans_.begin(); entry != plans_.end(); ++entry)
     if ((*entry)->mode == mode && (*entry)->batch == batch &&
-        (*entry)->sample_shape == sample_shape) {
+        (*entry)->sample_shape == sample_shape && (*entry)->algorithm == algorithm) {
       std::rotate(entry, entry + 1, plans_.end());  // the most recent stands last
       return plans_.back()->plan;
     }
   check(!nodes_.empty(), "network", "the network has no layers");
-  auto entry = std::make_unique<PlanEntry>(PlanEntry{mode, batch, sample_shape, {mode, batch}});
+  auto entry =
+      std::make_unique<PlanEntry>(PlanEntry{mode, batch, sample_shape, algorithm, {mode, batch}});
   Graph<T> graph{nodes_, {}, output_};
   for (Parameter& p : parameters_) graph.trainables.push_back({p.value, p.gradient.data()});
   lower(graph, sample_shape, entry->plan);
@@ -73,7 +76,9 @@ void Network<T>::predict(const Input<T>& x, View<T> out) {
   const Shape result = output_shape(sample);
   check(out.size() == n * result.size(), "predict", "out has shape ", out.shape, " for ", n,
         " samples of ", result);
+  Watch watch(question_);
   Run<T> run;
+  run.watch = &watch;
   run.input_scale = input_scale_;
   run.input_shift = input_shift_;
   for (Index first = 0; first < n; first += predict_batch) {
@@ -94,7 +99,9 @@ void Network<T>::forward(const Input<T>& x, View<T> out, bool training, std::uin
         out.shape);
   manual_ = nullptr;
   Plan<T>& p = plan(PlanMode::manual, x.shape[0], sample);
+  Watch watch(question_);
   auto run = std::make_unique<Run<T>>();
+  run->watch = &watch;
   run->training = training;
   run->seed = seed;
   run->step = step;
@@ -119,6 +126,8 @@ void Network<T>::backward(View<const T> grad_output, View<T> grad_input) {
   if (grad_input)
     check(grad_input.shape == x, "backward", "grad_input has shape ", grad_input.shape,
           ", expected ", x);
+  Watch watch(question_);
+  manual_run_->watch = &watch;
   manual_run_->grad_output = grad_output.data;
   manual_run_->grad_input = grad_input.data;
   manual_->run_backward(*manual_run_);
@@ -148,6 +157,7 @@ T Network<T>::loss_scale(const Loss<T>& loss, const Target<T>& y, const std::int
       divisor += weight * (loss.class_weight.empty() ? 1.0 : loss.class_weight[label]);
     }
   }
+  if (divisor == 0) divisor = 1;  // nothing counts: loss and gradient are 0, not NaN
   return static_cast<T>(1 / divisor);
 }
 
@@ -155,6 +165,7 @@ T Network<T>::loss_scale(const Loss<T>& loss, const Target<T>& y, const std::int
 /// where a gradient is not finite or the update would overflow.
 template <class T>
 bool Network<T>::apply(Sgd<T>& sgd) {
+  FlushToZero guard;
   const auto& kernels = *kernel_table<T>().update;
   constexpr double safe = sizeof(T) == 4 ? 1e15 : 1e120;
   bool careful = false;
@@ -189,16 +200,18 @@ bool Network<T>::apply(Sgd<T>& sgd) {
 }
 
 template <class T>
-Progress Network<T>::train(const Input<T>& x, const Target<T>& y, View<const std::int64_t> order,
-                           Index batch_size, Index first_batch, double time_limit,
-                           const Loss<T>& loss, Sgd<T>& sgd, std::uint64_t seed, Index step) {
+void Network<T>::train(const Input<T>& x, const Target<T>& y, View<const std::int64_t> order,
+                       Index batch_size, Index first_batch, double time_limit, const Loss<T>& loss,
+                       Sgd<T>& sgd, std::uint64_t seed, Index step, Progress& progress) {
   const Shape sample = sample_shape_of(x), result = output_shape(sample);
   check(batch_size >= 1, "train", "batch size ", batch_size, " is below 1");
   check_targets(x, y, order, loss, result);
   const Index n = order.size(), batches = (n + batch_size - 1) / batch_size;
   const auto start = std::chrono::steady_clock::now();
-  Progress progress;
+  progress = {};
+  Watch watch(question_);
   Run<T> run;
+  run.watch = &watch;
   run.training = true;
   run.seed = seed;
   run.x = x;
@@ -228,7 +241,7 @@ Progress Network<T>::train(const Input<T>& x, const Target<T>& y, View<const std
       progress.diverged = true;
       progress.step = run.step;
       progress.layer = first_bad_layer(run, count, sample);
-      return progress;
+      return;
     }
     p.commit();
     ++progress.batches;
@@ -238,7 +251,6 @@ Progress Network<T>::train(const Input<T>& x, const Target<T>& y, View<const std
     const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;
     if (spent.count() >= time_limit) break;
   }
-  return progress;
 }
 
 template <class T>
@@ -249,7 +261,9 @@ Progress Network<T>::evaluate(const Input<T>& x, const Target<T>& y, Index batch
   check_targets(x, y, {}, loss, result);
   std::vector<std::int64_t> order(batch_size);
   Progress progress;
+  Watch watch(question_);
   Run<T> run;
+  run.watch = &watch;
   run.x = x;
   run.y = y;
   run.input_scale = input_scale_;
@@ -260,17 +274,16 @@ Progress Network<T>::evaluate(const Input<T>& x, const Target<T>& y, Index batch
     const Index count = std::min(batch_size, x.shape[0] - first);
     for (Index i = 0; i < count; ++i) order[i] = first + i;
     Plan<T>& p = plan(PlanMode::evaluate, count, sample);
-    double divisor, sum = 0;
-    loss_scale(loss, y, run.order, count, result, divisor);
     p.prepare();
     p.run_forward(run);
-    for (double part : p.loss_sums) sum += part;
+    for (double part : p.loss_sums) progress.loss_sum += part;
     for (double part : p.correct_sums) progress.correct += static_cast<Index>(part);
-    progress.loss = sum / divisor;
-    progress.loss_sum += progress.loss * static_cast<double>(count);
     progress.samples += count;
     ++progress.batches;
   }
+  double divisor;
+  loss_scale(loss, y, nullptr, x.shape[0], result, divisor);
+  progress.loss = progress.loss_sum / divisor;
   return progress;
 }
 

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/watch.h"
 #include "engine/node.h"
 #include "piste/network.h"
 
@@ -43,6 +44,7 @@ struct Run {
   T* out = nullptr;
   const T* grad_output = nullptr;
   T* grad_input = nullptr;
+  Watch* watch = nullptr;  // of the call under way
 };
 
 /// Resolves tensors to memory for one chunk.

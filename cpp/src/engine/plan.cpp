@@ -1,7 +1,6 @@
 #include "engine/plan.h"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "base/parallel.h"
@@ -171,8 +170,7 @@ void Plan<T>::seal() {
       finish_tasks_.emplace_back(op.get(), task);
   }
   scratch_bytes_ = static_cast<Index>(round_up(scratch_bytes_, 4096));
-  arena_ = aligned_bytes(arena_bytes_);
-  std::memset(arena_.get(), 0, arena_bytes_);
+  arena_ = zeroed_bytes(static_cast<std::size_t>(arena_bytes_));
   loss_sums.assign(groups_, 0);
   correct_sums.assign(groups_, 0);
   memory_.arena = arena_.get();
@@ -185,8 +183,7 @@ void Plan<T>::prepare() {
   const int workers = parallel_workers(groups_);
   if (workers > workers_) {  // more threads than ever before: room for their chunks
     const Index stride = local_bytes_ + scratch_bytes_;
-    worker_arena_ = aligned_bytes(stride * workers);
-    std::memset(worker_arena_.get(), 0, stride * workers);
+    worker_arena_ = zeroed_bytes(static_cast<std::size_t>(stride * workers));
     workers_ = workers;
     memory_.local_arena = worker_arena_.get();
     memory_.local_stride = memory_.scratch_stride = stride;
@@ -204,6 +201,7 @@ void Plan<T>::run_group(const Segment& segment, const Run<T>& run, Index group, 
   for (Index first = begin; first < end; first += chunk_) {
     const Chunk chunk{first, std::min(first + chunk_, end), worker, group, first == begin};
     for (std::size_t i = segment.begin; i < segment.end; ++i) {
+      if (run.watch->stop(worker)) return;
       const Step& step = steps_[i];
       if (step.backward)
         step.op->backward(step.phase, run, memory_, chunk);
@@ -217,7 +215,9 @@ template <class T>
 void Plan<T>::run_segments(std::size_t begin, std::size_t end, const Run<T>& run) {
   for (std::size_t s = begin; s < end; ++s) {
     const Segment& segment = segments_[s];
-    parallel_for(groups_, [&](Index group, int worker) { run_group(segment, run, group, worker); });
+    parallel_for(
+        groups_, [&](Index group, int worker) { run_group(segment, run, group, worker); },
+        run.watch);
     if (!segment.sync) continue;
     const Step& last = steps_[segment.end - 1];
     if (last.backward)
