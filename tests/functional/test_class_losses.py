@@ -320,3 +320,63 @@ def test_older_arguments_of_the_reduction():
     for op in (F.cross_entropy, F.nll_loss):
         assert op(X, [0, 1], size_average=False) == op(X, [0, 1], reduction="sum")
         assert op(X, [0, 1], reduce=False).shape == (2,)
+
+
+@every_dtype
+@pytest.mark.parametrize("shape", [(1, 1), (3, 2), (5, 7), (4, 33), (6, 8)])
+@pytest.mark.parametrize("weighted", WEIGHTED)
+@pytest.mark.parametrize("p", [1, 2])
+def test_multi_margin(dtype, shape, weighted, p):
+    x, labels, _, weight = problem(shape, ignored=0, dtype=dtype)
+    factors = weight.astype(float) if weighted else np.ones(shape[1])
+    options = {"p": p, "margin": 0.75, "weight": weight if weighted else None}
+    tolerance = DIRECT[np.dtype(dtype)]
+    wide = x.astype(float)
+    losses = reference.multi_margin(wide, labels, factors, p, 0.75)
+    for reduction in REDUCTIONS:
+        got = F.multi_margin_loss(x, labels, reduction=reduction, **options)
+        assert got.dtype == dtype
+        tolerance.check(got, reference.reduce(losses, reduction), 1.0)
+        grad = np.random.default_rng(1).standard_normal(losses.shape if reduction == "none" else ())
+        (dx,) = F.multi_margin_loss_backward(
+            grad.astype(dtype), x, labels, reduction=reduction, **options
+        )
+
+        def loss(value, reduction=reduction):
+            return reference.reduce(
+                reference.multi_margin(value, labels, factors, p, 0.75), reduction
+            )
+
+        expected = gradient(loss, wide, grad.astype(dtype).astype(float), 1e-6)
+        (CENTRAL_DIFFERENCE if dtype == np.float64 else tolerance).check(dx, expected, 1.0)
+
+
+def test_multi_margin_of_one_sample_nan_and_the_margin():
+    x = np.array([0.5, 1.5, -3.0])
+    assert F.multi_margin_loss(x, 1) == 0
+    np.testing.assert_array_equal(F.multi_margin_loss_backward(1.0, x, 1)[0], [0, 0, 0])
+    for at in range(19):
+        broken = np.zeros((3, 19), np.float32)
+        broken[1, at] = np.nan
+        losses = F.multi_margin_loss(broken, [4, 4, 4], reduction="none")
+        np.testing.assert_array_equal(np.isnan(losses), [False, True, False])
+    assert np.isnan(F.multi_margin_loss(np.ones((0, 3)), np.zeros(0, int)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((X, [0, -100]), ValueError, r"target: label -100 at index 1 is not in \[0, 3\)"),
+        ((X, [0, -1]), ValueError, r"target: label -1 at index 1 is not in \[0, 3\)"),
+        ((X, [0, 1], 3), ValueError, "p: expected 1 or 2, got 3"),
+        ((X, [0, 1], 1.5), TypeError, "p: expected an integer"),
+        ((X, [0, 1], 1, np.inf), ValueError, "margin: expected a finite number"),
+        ((MAP, [[[0, 1], [1, 2]]]), ValueError, r"input: expected shape \(C,\) or \(n, C\), got"),
+        ((X, P), TypeError, "target: expected integer labels, got dtype float64"),
+    ],
+)
+def test_what_multi_margin_refuses(arguments, error, message):
+    with pytest.raises(error, match=message):
+        F.multi_margin_loss(*arguments)
+    with pytest.raises(error, match=message):
+        F.multi_margin_loss_backward(1.0, *arguments)

@@ -18,6 +18,16 @@ def absolute(x, t):
     return np.abs(x - t)
 
 
+def smooth_l1(x, t, beta=1.0):
+    d = np.abs(x - t)
+    return np.where(d < beta, d**2 / (2 * (beta or 1)), d - beta / 2)
+
+
+def huber(x, t, delta=1.0):
+    d = np.abs(x - t)
+    return np.where(d < delta, d**2 / 2, delta * (d - delta / 2))
+
+
 def softplus(x):
     return np.logaddexp(0, x)
 
@@ -28,6 +38,39 @@ def bce(x, t):
 
 def bce_with_logits(x, t, pos_weight=1.0):
     return pos_weight * t * softplus(-x) + (1 - t) * softplus(x)
+
+
+def kl_div(x, t, log_target=False):
+    return np.exp(t) * (t - x) if log_target else t * (np.log(t) - x)
+
+
+def poisson_nll(x, t, log_input=True, full=False, eps=1e-8):
+    loss = np.exp(x) - t * x if log_input else x - t * np.log(x + eps)
+    stirling = t * np.log(t) - t + np.log(2 * np.pi * t) / 2
+    return loss + np.where(t > 1, stirling, 0) if full else loss
+
+
+def gaussian_nll(x, t, var, full=False, eps=1e-6):
+    var = np.maximum(var, eps)
+    return (np.log(var) + (x - t) ** 2 / var + (np.log(2 * np.pi) if full else 0)) / 2
+
+
+def hinge_embedding(x, t, margin=1.0):
+    return np.where(t == 1, x, np.maximum(0, margin - x))
+
+
+def soft_margin(x, t):
+    return softplus(-t * x)
+
+
+def multi_margin(x, labels, weight, p=1, margin=1.0):
+    """Each row's loss."""
+    losses = np.zeros(len(x))
+    for i, label in enumerate(labels):
+        for c in range(x.shape[1]):
+            if c != label:
+                losses[i] += weight[label] * max(0, margin - x[i, label] + x[i, c]) ** p
+    return losses / x.shape[1]
 
 
 def log_softmax(x):

@@ -14,8 +14,11 @@ from ._arguments import as_number
 from ._losses import as_loss, as_reduction, quotient, split_grad_output
 from .losses import Gradients
 
+NO_LABEL = -(2**63)
+"""An `ignore_index` that ignores nothing."""
 
-class _Scores:
+
+class Scores:
     """An input (C,), (n, C) or (n, C, d1, ...) as the core's (n, C, pixels), and its weights."""
 
     def __init__(self, input: npt.ArrayLike, weight: npt.ArrayLike | None) -> None:
@@ -36,7 +39,7 @@ class _Scores:
         return array.reshape(self.lifted[0], self.lifted[2])
 
 
-class _RowLoss:
+class RowLoss:
     """A loss of each row of scores, reduced: forward and backward.
 
     Parameters
@@ -54,7 +57,7 @@ class _RowLoss:
     def __init__(
         self,
         name: str,
-        scores: _Scores,
+        scores: Scores,
         reduction: str,
         arguments: tuple[object, ...],
         divisor: float,
@@ -87,15 +90,17 @@ class _RowLoss:
         return tuple(result.reshape(scores.x.shape) for result in results)
 
 
-def _label_loss(
+def label_loss(
     name: str,
-    scores: _Scores,
+    scores: Scores,
     target: npt.NDArray[Any],
     ignore_index: int,
     reduction: str,
     options: tuple[object, ...] = (),
     all_ignored: str = "nan",
-) -> _RowLoss:
+    weighted_mean: bool = True,
+) -> RowLoss:
+    """The loss of integer labels, checked; a mean divides by the sum of their weights or number."""
     if target.dtype.kind not in "iu":
         raise TypeError(f"target: expected integer labels, got dtype {target.dtype}")
     check_shape(target, scores.per_row, "target")
@@ -113,7 +118,8 @@ def _label_loss(
     make: Any = _core.LabelLossInputF32 if single else _core.LabelLossInputF64
     problem = make(scores.x.reshape(scores.lifted), labels, scores.weight, ignore_index)
     empty = 0.0 if all_ignored == "zero" and count.counted == 0 else None
-    return _RowLoss(name, scores, reduction, (problem, *options), count.weight, empty=empty)
+    divisor = count.weight if weighted_mean else count.counted
+    return RowLoss(name, scores, reduction, (problem, *options), divisor, empty=empty)
 
 
 def _as_ignore_index(value: object) -> int:
@@ -134,15 +140,15 @@ def _cross_entropy(
     reduction: str,
     label_smoothing: float,
     all_ignored: str,
-) -> _RowLoss:
+) -> RowLoss:
     reduction = as_reduction(reduction, size_average, reduce)
     smoothing = as_number(label_smoothing, "label_smoothing")
     if not 0 <= smoothing <= 1:
         raise ValueError(f"label_smoothing: expected a number from 0 to 1, got {smoothing}")
     ignored = _as_ignore_index(ignore_index)
-    scores, goal = _Scores(input, weight), as_array(target, "target")
+    scores, goal = Scores(input, weight), as_array(target, "target")
     if goal.dtype.kind in "iu":
-        return _label_loss(
+        return label_loss(
             "cross_entropy", scores, goal, ignored, reduction, (smoothing,), all_ignored
         )
     if goal.dtype.kind != "f" or (goal.shape == scores.per_row and goal.shape != scores.x.shape):
@@ -155,7 +161,7 @@ def _cross_entropy(
     probabilities = as_float(goal, "target", like=scores.x)
     check_shape(probabilities, scores.x.shape, "target")
     arrays = [array.reshape(scores.lifted) for array in (scores.x, probabilities)]
-    return _RowLoss(
+    return RowLoss(
         "cross_entropy_probabilities",
         scores,
         reduction,
@@ -252,11 +258,11 @@ def _nll(
     reduce: bool | None,
     reduction: str,
     all_ignored: str,
-) -> _RowLoss:
+) -> RowLoss:
     reduction = as_reduction(reduction, size_average, reduce)
-    scores, labels = _Scores(input, weight), as_array(target, "target")
+    scores, labels = Scores(input, weight), as_array(target, "target")
     ignored = _as_ignore_index(ignore_index)
-    return _label_loss("nll_loss", scores, labels, ignored, reduction, all_ignored=all_ignored)
+    return label_loss("nll_loss", scores, labels, ignored, reduction, all_ignored=all_ignored)
 
 
 def nll_loss(

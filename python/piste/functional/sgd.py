@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import MutableSequence, Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ import numpy.typing as npt
 
 from .. import _core
 from .._arrays import FloatArray, as_float, check_shape, describe
-from ._arguments import as_number
+from ._arguments import as_finite
 
 
 class _Written:
@@ -85,13 +84,6 @@ def _separate(slots: Sequence[_Slot]) -> None:
             slot.grad = slot.grad.copy()
 
 
-def _number(value: object, name: str, minimum: float) -> float:
-    number = as_number(value, name)
-    if not minimum <= number < math.inf or number == -math.inf:
-        raise ValueError(f"{name}: expected a finite number of at least {minimum}, got {number}")
-    return number
-
-
 def sgd_(
     params: Sequence[FloatArray],
     grads: Sequence[npt.ArrayLike | None],
@@ -133,8 +125,8 @@ def sgd_(
         Where anything does not fit, an array is read-only, or two arrays to update share memory.
         Nothing has been changed then.
     """
-    rate, decay = _number(lr, "lr", 0), _number(weight_decay, "weight_decay", 0)
-    inertia, damping = _number(momentum, "momentum", 0), _number(dampening, "dampening", -math.inf)
+    rate, decay = as_finite(lr, "lr", 0), as_finite(weight_decay, "weight_decay", 0)
+    inertia, damping = as_finite(momentum, "momentum", 0), as_finite(dampening, "dampening")
     if nesterov and (inertia == 0 or damping != 0):
         raise ValueError("nesterov: expected a momentum above 0 and no dampening")
     slots = _slots(params, grads, momentum_buffers, inertia != 0)
