@@ -6,7 +6,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['BatchNormOptions', 'ConvOptions', 'LossF32', 'LossF64', 'NetworkF32', 'NetworkF64', 'PoolWindow', 'Progress', 'SgdF32', 'SgdF64', 'activation', 'activation_backward', 'active_isa', 'adaptive_avg_pool2d', 'adaptive_avg_pool2d_backward', 'available_cpus', 'available_isas', 'avg_pool2d', 'avg_pool2d_backward', 'batch_norm', 'batch_norm_backward', 'compiler', 'conv', 'conv_backward', 'dropout', 'max_pool2d', 'max_pool2d_backward', 'num_threads', 'pool_extent', 'set_num_threads', 'softmax', 'softmax_backward']
+__all__: list[str] = ['BatchNormOptions', 'ConvOptions', 'LossF32', 'LossF64', 'NetworkF32', 'NetworkF64', 'PoolWindow', 'Progress', 'SgdF32', 'SgdF64', 'activation', 'activation_backward', 'active_isa', 'adaptive_avg_pool2d', 'adaptive_avg_pool2d_backward', 'available_cpus', 'available_isas', 'avg_pool2d', 'avg_pool2d_backward', 'batch_norm', 'batch_norm_backward', 'compiler', 'conv', 'conv_backward', 'dropout', 'max_pool2d', 'max_pool2d_backward', 'num_threads', 'pool_extent', 'prelu', 'prelu_backward', 'set_num_threads', 'softmax', 'softmax_backward']
 class PoolWindow:
     def __init__(self, kernel: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"], stride: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"], padding: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"], dilation: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"], ceil_mode: bool) -> None:
         ...
@@ -253,6 +253,18 @@ def num_threads() -> int:
     ...
 def pool_extent(input: typing.SupportsInt | typing.SupportsIndex, kernel: typing.SupportsInt | typing.SupportsIndex, stride: typing.SupportsInt | typing.SupportsIndex, padding: typing.SupportsInt | typing.SupportsIndex, dilation: typing.SupportsInt | typing.SupportsIndex, ceil_mode: bool) -> int:
     ...
+@typing.overload
+def prelu(input: numpy.typing.NDArray[numpy.float32] | None, weight: numpy.typing.NDArray[numpy.float32] | None, out: numpy.typing.NDArray[numpy.float32] | None) -> None:
+    ...
+@typing.overload
+def prelu(input: numpy.typing.NDArray[numpy.float64] | None, weight: numpy.typing.NDArray[numpy.float64] | None, out: numpy.typing.NDArray[numpy.float64] | None) -> None:
+    ...
+@typing.overload
+def prelu_backward(grad_output: numpy.typing.NDArray[numpy.float32] | None, input: numpy.typing.NDArray[numpy.float32] | None, weight: numpy.typing.NDArray[numpy.float32] | None, grad_input: numpy.typing.NDArray[numpy.float32] | None, grad_weight: numpy.typing.NDArray[numpy.float32] | None) -> None:
+    ...
+@typing.overload
+def prelu_backward(grad_output: numpy.typing.NDArray[numpy.float64] | None, input: numpy.typing.NDArray[numpy.float64] | None, weight: numpy.typing.NDArray[numpy.float64] | None, grad_input: numpy.typing.NDArray[numpy.float64] | None, grad_weight: numpy.typing.NDArray[numpy.float64] | None) -> None:
+    ...
 def set_num_threads(n: typing.SupportsInt | typing.SupportsIndex) -> None:
     ...
 @typing.overload
@@ -267,5 +279,5 @@ def softmax_backward(grad_output: numpy.typing.NDArray[numpy.float32] | None, ou
 @typing.overload
 def softmax_backward(grad_output: numpy.typing.NDArray[numpy.float64] | None, output: numpy.typing.NDArray[numpy.float64] | None, grad_input: numpy.typing.NDArray[numpy.float64] | None, log: bool) -> None:
     ...
-__version__: str = ''
+__version__: str = '0.1.0'
 compiler: str = 'GCC 12.2.0'
