@@ -98,9 +98,12 @@ void define_builders(py::class_<BoundNetwork<T>>& c) {
   using std::string;
   c.def("input", [](B& b) { return b.network.input(); });
   c.def("conv", [](B& b, int x, string name, object weight, object bias, Pair stride,
-                   std::array<Pair, 2> padding, Pair dilation, Index groups) {
+                   std::array<Pair, 2> padding, Pair dilation, Index groups,
+                   const std::optional<string>& algorithm) {
+    std::optional<Algorithm> chosen;
+    if (algorithm) chosen = algorithm_named(*algorithm);
     return b.network.conv(x, std::move(name), b.own(weight), b.own(bias), stride, padding, dilation,
-                          groups);
+                          groups, chosen);
   });
   c.def("linear", [](B& b, int x, string name, object weight, object bias) {
     return b.network.linear(x, std::move(name), b.own(weight), b.own(bias));

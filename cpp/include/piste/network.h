@@ -3,10 +3,12 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "piste/activation.h"
+#include "piste/algorithm.h"
 #include "piste/loss.h"
 #include "piste/tensor.h"
 
@@ -79,7 +81,8 @@ class Network {
   // Builders: each returns the id of the layer's output. `name` stands in errors.
   int input();
   int conv(int x, std::string name, View<T> weight, View<T> bias, Pair stride,
-           std::array<Pair, 2> padding, Pair dilation, Index groups);
+           std::array<Pair, 2> padding, Pair dilation, Index groups,
+           std::optional<Algorithm> algorithm);
   int linear(int x, std::string name, View<T> weight, View<T> bias);
   int activation(int x, std::string name, Activation kind, T a, T b);
   int max_pool(int x, std::string name, Pair kernel, Pair stride, Pair padding, Pair dilation,
@@ -136,6 +139,9 @@ class Network {
   void check_targets(const Input<T>& x, const Target<T>& y, View<const std::int64_t> order,
                      const Loss<T>& loss, const Shape& output_shape) const;
   bool apply(Sgd<T>& sgd);
+  bool rehearse(const Sgd<T>& sgd) const;
+  template <class Body>
+  void for_each_block(Body&& body);
   std::string first_bad_layer(const Run<T>& run, Index batch, const Shape& sample_shape);
 
   std::vector<Node> nodes_;

@@ -1,6 +1,7 @@
 // Running a network: plans on demand, then prepare, forward, backward, finish, update.
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <limits>
@@ -31,6 +32,16 @@ Input<T> slice(const Input<T>& x, Index first, Index sample_values) {
   return part;
 }
 
+constexpr Index block_values = Index{1} << 14;  // that one task updates
+Index blocks_of(Index values) { return (values + block_values - 1) / block_values; }
+
+template <class T>
+SgdOptions<T> options_of(const Sgd<T>& sgd, std::size_t i) {
+  return {sgd.lr[i],           sgd.momentum[i],       sgd.dampening[i],
+          sgd.weight_decay[i], bool(sgd.nesterov[i]), bool(sgd.maximize[i]),
+          sgd.first_step};
+}
+
 }  // namespace
 
 template <class T>
@@ -48,14 +59,16 @@ std::vector<View<T>> Network<T>::gradients() {
 
 template <class T>
 Plan<T>& Network<T>::plan(PlanMode mode, Index batch, const Shape& sample_shape) {
+  const Algorithm algorithm = default_algorithm();
   for (auto entry = plans_.begin(); entry != plans_.end(); ++entry)
     if ((*entry)->mode == mode && (*entry)->batch == batch &&
-        (*entry)->sample_shape == sample_shape) {
+        (*entry)->sample_shape == sample_shape && (*entry)->algorithm == algorithm) {
       std::rotate(entry, entry + 1, plans_.end());  // the most recent stands last
       return plans_.back()->plan;
     }
   check(!nodes_.empty(), "network", "the network has no layers");
-  auto entry = std::make_unique<PlanEntry>(PlanEntry{mode, batch, sample_shape, {mode, batch}});
+  auto entry =
+      std::make_unique<PlanEntry>(PlanEntry{mode, batch, sample_shape, algorithm, {mode, batch}});
   Graph<T> graph{nodes_, {}, output_};
   for (Parameter& p : parameters_) graph.trainables.push_back({p.value, p.gradient.data()});
   lower(graph, sample_shape, entry->plan);
@@ -159,41 +172,60 @@ T Network<T>::loss_scale(const Loss<T>& loss, const Target<T>& y, const std::int
   return static_cast<T>(1 / divisor);
 }
 
+/// Calls body(parameter, first value, count) for blocks of all parameters, in parallel.
+template <class T>
+template <class Body>
+void Network<T>::for_each_block(Body&& body) {
+  Index blocks = 0;
+  for (const Parameter& p : parameters_) blocks += blocks_of(Index(p.gradient.size()));
+  parallel_for(blocks, [&](Index block, int) {
+    std::size_t i = 0;
+    while (block >= blocks_of(Index(parameters_[i].gradient.size())))
+      block -= blocks_of(Index(parameters_[i++].gradient.size()));
+    const Index first = block * block_values;
+    body(i, first, std::min(block_values, Index(parameters_[i].gradient.size()) - first));
+  });
+}
+
 /// The update, once all gradients are known to be finite. Returns false, and changes nothing,
 /// where a gradient is not finite or the update would overflow.
 template <class T>
 bool Network<T>::apply(Sgd<T>& sgd) {
-  FlushToZero guard;
   const auto& kernels = *kernel_table<T>().update;
   constexpr double safe = sizeof(T) == 4 ? 1e15 : 1e120;
-  bool careful = false;
-  for (std::size_t i = 0; i < parameters_.size(); ++i) {
-    const auto& gradient = parameters_[i].gradient;
-    const Index n = static_cast<Index>(gradient.size());
-    const double squares = kernels.sum_squares(gradient.data(), n);
-    if (!kernels.all_finite(gradient.data(), n)) return false;
-    careful |= !(squares < safe * safe) || !(static_cast<double>(sgd.lr[i]) < 1e10);
-  }
-  for (int pass = careful ? 0 : 1; pass < 2; ++pass)
-    for (std::size_t i = 0; i < parameters_.size(); ++i) {
-      Parameter& p = parameters_[i];
-      const Index n = static_cast<Index>(p.gradient.size());
-      const SgdOptions<T> options{sgd.lr[i],           sgd.momentum[i],       sgd.dampening[i],
-                                  sgd.weight_decay[i], bool(sgd.nesterov[i]), bool(sgd.maximize[i]),
-                                  sgd.first_step};
-      if (pass == 1) {
-        kernels.sgd(p.value.data, p.gradient.data(), sgd.buffers[i].data, n, options);
-        continue;
-      }
-      // Rehearse on copies: only where the numbers are near overflow.
-      std::vector<T> value(p.value.data, p.value.data + n), buffer;
-      if (sgd.buffers[i]) buffer.assign(sgd.buffers[i].data, sgd.buffers[i].data + n);
-      kernels.sgd(value.data(), p.gradient.data(), buffer.empty() ? nullptr : buffer.data(), n,
-                  options);
-      if (!kernels.all_finite(value.data(), n)) return false;
-      if (!buffer.empty() && !kernels.all_finite(buffer.data(), n)) return false;
-    }
+  std::atomic<bool> finite{true}, careful{false};
+  for_each_block([&](std::size_t i, Index first, Index n) {
+    const T* gradient = parameters_[i].gradient.data() + first;
+    if (!kernels.all_finite(gradient, n)) finite = false;
+    if (!(kernels.sum_squares(gradient, n) < safe * safe) || !(double(sgd.lr[i]) < 1e10))
+      careful = true;
+  });
+  if (!finite || (careful && !rehearse(sgd))) return false;
+  for_each_block([&](std::size_t i, Index first, Index n) {
+    T* buffer = sgd.buffers[i].data;
+    kernels.sgd(parameters_[i].value.data + first, parameters_[i].gradient.data() + first,
+                buffer ? buffer + first : nullptr, n, options_of(sgd, i));
+  });
   sgd.first_step = false;
+  return true;
+}
+
+/// Whether the update leaves all values finite, tried on copies: only where numbers are near
+/// overflow.
+template <class T>
+bool Network<T>::rehearse(const Sgd<T>& sgd) const {
+  FlushToZero guard;
+  const auto& kernels = *kernel_table<T>().update;
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    const Parameter& p = parameters_[i];
+    const Index n = static_cast<Index>(p.gradient.size());
+    std::vector<T> value(p.value.data, p.value.data + n), buffer;
+    if (sgd.buffers[i]) buffer.assign(sgd.buffers[i].data, sgd.buffers[i].data + n);
+    kernels.sgd(value.data(), p.gradient.data(), buffer.empty() ? nullptr : buffer.data(), n,
+                options_of(sgd, i));
+    if (!kernels.all_finite(value.data(), n)) return false;
+    if (!buffer.empty() && !kernels.all_finite(buffer.data(), n)) return false;
+  }
   return true;
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Iterable
 
@@ -76,6 +77,23 @@ def as_number(value: object, name: str) -> float:
         raise TypeError(f"{name}: expected a number, got {describe(value)}") from None
     if np.isnan(number):
         raise ValueError(f"{name}: expected a number, got NaN")
+    return number
+
+
+def as_finite(value: object, name: str, minimum: float = -math.inf) -> float:
+    """`value` as a finite float of at least `minimum`.
+
+    Raises
+    ------
+    TypeError
+        Where `value` is not a real number.
+    ValueError
+        Where it is NaN, infinite or too small.
+    """
+    number = as_number(value, name)
+    if math.isinf(number) or number < minimum:
+        least = "" if math.isinf(minimum) else f" of at least {minimum}"
+        raise ValueError(f"{name}: expected a finite number{least}, got {number}")
     return number
 
 

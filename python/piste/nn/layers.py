@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .._build import as_algorithm
 from ..functional._arguments import as_int, as_ints, as_number
 from .module import Module, uniform
 
@@ -32,7 +33,10 @@ class _Weighted(Module):
 
 
 class Conv2d(_Weighted):
-    """2-D convolution of (n, in_channels, h, w); see `piste.functional.conv2d`."""
+    """2-D convolution of (n, in_channels, h, w); see `piste.functional.conv2d`.
+
+    `algorithm` is this layer's own choice; see `piste.set_algorithm`.
+    """
 
     def __init__(
         self,
@@ -45,9 +49,11 @@ class Conv2d(_Weighted):
         groups: int = 1,
         bias: bool = True,
         *,
+        algorithm: str | None = None,
         dtype: npt.DTypeLike | None = None,
     ) -> None:
         super().__init__()
+        self.algorithm = None if algorithm is None else as_algorithm(algorithm)
         self.in_channels = as_int(in_channels, "in_channels", 1)
         self.out_channels = as_int(out_channels, "out_channels", 1)
         self.kernel_size = as_ints(kernel_size, "kernel_size", 2, 1)
@@ -87,6 +93,7 @@ class Conv2d(_Weighted):
                 self._sides,
                 self.dilation,
                 self.groups,
+                self.algorithm,
             )
         )
 

@@ -37,7 +37,7 @@ struct OuterTile {
 
 template <class T>
 struct GemmKernels {
-  int tile_rows;     // rows of a full tile; tile() takes 1 to tile_rows
+  int tile_rows[3];  // rows of a full tile of 1, 2, ... vectors; tile() takes up to as many
   int tile_vectors;  // vectors of a full panel; tile() and outer() take 1 to tile_vectors
   void (*tile)(int rows, int vectors, const GemmTile<T>& tile);
   void (*outer)(int vectors, const OuterTile<T>& tile);
@@ -45,6 +45,8 @@ struct GemmKernels {
   void (*sum)(const T* const* parts, Index count, Index offset, T* out, Index n);
   /// sums[j] (+)= sum over rows of x[row * stride + j] for j < n.
   void (*column_sums)(const T* x, Index rows, Index stride, T* sums, Index n, bool accumulate);
+  /// Sum of n values, in a fixed order.
+  T (*total)(const T* x, Index n);
 };
 
 }  // namespace piste::kernels
