@@ -111,7 +111,7 @@ def load_arrays(path: Path_) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any
         with safe_open(os.fspath(path), framework="numpy") as file:
             metadata = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, TypeError) as error:
         raise ValueError(f"{os.fspath(path)}: not a whole weights file ({error})") from None
     try:
         state = json.loads(metadata.get("piste", "{}"))

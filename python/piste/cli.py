@@ -152,8 +152,9 @@ def _train(options: argparse.Namespace) -> None:
         if len(history) == (epochs + 1) // 2 < epochs:
             trainer.optimizer.lr *= options.lr_decay
 
+    size = "x".join(map(str, data.x_train.shape[1:]))
     print(
-        f"{options.model} on {len(data.x_train)} images of {'x'.join(map(str, shape))}, "
+        f"{options.model} on {len(data.x_train)} samples of {size}, "
         f"{len(data.x_test)} held out, {get_num_threads()} threads"
     )
     start = time.perf_counter()

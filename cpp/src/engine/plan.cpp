@@ -1,6 +1,7 @@
 #include "engine/plan.h"
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 #include "base/parallel.h"
@@ -140,12 +141,14 @@ void Plan<T>::find_lifetimes() {
 
 template <class T>
 Index Plan<T>::place(bool local, Index chunk) {
+  constexpr Index most_bytes = Index{1} << 47;  // what 64-bit machines can address
   std::vector<Interval> intervals;
   for (std::size_t i = 0; i < tensors_.size(); ++i) {
     const Tensor& t = tensors_[i];
     const bool fixed = t.sample_bytes == 0;
     if (!fixed && t.first_step < 0) continue;  // never used in this mode
     if (local != t.local) continue;
+    if (t.sample_bytes > most_bytes / batch_) throw std::bad_alloc();
     const Index bytes = fixed ? t.batch_bytes : t.sample_bytes * (local ? chunk : batch_);
     intervals.push_back({static_cast<int>(i), padded(bytes), fixed ? 0 : t.first_step,
                          fixed ? static_cast<int>(steps_.size()) : t.last_step});
