@@ -174,8 +174,10 @@ void conv_backward(View<const T> dy, View<const T> x, View<const T> weight,
   const Index x_values = padded_values(1, conv.bordered_values());
   const Index y_values = padded_values(out, g.y_stride);
   const Index chunk = std::clamp<Index>(rows_bytes / ((x_values + y_values) * size), 1, n);
-  const Index parts = conv.weight_parts();
-  // Where there are few parts, samples are split too, each share with sums of its own.
+  // A gradient that is small beside the rows is summed by shares of the samples, each of which
+  // reads its rows once; a large one part by part, by as many shares as make up for few parts.
+  const bool small = conv.gradient_size() * max_partials * 4 < chunk * (x_values + y_values);
+  const Index parts = small ? 1 : conv.weight_parts(), each = conv.weight_parts() / parts;
   const Split shares(chunk, (chunk * parts + max_partials - 1) / max_partials, max_partials);
   const WorkerLayout<T> layout(conv, g, 1);
   const auto pages = [&](Index values) { return Index(round_up(values * size, 4096)); };
@@ -212,7 +214,7 @@ void conv_backward(View<const T> dy, View<const T> x, View<const T> weight,
         const Index end = std::min(shares.end(share), count);
         conv.outer_products(x_rows + begin * conv.bordered_values(),
                             y_rows + begin * out * g.y_stride, share_gradient(share), end - begin,
-                            part, part + 1, first > 0, scratch(worker));
+                            part * each, (part + 1) * each, first > 0, scratch(worker));
       });
     if (dx)
       parallel_for(count, [&](Index i, int worker) {
