@@ -1,0 +1,229 @@
+#include "kernels/matmul/matmul.h"
+
+#include <cstring>
+
+#include "kernels/matmul/thin.h"
+#include "simd/transpose.h"
+#include "simd/vec.h"
+
+namespace piste::PISTE_ISA {
+namespace {
+
+// Register tiles. Accumulators, one vector per column of b and one broadcast must fit the register
+// file (16, or 32 with AVX-512 and NEON), and at least 8 accumulators (2 FMA a cycle, 4 cycles
+// each) keep the multipliers busy. Rows come in fours: blocks of 4 transpose in place.
+#if PISTE_VECTOR_BYTES == 64 || defined(__aarch64__)
+constexpr int tile_rows = 8, tile_vectors = 3;  // 24 + 3 + 1 of 32
+#else
+constexpr int tile_rows = 4, tile_vectors = 3;  // 12 + 3 + 1 of 16
+#endif
+
+template <class T>
+using Panel = kernels::MatmulPanel<T>;
+
+// Indices into a tile are constants once its loops are unrolled: only then is it kept in registers.
+template <class T, int Rows, int Vectors>
+struct Tile {
+  static constexpr int lanes = Vec<T>::lanes, width = Vectors * lanes;
+
+  Vec<T> sum[Rows][Vectors];
+
+  [[gnu::always_inline]] void multiply(const Panel<T>& p, const T* a) {
+#pragma GCC unroll 8
+    for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 3
+      for (int v = 0; v < Vectors; ++v) sum[r][v] = Vec<T>::zero();
+    const T* b = p.b;
+    const Index a_row = p.a_row, a_step = p.a_step;
+    for (Index k = p.depth; k > 0; --k, a += a_step, b += width) {
+      Vec<T> row[Vectors];
+#pragma GCC unroll 3
+      for (int v = 0; v < Vectors; ++v) row[v] = Vec<T>::load(b + v * lanes);
+#pragma GCC unroll 8
+      for (int r = 0; r < Rows; ++r) {
+        const Vec<T> value(a[r * a_row]);
+#pragma GCC unroll 3
+        for (int v = 0; v < Vectors; ++v) sum[r][v] = fma(value, row[v], sum[r][v]);
+      }
+    }
+  }
+
+  /// All columns are there: rows of c, a vector at a time.
+  [[gnu::always_inline]] void store(const Panel<T>& p, T* c) {
+    if (p.bias && !p.accumulate) {
+#pragma GCC unroll 3
+      for (int v = 0; v < Vectors; ++v) {
+        const Vec<T> bias = Vec<T>::load(p.bias + v * lanes);
+#pragma GCC unroll 8
+        for (int r = 0; r < Rows; ++r) sum[r][v] += bias;
+      }
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 3
+      for (int v = 0; v < Vectors; ++v) {
+        T* to = c + r * p.c_stride + v * lanes;
+        if (p.accumulate) sum[r][v] += Vec<T>::load(to);
+        if (p.relu) sum[r][v] = rectified(sum[r][v].v);
+        sum[r][v].store(to);
+      }
+  }
+
+  /// Rows of the tile to columns of c: blocks of `Block` rows are transposed in registers.
+  [[gnu::always_inline]] void store_transposed(const Panel<T>& p, T* c, const T* bias) {
+    constexpr int block = Rows < lanes ? Rows : lanes;
+    if (bias && !p.accumulate) {
+#pragma GCC unroll 8
+      for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 3
+        for (int v = 0; v < Vectors; ++v) sum[r][v] += Vec<T>(bias[r]);
+    }
+#pragma GCC unroll 8
+    for (int first = 0; first < Rows; first += block)
+#pragma GCC unroll 3
+      for (int v = 0; v < Vectors; ++v) {
+        Vec<T> rows[block];
+#pragma GCC unroll 8
+        for (int r = 0; r < block; ++r) rows[r] = sum[first + r][v];
+        transpose_blocks<T, block>(rows);
+#pragma GCC unroll 8
+        for (int r = 0; r < block; ++r)
+          store_pieces<block>(p, rows[r], c + (v * lanes + r) * p.c_stride + first,
+                              std::make_integer_sequence<int, lanes / block>());
+      }
+  }
+
+  template <int Block, int... Piece>
+  [[gnu::always_inline]] static void store_pieces(const Panel<T>& p, Vec<T> values, T* c,
+                                                  std::integer_sequence<int, Piece...>) {
+    (store_piece<Block, Piece>(p, values, c + Piece * Block * p.c_stride,
+                               std::make_integer_sequence<int, Block>()),
+     ...);
+  }
+  template <int Block, int Piece, int... I>
+  [[gnu::always_inline]] static void store_piece(const Panel<T>& p, Vec<T> values, T* c,
+                                                 std::integer_sequence<int, I...>) {
+    auto piece = __builtin_shufflevector(values.v, values.v, Piece * Block + I...);
+    decltype(piece) before;
+    if (p.accumulate) {
+      std::memcpy(&before, c, sizeof before);
+      piece += before;
+    }
+    if (p.relu) piece = rectified(piece);
+    std::memcpy(c, &piece, sizeof piece);
+  }
+
+  [[gnu::always_inline]] void copy_to(T* buffer) const {
+#pragma GCC unroll 8
+    for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 3
+      for (int v = 0; v < Vectors; ++v) sum[r][v].store(buffer + r * width + v * lanes);
+  }
+};
+
+/// What is left of a tile at the edges of c, value by value.
+template <class T>
+[[gnu::noinline]] void store_edge(const Panel<T>& p, bool transposed, const T* tile, int width,
+                                  Index first_row, int rows) {
+  for (int r = 0; r < rows; ++r)
+    for (int j = 0; j < p.columns; ++j) {
+      const Index i = first_row + r;
+      T& c = transposed ? p.c[j * p.c_stride + i] : p.c[i * p.c_stride + j];
+      T y = tile[r * width + j];
+      if (p.accumulate)
+        y += c;
+      else if (p.bias)
+        y += p.bias[transposed ? i : j];
+      c = p.relu && y < 0 ? T(0) : y;
+    }
+}
+
+template <class T, int Rows, int Vectors, bool Transposed>
+void tile_of(const Panel<T>& p, Index row) {
+  Tile<T, Rows, Vectors> tile;
+  tile.multiply(p, p.a + row / tile_rows * p.a_tile);
+  if constexpr (Transposed && Rows == tile_rows) {
+    if (p.columns == tile.width)
+      return tile.store_transposed(p, p.c + row, p.bias ? p.bias + row : nullptr);
+  } else if constexpr (!Transposed) {
+    if (p.columns == tile.width) return tile.store(p, p.c + row * p.c_stride);
+  }
+  T buffer[Rows * tile.width];
+  tile.copy_to(buffer);
+  store_edge(p, Transposed, buffer, tile.width, row, Rows);
+}
+
+// The tile's size as template arguments: rows and vectors count down to the value asked for.
+template <class T, int Vectors, bool Transposed, int Rows = tile_rows - 1>
+void last_tile(const Panel<T>& p, Index row) {
+  if constexpr (Rows > 1)
+    if (p.rows - row < Rows) return last_tile<T, Vectors, Transposed, Rows - 1>(p, row);
+  tile_of<T, Rows, Vectors, Transposed>(p, row);
+}
+
+template <class T, bool Transposed, int Vectors = tile_vectors>
+void panel(int vectors, const Panel<T>& p) {
+  if constexpr (Vectors > 1)
+    if (vectors < Vectors) return panel<T, Transposed, Vectors - 1>(vectors, p);
+  Index row = 0;
+  for (; row + tile_rows <= p.rows; row += tile_rows)
+    tile_of<T, tile_rows, Vectors, Transposed>(p, row);
+  if (row < p.rows) last_tile<T, Vectors, Transposed>(p, row);
+}
+
+template <class T>
+void pack(const T* __restrict x, Index x_stride, Index depth, Index n, int width, T* __restrict y,
+          Index y_panel) {
+  constexpr int lanes = Vec<T>::lanes;
+  const Index whole = n / width * width;
+  for (Index k = 0; k < depth; ++k, x += x_stride, y += width) {
+    T* to = y;
+    if (width % lanes == 0) {
+      for (Index j = 0; j < whole; j += width, to += y_panel)
+        for (int i = 0; i < width; i += lanes) Vec<T>::load(x + j + i).store(to + i);
+    } else {
+      for (Index j = 0; j < whole; j += width, to += y_panel)
+        for (int i = 0; i < width; i += 4)
+          std::memcpy(to + i, x + j + i, 4 * sizeof(T));  // tile_rows is a multiple of 4
+    }
+    if (whole == n) continue;
+    for (int i = 0; i < width; ++i) to[i] = whole + i < n ? x[whole + i] : T(0);
+  }
+}
+
+template <class T>
+void column_sums(const T* x, Index rows, Index stride, T* sums, Index n, bool accumulate) {
+  constexpr int lanes = Vec<T>::lanes, vectors = 4;
+  Index j = 0;
+  for (; j + vectors * lanes <= n; j += vectors * lanes) {
+    Vec<T> total[vectors];
+    for (int v = 0; v < vectors; ++v)
+      total[v] = accumulate ? Vec<T>::load(sums + j + v * lanes) : Vec<T>::zero();
+    for (Index row = 0; row < rows; ++row)
+      for (int v = 0; v < vectors; ++v) total[v] += Vec<T>::load(x + row * stride + j + v * lanes);
+    for (int v = 0; v < vectors; ++v) total[v].store(sums + j + v * lanes);
+  }
+  for (; j + lanes <= n; j += lanes) {
+    Vec<T> total = accumulate ? Vec<T>::load(sums + j) : Vec<T>::zero();
+    for (Index row = 0; row < rows; ++row) total += Vec<T>::load(x + row * stride + j);
+    total.store(sums + j);
+  }
+  for (; j < n; ++j) {
+    T total = accumulate ? sums[j] : T(0);
+    for (Index row = 0; row < rows; ++row) total += x[row * stride + j];
+    sums[j] = total;
+  }
+}
+
+template <class T>
+constexpr kernels::MatmulKernels<T> entries() {
+  return {tile_rows, tile_vectors, panel<T, false>, panel<T, true>,
+          dot<T>,    stream<T>,    pack<T>,         column_sums<T>};
+}
+
+}  // namespace
+
+extern const kernels::MatmulKernels<float> matmul_f32 = entries<float>();
+extern const kernels::MatmulKernels<double> matmul_f64 = entries<double>();
+
+}  // namespace piste::PISTE_ISA
