@@ -37,5 +37,8 @@ class Tolerance:
 DIRECT = {np.dtype(np.float32): Tolerance(5e-6), np.dtype(np.float64): Tolerance(1e-12)}
 """Sums in the arithmetic of the dtype."""
 
+WINOGRAD = {np.dtype(np.float32): Tolerance(3e-5), np.dtype(np.float64): Tolerance(1e-12)}
+"""3x3 convolutions in transformed tiles."""
+
 CENTRAL_DIFFERENCE = Tolerance(1e-6)
 """Analytic float64 gradients against central differences."""

@@ -31,6 +31,23 @@ Activation activation_named(const std::string& name) {
   return named("activation", names, name);
 }
 
+Algorithm algorithm_named(const std::string& name) {
+  for (const Algorithm known : {Algorithm::automatic, Algorithm::direct, Algorithm::winograd})
+    if (name == name_of(known)) return known;
+  fail("algorithm", "expected 'auto', 'direct' or 'winograd', got '", name, "'");
+}
+
+const char* name_of(Algorithm algorithm) {
+  switch (algorithm) {
+    case Algorithm::direct:
+      return "direct";
+    case Algorithm::winograd:
+      return "winograd";
+    default:
+      return "auto";
+  }
+}
+
 LossKind loss_named(const std::string& name) {
   static const std::pair<const char*, LossKind> names[] = {
       {"cross_entropy", LossKind::cross_entropy},
@@ -47,8 +64,17 @@ PointwiseLoss pointwise_loss_named(const std::string& name) {
   static const std::pair<const char*, PointwiseLoss> names[] = {
       {"squared", PointwiseLoss::squared},
       {"absolute", PointwiseLoss::absolute},
+      {"smooth_l1", PointwiseLoss::smooth_l1},
+      {"huber", PointwiseLoss::huber},
       {"bce", PointwiseLoss::bce},
       {"bce_with_logits", PointwiseLoss::bce_with_logits},
+      {"kl_div", PointwiseLoss::kl_div},
+      {"kl_div_log_target", PointwiseLoss::kl_div_log_target},
+      {"poisson_nll", PointwiseLoss::poisson_nll},
+      {"poisson_nll_log_input", PointwiseLoss::poisson_nll_log_input},
+      {"gaussian_nll", PointwiseLoss::gaussian_nll},
+      {"hinge_embedding", PointwiseLoss::hinge_embedding},
+      {"soft_margin", PointwiseLoss::soft_margin},
   };
   return named("loss", names, name);
 }

@@ -1,6 +1,7 @@
 #include <pybind11/stl.h>
 
 #include "arrays.h"
+#include "names.h"
 #include "piste/conv.h"
 #include "registers.h"
 
@@ -22,12 +23,17 @@ void define(py::module_& module) {
 
 void register_conv(py::module_& module) {
   py::class_<ConvOptions>(module, "ConvOptions")
-      .def(py::init(
-               [](Triple stride, Triple dilation, Triple pad_low, Triple pad_high, Index groups) {
-                 return ConvOptions{stride, dilation, pad_low, pad_high, groups};
-               }),
+      .def(py::init([](Triple stride, Triple dilation, Triple pad_low, Triple pad_high,
+                       Index groups, const std::optional<std::string>& algorithm) {
+             ConvOptions options{stride, dilation, pad_low, pad_high, groups, {}};
+             if (algorithm) options.algorithm = algorithm_named(*algorithm);
+             return options;
+           }),
            py::arg("stride"), py::arg("dilation"), py::arg("pad_low"), py::arg("pad_high"),
-           py::arg("groups"));
+           py::arg("groups"), py::arg("algorithm"));
+  module.def("algorithm", [] { return name_of(default_algorithm()); });
+  module.def("set_algorithm",
+             [](const std::string& name) { set_default_algorithm(algorithm_named(name)); });
   define<float>(module);
   define<double>(module);
 }

@@ -1,10 +1,13 @@
+#include <pthread.h>
 #include <pybind11/stl.h>
+#include <unistd.h>
 
 #include <memory>
 #include <optional>
 #include <utility>
 
 #include "arrays.h"
+#include "exclusive.h"
 #include "names.h"
 #include "piste/network.h"
 #include "registers.h"
@@ -12,11 +15,26 @@
 namespace piste {
 namespace {
 
+/// Raises what a signal's handler raises: KeyboardInterrupt for Ctrl-C. Python runs handlers on
+/// its main thread alone, so no other thread need wait for the GIL here.
+void check_signals() {
+#if defined(__linux__)
+  if (gettid() != getpid()) return;
+#elif defined(__APPLE__)
+  if (!pthread_main_np()) return;
+#endif
+  py::gil_scoped_acquire acquired;
+  if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+}
+
 /// A network together with the arrays whose memory it reads and updates.
 template <class T>
 struct BoundNetwork {
   Network<T> network;
   std::vector<py::object> keep_alive;
+  Exclusive exclusive;
+
+  BoundNetwork() { network.set_question(check_signals); }
 
   /// The view of an array, which then lives as long as the network; None gives a null view.
   View<T> own(const py::object& array) {
@@ -25,6 +43,14 @@ struct BoundNetwork {
     keep_alive.push_back(array);
     return view;
   }
+};
+
+/// A call into the engine: without the GIL, and alone on its network.
+template <class T>
+struct Call {
+  explicit Call(BoundNetwork<T>& b) : hold(b.exclusive) {}
+  py::gil_scoped_release released;  // first: whoever holds the network may need the GIL
+  Exclusive::Hold hold;
 };
 
 template <class T>
@@ -72,9 +98,12 @@ void define_builders(py::class_<BoundNetwork<T>>& c) {
   using std::string;
   c.def("input", [](B& b) { return b.network.input(); });
   c.def("conv", [](B& b, int x, string name, object weight, object bias, Pair stride,
-                   std::array<Pair, 2> padding, Pair dilation, Index groups) {
+                   std::array<Pair, 2> padding, Pair dilation, Index groups,
+                   const std::optional<string>& algorithm) {
+    std::optional<Algorithm> chosen;
+    if (algorithm) chosen = algorithm_named(*algorithm);
     return b.network.conv(x, std::move(name), b.own(weight), b.own(bias), stride, padding, dilation,
-                          groups);
+                          groups, chosen);
   });
   c.def("linear", [](B& b, int x, string name, object weight, object bias) {
     return b.network.linear(x, std::move(name), b.own(weight), b.own(bias));
@@ -115,7 +144,6 @@ void define_builders(py::class_<BoundNetwork<T>>& c) {
 template <class T>
 void define_runs(py::class_<BoundNetwork<T>>& c) {
   using B = BoundNetwork<T>;
-  using Released = py::gil_scoped_release;
   c.def("output_shape", [](const B& b, const std::vector<Index>& sample) {
     return as_tuple(b.network.output_shape(as_shape(sample)));
   });
@@ -128,28 +156,28 @@ void define_runs(py::class_<BoundNetwork<T>>& c) {
   });
   c.def("predict", [](B& b, const py::array& x, View<T> out) {
     const auto input = as_input<T>(x);
-    Released released;
+    const Call call(b);
     b.network.predict(input, out);
   });
   c.def("forward",
         [](B& b, const py::array& x, View<T> out, bool training, std::uint64_t seed, Index step) {
           const auto input = as_input<T>(x);
-          Released released;
+          const Call call(b);
           b.network.forward(input, out, training, seed, step);
         });
   c.def("backward", [](B& b, View<const T> grad_output, View<T> grad_input) {
-    Released released;
+    const Call call(b);
     b.network.backward(grad_output, grad_input);
   });
   c.def("train",
         [](B& b, const py::array& x, const py::object& y, View<const std::int64_t> order,
            Index batch_size, Index first_batch, double time_limit, View<const T> sample_weight,
-           const Loss<T>& loss, Sgd<T>& sgd, std::uint64_t seed, Index step) {
+           const Loss<T>& loss, Sgd<T>& sgd, std::uint64_t seed, Index step, Progress& progress) {
           const auto input = as_input<T>(x);
           const auto target = as_target<T>(y, sample_weight);
-          Released released;
-          return b.network.train(input, target, order, batch_size, first_batch, time_limit, loss,
-                                 sgd, seed, step);
+          const Call call(b);
+          b.network.train(input, target, order, batch_size, first_batch, time_limit, loss, sgd,
+                          seed, step, progress);
         });
   c.def(
       "evaluate",
@@ -157,7 +185,7 @@ void define_runs(py::class_<BoundNetwork<T>>& c) {
          View<const T> sample_weight) {
         const auto input = as_input<T>(x);
         const auto target = as_target<T>(y, sample_weight);
-        Released released;
+        const Call call(b);
         return b.network.evaluate(input, target, batch_size, loss);
       },
       py::arg("x"), py::arg("y"), py::arg("batch_size"), py::arg("loss"),
@@ -219,6 +247,7 @@ void define(py::module_& module, const char* suffix) {
 
 void register_network(py::module_& module) {
   py::class_<Progress>(module, "Progress")
+      .def(py::init<>())
       .def_readonly("batches", &Progress::batches)
       .def_readonly("samples", &Progress::samples)
       .def_readonly("correct", &Progress::correct)

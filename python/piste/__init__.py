@@ -1,7 +1,13 @@
 """piste: train convolutional networks on the CPU, from NumPy arrays."""
 
 from . import functional, nn, optim
-from ._build import get_num_threads, set_num_threads, show_config
+from ._build import (
+    get_algorithm,
+    get_num_threads,
+    set_algorithm,
+    set_num_threads,
+    show_config,
+)
 from ._core import __version__
 from .errors import DivergenceError
 from .history import History
@@ -13,9 +19,11 @@ __all__ = [
     "Trainer",
     "__version__",
     "functional",
+    "get_algorithm",
     "get_num_threads",
     "nn",
     "optim",
+    "set_algorithm",
     "set_num_threads",
     "show_config",
 ]

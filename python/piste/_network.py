@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
-from ._arrays import FloatArray, as_array, as_float
+from ._arrays import FloatArray, as_array, as_float, check_shape
 
 if TYPE_CHECKING:
     from .nn.module import Module
@@ -19,6 +19,10 @@ class CompiledNetwork:
 
     def __init__(self, module: Module) -> None:
         parameters = module.parameters()
+        if len({id(array) for array in parameters}) < len(parameters):
+            raise ValueError(
+                "a layer with weights stands in the network twice; sharing weights is not supported"
+            )
         dtypes = {array.dtype for array in parameters}
         if len(dtypes) > 1:
             names = sorted(str(dtype) for dtype in dtypes)
@@ -28,6 +32,13 @@ class CompiledNetwork:
         self.net: Any = _core.NetworkF32() if single else _core.NetworkF64()
         self.net.output(module._lower(self.net, self.net.input(), ""))
         self.net.set_input_scale(1 / 255, 0)
+        # 0-d arrays that count training batches, as PyTorch's batch norm does.
+        self._trackers = [
+            array
+            for _, child in module.named_modules()
+            for name, array in child._own_items()
+            if name == "num_batches_tracked"
+        ]
         self._input_shape: tuple[int, ...] | None = None
         self._steps = 0
 
@@ -57,6 +68,11 @@ class CompiledNetwork:
         """Shape of the whole output for the images `x`."""
         return (len(x), *self.net.output_shape(x.shape[1:]))
 
+    def count_batches(self, batches: int) -> None:
+        """Note that the running statistics have seen so many batches more."""
+        for tracker in self._trackers:
+            tracker += batches
+
     def predict(self, x: npt.ArrayLike) -> FloatArray:
         """Outputs in evaluation mode."""
         images = self.images(x)
@@ -71,15 +87,21 @@ class CompiledNetwork:
         out = np.empty(self.output_shape(images), self.dtype)
         self.net.forward(images, out, training, 0, self._steps)
         self._steps += 1
+        if training:
+            self.count_batches(1)
         self._kept = images  # the engine reads it again in backward
-        self._input_shape = images.shape
+        self._input_shape, self._output_shape = images.shape, out.shape
         return out
 
     def backward(self, grad_output: npt.ArrayLike) -> FloatArray:
         """Gradient by the input of the last forward."""
         if self._input_shape is None:
             raise RuntimeError("backward: call forward first")
-        grad = as_float(np.asarray(grad_output, dtype=self.dtype), "grad_output")
+        grad = as_array(grad_output, "grad_output")
+        if grad.dtype.kind != "f":
+            raise TypeError(f"grad_output: expected floats, got {grad.dtype}")
+        grad = as_float(np.asarray(grad, dtype=self.dtype), "grad_output")
+        check_shape(grad, self._output_shape, "grad_output")
         grad_input = np.empty(self._input_shape, self.dtype)
         self.net.backward(grad, grad_input)
         return grad_input

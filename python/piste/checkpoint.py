@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,31 @@ import numpy as np
 import numpy.typing as npt
 
 Path_ = str | os.PathLike[str]
+
+
+def check_target(path: Path_) -> Path:
+    """Where a file called `path` will stand, links followed.
+
+    Raises
+    ------
+    OSError
+        Where no file can be written there: no such folder, not writable, or a folder itself.
+    """
+    target = Path(os.path.realpath(path))
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"{os.fspath(path)}: no such folder")
+    if target.is_dir():
+        raise IsADirectoryError(f"{os.fspath(path)}: is a folder")
+    if not os.access(target.parent, os.W_OK | os.X_OK):
+        raise PermissionError(f"{os.fspath(path)}: the folder is not writable")
+    return target
+
+
+def _plain(value: object) -> Any:
+    """NumPy's scalars for JSON."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"cannot save {value!r}")
 
 
 def save_arrays(path: Path_, arrays: dict[str, npt.NDArray[Any]], state: dict[str, Any]) -> None:
@@ -24,18 +49,19 @@ def save_arrays(path: Path_, arrays: dict[str, npt.NDArray[Any]], state: dict[st
     """
     from safetensors.numpy import save
 
-    target = Path(path)
-    contiguous = {name: np.array(array, order="C", copy=True) for name, array in arrays.items()}
-    content = save(contiguous, {"piste": json.dumps(state)})
-    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    target = check_target(path)
+    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    content = save(contiguous, {"piste": json.dumps(state, default=_plain)})
+    # Not by tempfile, whose files only their owner can read: this one is to have the usual rights.
+    temporary = target.with_name(f".piste-{secrets.token_hex(8)}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(temporary, "xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     folder = os.open(target.parent, os.O_RDONLY)
     try:

@@ -17,8 +17,14 @@ def describe(value: Any) -> Any:
     if isinstance(value, nn.Residual):
         children = [describe(child) for child in value._modules.values()]
         return {"class": "Residual", "layers": children}
+    kind = type(value)
+    if getattr(nn, kind.__name__, None) is not kind:
+        raise TypeError(
+            f"expected layers and losses of piste.nn, got {kind.__name__}; save what "
+            "state_dict() gives instead"
+        )
     arguments = {}
-    for name in inspect.signature(type(value).__init__).parameters:
+    for name in inspect.signature(kind.__init__).parameters:
         if name == "self":
             continue
         if name == "bias" and hasattr(value, "_parameters"):
@@ -28,7 +34,7 @@ def describe(value: Any) -> Any:
         else:
             argument = getattr(value, name)
         arguments[name] = argument.tolist() if isinstance(argument, np.ndarray) else argument
-    return {"class": type(value).__name__, "arguments": arguments}
+    return {"class": kind.__name__, "arguments": arguments}
 
 
 def build(description: dict[str, Any]) -> Any:

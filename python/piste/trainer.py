@@ -12,7 +12,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ._arrays import FloatArray, as_array, as_float
+from . import _core
+from ._arrays import FloatArray, as_array, as_float, check_shape, describe
 from .checkpoint import load_arrays, save_arrays
 from .errors import DivergenceError
 from .functional._arguments import as_int
@@ -21,8 +22,9 @@ from .nn.losses import Loss
 from .nn.module import Module
 from .optim import SGD, SgdState
 
-_SLICE_SECONDS = 0.03  # Ctrl-C and the progress bar are served between slices
+_SLICE_SECONDS = 0.1  # the progress bar moves between slices; Ctrl-C is served inside too
 _EVALUATION_BATCH = 256
+_FORMAT = 1  # of the files
 
 Callback = Callable[["Trainer", History], object]
 
@@ -53,7 +55,8 @@ class Trainer:
                 raise TypeError(
                     f"{name}: expected a piste {kind.__name__}, got {type(value).__name__}"
                 )
-        self.model, self.loss, self.optimizer = model, loss, optimizer
+        self._model, self._optimizer = model, optimizer
+        self.loss = loss
         self.seed = as_int(seed, "seed", 0)
         self.steps = 0
         self.history = History()
@@ -61,6 +64,16 @@ class Trainer:
         self._network = model._network()
         names = [name for name, _ in model.named_parameters()]
         self._state = SgdState(optimizer, names, model.parameters())
+
+    @property
+    def model(self) -> Module:
+        """The module that is trained."""
+        return self._model
+
+    @property
+    def optimizer(self) -> SGD:
+        """The optimiser; its hyperparameters may be changed between steps."""
+        return self._optimizer
 
     def step(
         self, x: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
@@ -79,7 +92,11 @@ class Trainer:
         Raises
         ------
         DivergenceError
-            Where loss, gradient or update is not finite; nothing has changed then.
+            Where loss, gradient or update is not finite.
+        ValueError, TypeError
+            For data that do not fit the model and the loss, NaN and infinity among them.
+
+        Whatever is raised, KeyboardInterrupt included, the model is as it was before the step.
         """
         images, targets, weights = self._data(x, y, sample_weight)
         if not len(images):
@@ -119,6 +136,11 @@ class Trainer:
         -------
         History
             Of this call; `Trainer.history` goes on over calls.
+
+        Raises
+        ------
+        DivergenceError, ValueError, TypeError, KeyboardInterrupt
+            As `step`: the model is as the last whole step left it. Ctrl-C is served within a step.
         """
         images, targets, weights = self._data(x, y, sample_weight)
         n = len(images)
@@ -126,7 +148,13 @@ class Trainer:
             raise ValueError("x: expected at least one sample, got none")
         size = n if batch_size == "full" else as_int(batch_size, "batch_size", 1)
         epochs = as_int(epochs, "epochs", 0)
-        held_out = None if validation_data is None else self._data(*validation_data, None)
+        held_out = None if validation_data is None else self._held_out(validation_data)
+        callbacks = tuple(callbacks)
+        for callback in callbacks:
+            if not callable(callback):
+                raise TypeError(f"callbacks: expected functions, got {callback!r}")
+        if progress not in (True, False, "auto"):
+            raise ValueError(f"progress: expected True, False or 'auto', got {progress!r}")
         history = History()
         for epoch in range(epochs):
             order = self._rng.permutation(n) if shuffle else np.arange(n)
@@ -134,10 +162,9 @@ class Trainer:
             title = f"epoch {epoch + 1}/{epochs}"
             loss, correct = self._epoch(images, targets, weights, order, size, title, progress)
             seconds = time.perf_counter() - start
-            labels = targets.dtype == np.int64
             record = {
                 "loss": loss,
-                "accuracy": correct / targets.size if labels else math.nan,
+                "accuracy": self._share(correct, targets),
                 "seconds": seconds,
                 "samples_per_second": n / seconds,
             }
@@ -168,17 +195,17 @@ class Trainer:
         for name, buffer in zip(self._state.names, self._state.buffers, strict=True):
             if buffer is not None:
                 arrays[f"momentum.{name}"] = buffer
-        from .serialize import describe
+        from .serialize import describe as description
 
         state = {
-            "format": 1,
+            "format": _FORMAT,
             "seed": self.seed,
             "steps": self.steps,
             "first_step": self._state.first_step,
             "rng": self._rng.bit_generator.state,
             "history": vars(self.history),
-            "model": describe(self.model),
-            "loss": describe(self.loss),
+            "model": description(self.model),
+            "loss": description(self.loss),
             "optimizer": {**self.optimizer._defaults(), "groups": self.optimizer.groups},
         }
         save_arrays(path, arrays, state)
@@ -195,23 +222,29 @@ class Trainer:
         from .serialize import build
 
         arrays, state = load_arrays(path)
-        if state.get("format") != 1:
+        if not isinstance(state, dict) or state.get("format") != _FORMAT:
             raise ValueError(f"{os.fspath(path)}: not a file that Trainer.save wrote")
-        trainer = cls(
-            build(state["model"]),
-            build(state["loss"]),
-            SGD(**state["optimizer"]),
-            seed=state["seed"],
-        )
-        trainer.model.load_state_dict(
-            {k.removeprefix("model."): v for k, v in arrays.items() if k.startswith("model.")}
-        )
-        for name, buffer in zip(trainer._state.names, trainer._state.buffers, strict=True):
-            if buffer is not None:
-                buffer[...] = arrays[f"momentum.{name}"]
-        trainer.steps, trainer._state.first_step = state["steps"], state["first_step"]
-        trainer._rng.bit_generator.state = state["rng"]
-        trainer.history = History(**state["history"])
+        try:
+            trainer = cls(
+                build(state["model"]),
+                build(state["loss"]),
+                SGD(**state["optimizer"]),
+                seed=state["seed"],
+            )
+            trainer.model.load_state_dict(
+                {k.removeprefix("model."): v for k, v in arrays.items() if k.startswith("model.")}
+            )
+            for name, buffer in zip(trainer._state.names, trainer._state.buffers, strict=True):
+                if buffer is not None:
+                    check_shape(arrays[f"momentum.{name}"], buffer.shape, f"momentum.{name}")
+                    buffer[...] = arrays[f"momentum.{name}"]
+            trainer.steps = as_int(state["steps"], "steps", 0)
+            trainer._state.first_step = bool(state["first_step"])
+            trainer._rng.bit_generator.state = state["rng"]
+            trainer.history = History(**state["history"])
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            text = f"{os.fspath(path)}: not a whole file of Trainer.save ({error})"
+            raise ValueError(text) from None
         return trainer
 
     def _epoch(
@@ -251,11 +284,18 @@ class Trainer:
         seconds: float = 0.0,
     ) -> Any:
         loss, sgd = self.loss._lower(self._network.dtype), self._state.core()
-        result = self._network.net.train(
-            images, targets, order, size, first, seconds, weights, loss, sgd, self.seed, self.steps
-        )
-        self.steps += result.batches
+        result = _core.Progress()
+        try:
+            self._network.net.train(
+                images, targets, order, size, first, seconds, weights, loss, sgd, self.seed,
+                self.steps, result,
+            )  # fmt: skip
+        finally:  # Ctrl-C may come after some steps
+            self.steps += result.batches
+            self._network.count_batches(result.batches)
         if result.diverged:
+            batch = order[(first + result.batches) * size :][:size]
+            _check_finite(images, batch)
             rate = max((o["lr"] for o in self.optimizer.options(self._state.names)), default=0.0)
             raise DivergenceError(result.step, result.loss, rate, result.layer)
         return result
@@ -267,9 +307,22 @@ class Trainer:
         if not len(images):
             raise ValueError("x: expected at least one sample, got none")
         result = self._network.net.evaluate(images, targets, _EVALUATION_BATCH, loss, weights)
-        labels = targets.dtype == np.int64
-        accuracy = result.correct / targets.size if labels else math.nan
-        return result.loss_sum / result.samples, accuracy
+        return result.loss, self._share(result.correct, targets)
+
+    def _share(self, correct: int, targets: npt.NDArray[Any]) -> float:
+        """Accuracy: the share of labels that counts; NaN where there are none."""
+        if targets.dtype != np.int64:
+            return math.nan
+        counted = np.count_nonzero(targets != getattr(self.loss, "ignore_index", -100))
+        return correct / counted if counted else math.nan
+
+    def _held_out(self, data: object) -> tuple[npt.NDArray[Any], npt.NDArray[Any], None]:
+        if not isinstance(data, Sequence) or len(data) != 2:
+            raise TypeError(f"validation_data: expected (x, y), got {describe(data)}")
+        images, targets, _ = self._data(data[0], data[1], None)
+        if not len(images):
+            raise ValueError("validation_data: expected at least one sample, got none")
+        return images, targets, None
 
     def _data(
         self, x: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None
@@ -279,7 +332,10 @@ class Trainer:
         targets = self._targets(as_array(y, "y"), expected)
         weights = None
         if sample_weight is not None:
-            weights = as_float(np.asarray(sample_weight, self._network.dtype), "sample_weight")
+            factors = as_array(sample_weight, "sample_weight")
+            if factors.dtype.kind not in "fiub":
+                raise TypeError(f"sample_weight: expected numbers, got dtype {factors.dtype}")
+            weights = as_float(np.asarray(factors, self._network.dtype), "sample_weight")
             if weights.shape != (len(images),):
                 raise ValueError(
                     f"sample_weight: expected shape {(len(images),)}, got {weights.shape}"
@@ -289,11 +345,13 @@ class Trainer:
         return images, targets, weights
 
     def _targets(self, y: npt.NDArray[Any], expected: tuple[int, ...]) -> npt.NDArray[Any]:
-        if self.loss.labels and y.dtype.kind in "iu":
+        if self.loss.labels and (y.dtype.kind in "iu" or y.ndim < len(expected)):
+            if y.dtype.kind not in "iu":
+                raise TypeError(f"y: expected integer labels, got dtype {y.dtype}")
             shape = (expected[0], *expected[2:])
             if y.shape != shape:
                 raise ValueError(f"y: expected labels of shape {shape}, got {y.shape}")
-            labels = np.ascontiguousarray(y, np.int64)
+            labels = np.array(y, np.int64, order="C")  # a copy: what was checked here stays so
             ignored = getattr(self.loss, "ignore_index", -100)
             wrong = ((labels < 0) | (labels >= expected[1])) & (labels != ignored)
             if wrong.any():
@@ -309,7 +367,22 @@ class Trainer:
         targets = np.ascontiguousarray(y, self._network.dtype)
         if not np.isfinite(targets).all():
             raise ValueError("y: expected finite targets, got NaN or infinity")
+        low, high = self.loss.target_range
+        if targets.size and not (low <= targets.min() and targets.max() <= high):
+            raise ValueError(
+                f"y: expected targets from {low:g} to {high:g}, got {targets.min():g} to "
+                f"{targets.max():g}"
+            )
         return targets
+
+
+def _check_finite(images: npt.NDArray[Any], batch: npt.NDArray[np.int64]) -> None:
+    """A batch whose loss is not finite: are the data to blame?"""
+    if images.dtype == np.uint8:
+        return
+    for sample in np.sort(batch):
+        if not np.isfinite(images[sample]).all():
+            raise ValueError(f"x: sample {sample} holds NaN or infinity; nothing has changed")
 
 
 def _bar(progress: bool | Literal["auto"], total: int, title: str) -> Any:

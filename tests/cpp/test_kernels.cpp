@@ -191,8 +191,17 @@ void test_loss(const kernels::Table<T>& table) {
     std::vector<T> loss(size(n)), dx(size(n));
     double sum = 0;
     for (std::size_t i = 0; i < size(n); ++i) sum += std::abs(double(x[i]) - t[i]);
-    const double got = table.loss->pointwise(PointwiseLoss::absolute, x.data(), t.data(), nullptr,
-                                             loss.data(), dx.data(), T(1), n);
+    double got = -1;
+    PointwiseLossCall<T> call{};
+    call.kind = PointwiseLoss::absolute;
+    call.x = x.data();
+    call.t = t.data();
+    call.scale = 1;
+    call.sum = &got;
+    call.loss = loss.data();
+    call.dx = dx.data();
+    call.n = n;
+    table.loss->pointwise(call);
     EXPECT_CLOSE(got, sum, 1e-6);
     if (n == 0) continue;
     double exponentials = 0;

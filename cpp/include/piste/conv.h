@@ -1,7 +1,9 @@
 #pragma once
 
 #include <array>
+#include <optional>
 
+#include "piste/algorithm.h"
 #include "piste/tensor.h"
 
 namespace piste {
@@ -11,6 +13,7 @@ struct ConvOptions {
   std::array<Index, 3> stride{1, 1, 1}, dilation{1, 1, 1};
   std::array<Index, 3> pad_low{0, 0, 0}, pad_high{0, 0, 0};
   Index groups = 1;
+  std::optional<Algorithm> algorithm{};  // without one, the default
 };
 
 /// x (n, channels, depth, height, width), weight (filters, channels / groups, kernel...), bias

@@ -5,33 +5,77 @@
 
 namespace piste {
 
-/// Sum over all values of weight * f(input, target), in double and in an order that the shape
-/// alone fixes; each value's loss goes to `losses` where given. weight may be null.
+/// Arrays of one shape. `extra` is the third array of those kinds that have one (kinds.h), `weight`
+/// a factor of each value's loss; null stands for 1 everywhere.
 template <class T>
-double pointwise_loss(PointwiseLoss kind, View<const T> input, View<const T> target,
-                      View<const T> weight, View<T> losses);
+struct PointwiseLossInput {
+  PointwiseLoss kind;
+  T a, b;
+  View<const T> input, target, extra, weight;
+};
 
-/// dx = grad * weight * f'(input, target); grad has one value or as many as the input.
+/// Sum over all values of weight * f(input, target, extra), in double and in an order that the
+/// shape alone fixes. Each value's loss goes to `losses` unless that is null.
 template <class T>
-void pointwise_loss_backward(PointwiseLoss kind, View<const T> grad, View<const T> input,
-                             View<const T> target, View<const T> weight, View<T> dx, T scale);
+double pointwise_loss(const PointwiseLossInput<T>& loss, View<T> losses);
 
-/// Cross-entropy of rows of logits (rows, classes) with labels (rows,): each row's weighted loss
-/// to `losses` (rows,); 0 for ignored rows.
+/// dx = scale * grad * weight * df/dinput, and alike for target and extra; null gradients are not
+/// wanted. grad has the input's shape, or is null for 1 everywhere.
 template <class T>
-void cross_entropy(View<const T> logits, View<const std::int64_t> labels, View<const T> weight,
-                   Index ignore_index, T label_smoothing, View<T> losses);
+void pointwise_loss_backward(const PointwiseLossInput<T>& loss, View<const T> grad, T scale,
+                             View<T> dinput, View<T> dtarget, View<T> dextra);
+
+/// Of all labels: the place of the first one that is neither in [0, classes) nor ignored (or -1),
+/// how many are not ignored, and the sum of their classes' weights.
+struct LabelCount {
+  Index first_wrong = -1, counted = 0;
+  double weight = 0;
+};
 template <class T>
-void cross_entropy_backward(View<const T> grad, View<const T> logits,
-                            View<const std::int64_t> labels, View<const T> weight,
-                            Index ignore_index, T label_smoothing, View<T> dx);
-/// The same with targets (rows, classes) of probabilities.
+LabelCount count_labels(View<const std::int64_t> labels, Index classes, View<const T> weight,
+                        Index ignore_index);
+
+/// What losses with one target per row have in common: input (samples, classes, pixels), labels
+/// (samples, pixels), weight (classes) or null.
 template <class T>
-void cross_entropy_probabilities(View<const T> logits, View<const T> target, View<const T> weight,
-                                 T label_smoothing, View<T> losses);
+struct LabelLossInput {
+  View<const T> input;
+  View<const std::int64_t> labels;
+  View<const T> weight;
+  Index ignore_index = -1;
+};
+
+/// Cross-entropy of logits with labels: the sum over all rows, 0 for ignored ones, in double and in
+/// an order that the shape alone fixes. Each row's loss goes to `losses` (samples, pixels) unless
+/// that is null.
 template <class T>
-void cross_entropy_probabilities_backward(View<const T> grad, View<const T> logits,
-                                          View<const T> target, View<const T> weight,
-                                          T label_smoothing, View<T> dx);
+double cross_entropy(const LabelLossInput<T>& loss, T label_smoothing, View<T> losses);
+/// dx = scale * grad * dloss/dinput; grad (samples, pixels) or null for 1 everywhere.
+template <class T>
+void cross_entropy_backward(const LabelLossInput<T>& loss, T label_smoothing, View<const T> grad,
+                            T scale, View<T> dx);
+
+/// The same with targets (samples, classes, pixels) of probabilities.
+template <class T>
+double cross_entropy_probabilities(View<const T> input, View<const T> target, View<const T> weight,
+                                   T label_smoothing, View<T> losses);
+template <class T>
+void cross_entropy_probabilities_backward(View<const T> input, View<const T> target,
+                                          View<const T> weight, T label_smoothing,
+                                          View<const T> grad, T scale, View<T> dx, View<T> dtarget);
+
+/// Minus the input at each row's label, times the label's weight.
+template <class T>
+double nll_loss(const LabelLossInput<T>& loss, View<T> losses);
+template <class T>
+void nll_loss_backward(const LabelLossInput<T>& loss, View<const T> grad, T scale, View<T> dx);
+
+/// weight[label] * sum over classes c but the label's of max(0, margin - x[label] + x[c])^p
+/// / classes; p is 1 or 2 and no label is ignored.
+template <class T>
+double multi_margin_loss(const LabelLossInput<T>& loss, int p, T margin, View<T> losses);
+template <class T>
+void multi_margin_loss_backward(const LabelLossInput<T>& loss, int p, T margin, View<const T> grad,
+                                T scale, View<T> dx);
 
 }  // namespace piste

@@ -3,10 +3,12 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "piste/activation.h"
+#include "piste/algorithm.h"
 #include "piste/loss.h"
 #include "piste/tensor.h"
 
@@ -54,10 +56,10 @@ struct Sgd {
 
 struct Progress {
   Index batches = 0, samples = 0, correct = 0;
-  double loss_sum = 0;  // sum over batches of loss * samples
+  double loss_sum = 0;  // sum over batches of loss * samples; evaluate: of the samples' losses
   bool diverged = false;
   Index step = 0;     // the failing step, where diverged
-  double loss = 0;    // its loss
+  double loss = 0;    // of the last step, the failing one included
   std::string layer;  // first layer that is not finite
 };
 
@@ -79,7 +81,8 @@ class Network {
   // Builders: each returns the id of the layer's output. `name` stands in errors.
   int input();
   int conv(int x, std::string name, View<T> weight, View<T> bias, Pair stride,
-           std::array<Pair, 2> padding, Pair dilation, Index groups);
+           std::array<Pair, 2> padding, Pair dilation, Index groups,
+           std::optional<Algorithm> algorithm);
   int linear(int x, std::string name, View<T> weight, View<T> bias);
   int activation(int x, std::string name, Activation kind, T a, T b);
   int max_pool(int x, std::string name, Pair kernel, Pair stride, Pair padding, Pair dilation,
@@ -95,6 +98,10 @@ class Network {
   int softmax(int x, std::string name, bool log);
   void output(int x);
 
+  /// A function that is called every few dozen milliseconds of a long call, on the calling thread.
+  /// Where it throws, the call ends with its exception; a step under way changes nothing.
+  void set_question(void (*question)()) { question_ = question; }
+
   void set_input_scale(T scale, T shift) { input_scale_ = scale, input_shift_ = shift; }
 
   /// Shape of one output sample; throws ArgumentError with the layer's name where one doesn't fit.
@@ -108,10 +115,12 @@ class Network {
   void backward(View<const T> grad_output, View<T> grad_input);
 
   /// Steps over batches first_batch, first_batch + 1, ... of `order` (sample indices) until the
-  /// end or until `time_limit` seconds have passed. A step that fails changes nothing.
-  Progress train(const Input<T>& x, const Target<T>& y, View<const std::int64_t> order,
-                 Index batch_size, Index first_batch, double time_limit, const Loss<T>& loss,
-                 Sgd<T>& sgd, std::uint64_t seed, Index step);
+  /// end or until `time_limit` seconds have passed. A step that fails changes nothing. `progress`
+  /// tells of the steps taken, also where an exception ends the call.
+  void train(const Input<T>& x, const Target<T>& y, View<const std::int64_t> order,
+             Index batch_size, Index first_batch, double time_limit, const Loss<T>& loss,
+             Sgd<T>& sgd, std::uint64_t seed, Index step, Progress& progress);
+  /// `loss` of the result is that of all samples as one batch.
   Progress evaluate(const Input<T>& x, const Target<T>& y, Index batch_size, const Loss<T>& loss);
 
  private:
@@ -130,6 +139,9 @@ class Network {
   void check_targets(const Input<T>& x, const Target<T>& y, View<const std::int64_t> order,
                      const Loss<T>& loss, const Shape& output_shape) const;
   bool apply(Sgd<T>& sgd);
+  bool rehearse(const Sgd<T>& sgd) const;
+  template <class Body>
+  void for_each_block(Body&& body);
   std::string first_bad_layer(const Run<T>& run, Index batch, const Shape& sample_shape);
 
   std::vector<Node> nodes_;
@@ -139,6 +151,7 @@ class Network {
   std::unique_ptr<Run<T>> manual_run_;
   int output_ = -1;
   T input_scale_ = 1, input_shift_ = 0;
+  void (*question_)() = nullptr;
 };
 
 }  // namespace piste

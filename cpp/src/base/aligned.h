@@ -10,7 +10,8 @@ namespace piste {
 inline constexpr std::size_t alignment = 64;  // a cache line, and the widest vector
 
 struct FreeDeleter {
-  void operator()(void* pointer) const { std::free(pointer); }
+  void* block = nullptr;  // what was allocated, where the pointer lies inside it
+  void operator()(void* pointer) const { std::free(block ? block : pointer); }
 };
 
 /// Owned, 64-byte aligned bytes.
@@ -24,6 +25,17 @@ inline AlignedBytes aligned_bytes(std::size_t bytes) {
   void* pointer = std::aligned_alloc(alignment, round_up(bytes ? bytes : 1, alignment));
   if (!pointer) throw std::bad_alloc();
   return AlignedBytes(static_cast<std::byte*>(pointer));
+}
+
+/// Zeros. Many of them are fresh pages of the system, which cost time only where they are used
+/// and on the thread that uses them.
+inline AlignedBytes zeroed_bytes(std::size_t bytes) {
+  void* block = std::calloc(bytes + alignment, 1);
+  if (!block) throw std::bad_alloc();
+  void* pointer = block;
+  std::size_t space = bytes + alignment;
+  std::align(alignment, bytes, pointer, space);
+  return AlignedBytes(static_cast<std::byte*>(pointer), FreeDeleter{block});
 }
 
 }  // namespace piste

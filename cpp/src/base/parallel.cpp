@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <exception>
+#include <thread>
 
 #include "base/ftz.h"
 
@@ -22,6 +24,18 @@ void run_serially(Index tasks, TaskRef body) {
   for (Index task = 0; task < tasks; ++task) body(task, 0);
 }
 
+/// The calling thread has no task left: it keeps asking until `ended` of the others have none.
+void ask_until(const std::atomic<int>& ended, int others, Watch& watch) {
+  const auto start = std::chrono::steady_clock::now();
+  while (ended.load(std::memory_order_acquire) < others) {
+    watch.ask();
+    if (std::chrono::steady_clock::now() - start < std::chrono::microseconds(200))
+      std::this_thread::yield();
+    else
+      std::this_thread::sleep_for(std::chrono::microseconds(50));
+  }
+}
+
 }  // namespace
 
 int parallel_workers(Index tasks) {
@@ -29,7 +43,7 @@ int parallel_workers(Index tasks) {
   return static_cast<int>(std::clamp<Index>(tasks, 1, num_threads()));
 }
 
-void parallel_for(Index tasks, TaskRef body) {
+void parallel_for(Index tasks, TaskRef body, Watch* watch) {
   if (tasks <= 0) return;
   const int workers = parallel_workers(tasks);
   if (workers == 1) return run_serially(tasks, body);
@@ -40,19 +54,30 @@ void parallel_for(Index tasks, TaskRef body) {
   std::atomic<Index> next{0};
   std::exception_ptr error;
   std::atomic<bool> failed{false};
+  std::atomic<int> ended{0};
+  const auto guarded = [&](auto&& part) {
+    try {
+      part();
+    } catch (...) {  // an exception must not leave the region: the process would end
+      if (!failed.exchange(true)) error = std::current_exception();
+      if (watch) watch->give_up();
+    }
+  };
 #pragma omp parallel num_threads(workers)
   {
     FlushToZero guard;
     inside_region = true;
     const int worker = omp_get_thread_num();
-    try {
+    guarded([&] {
       for (Index task; !failed.load(std::memory_order_relaxed) &&
                        (task = next.fetch_add(1, std::memory_order_relaxed)) < tasks;)
         body(task, worker);
-    } catch (...) {  // an exception must not leave the region: the process would end
-      if (!failed.exchange(true)) error = std::current_exception();
-    }
+    });
     inside_region = false;
+    if (worker != 0)
+      ended.fetch_add(1, std::memory_order_release);
+    else if (watch)
+      guarded([&] { ask_until(ended, omp_get_num_threads() - 1, *watch); });
   }
   if (error) std::rethrow_exception(error);
 }

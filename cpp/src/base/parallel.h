@@ -3,6 +3,7 @@
 #include <memory>
 #include <type_traits>
 
+#include "base/watch.h"
 #include "piste/tensor.h"
 #include "piste/threads.h"
 
@@ -30,7 +31,10 @@ class TaskRef {
 /// tasks run on one worker at a time, so it may index scratch memory. Which worker takes which
 /// task is not fixed: results must depend on the task alone. An exception leaves the region after
 /// the running tasks have ended; the first one is rethrown. Nested calls run on the caller.
-void parallel_for(Index tasks, TaskRef body);
+///
+/// Worker 0 is the calling thread. Tasks that may take long are given a watch to look at; the
+/// calling thread then goes on asking while it waits for the others.
+void parallel_for(Index tasks, TaskRef body, Watch* watch = nullptr);
 
 /// Upper bound of the workers that parallel_for(tasks, ...) uses when called now.
 int parallel_workers(Index tasks);

@@ -62,7 +62,8 @@ int Network<T>::input() {
 
 template <class T>
 int Network<T>::conv(int x, std::string name, View<T> weight, View<T> bias, Pair stride,
-                     std::array<Pair, 2> padding, Pair dilation, Index groups) {
+                     std::array<Pair, 2> padding, Pair dilation, Index groups,
+                     std::optional<Algorithm> algorithm) {
   const char* tag = name.c_str();
   check(weight.shape.rank() == 4, tag, "weight: expected 4 dimensions, got shape ", weight.shape);
   check(groups >= 1 && weight.shape[0] % groups == 0, tag, weight.shape[0],
@@ -78,6 +79,7 @@ int Network<T>::conv(int x, std::string name, View<T> weight, View<T> bias, Pair
   node.padding = padding;
   node.dilation = dilation;
   node.groups = groups;
+  node.algorithm = algorithm;
   node.filters = weight.shape[0];
   node.channels = weight.shape[1] * groups;
   node.weight = add_parameter(weight, name);

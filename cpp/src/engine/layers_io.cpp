@@ -170,10 +170,19 @@ class LossOp final : public Op<T> {
       if (loss.kind == LossKind::cross_entropy) {
         const T* class_weight = loss.class_weight.empty() ? nullptr : loss.class_weight.data();
         sum += kernels.cross_entropy_probabilities(y, y_.shape.channels, target, class_weight,
-                                                   loss.label_smoothing, row, scale);
+                                                   loss.label_smoothing, row, nullptr, scale);
       } else {
-        sum += kernels.pointwise(pointwise_kind(loss.kind), y, target, nullptr, nullptr, row, scale,
-                                 y_.shape.channels);
+        double row_sum;
+        PointwiseLossCall<T> call{};
+        call.kind = pointwise_kind(loss.kind);
+        call.x = y;
+        call.t = target;
+        call.scale = scale;
+        call.sum = &row_sum;
+        call.dx = row;
+        call.n = y_.shape.channels;
+        kernels.pointwise(call);
+        sum += row_sum;
       }
     }
     return sum;

@@ -1,10 +1,12 @@
 // Running a network: plans on demand, then prepare, forward, backward, finish, update.
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <limits>
 
+#include "base/ftz.h"
 #include "base/parallel.h"
 #include "dispatch/dispatch.h"
 #include "engine/network_impl.h"
@@ -30,6 +32,16 @@ Input<T> slice(const Input<T>& x, Index first, Index sample_values) {
   return part;
 }
 
+constexpr Index block_values = Index{1} << 14;  // that one task updates
+Index blocks_of(Index values) { return (values + block_values - 1) / block_values; }
+
+template <class T>
+SgdOptions<T> options_of(const Sgd<T>& sgd, std::size_t i) {
+  return {sgd.lr[i],           sgd.momentum[i],       sgd.dampening[i],
+          sgd.weight_decay[i], bool(sgd.nesterov[i]), bool(sgd.maximize[i]),
+          sgd.first_step};
+}
+
 }  // namespace
 
 template <class T>
@@ -47,14 +59,16 @@ std::vector<View<T>> Network<T>::gradients() {
 
 template <class T>
 Plan<T>& Network<T>::plan(PlanMode mode, Index batch, const Shape& sample_shape) {
+  const Algorithm algorithm = default_algorithm();
   for (auto entry = plans_.begin(); entry != plans_.end(); ++entry)
     if ((*entry)->mode == mode && (*entry)->batch == batch &&
-        (*entry)->sample_shape == sample_shape) {
+        (*entry)->sample_shape == sample_shape && (*entry)->algorithm == algorithm) {
       std::rotate(entry, entry + 1, plans_.end());  // the most recent stands last
       return plans_.back()->plan;
     }
   check(!nodes_.empty(), "network", "the network has no layers");
-  auto entry = std::make_unique<PlanEntry>(PlanEntry{mode, batch, sample_shape, {mode, batch}});
+  auto entry =
+      std::make_unique<PlanEntry>(PlanEntry{mode, batch, sample_shape, algorithm, {mode, batch}});
   Graph<T> graph{nodes_, {}, output_};
   for (Parameter& p : parameters_) graph.trainables.push_back({p.value, p.gradient.data()});
   lower(graph, sample_shape, entry->plan);
@@ -73,7 +87,9 @@ void Network<T>::predict(const Input<T>& x, View<T> out) {
   const Shape result = output_shape(sample);
   check(out.size() == n * result.size(), "predict", "out has shape ", out.shape, " for ", n,
         " samples of ", result);
+  Watch watch(question_);
   Run<T> run;
+  run.watch = &watch;
   run.input_scale = input_scale_;
   run.input_shift = input_shift_;
   for (Index first = 0; first < n; first += predict_batch) {
@@ -94,7 +110,9 @@ void Network<T>::forward(const Input<T>& x, View<T> out, bool training, std::uin
         out.shape);
   manual_ = nullptr;
   Plan<T>& p = plan(PlanMode::manual, x.shape[0], sample);
+  Watch watch(question_);
   auto run = std::make_unique<Run<T>>();
+  run->watch = &watch;
   run->training = training;
   run->seed = seed;
   run->step = step;
@@ -119,6 +137,8 @@ void Network<T>::backward(View<const T> grad_output, View<T> grad_input) {
   if (grad_input)
     check(grad_input.shape == x, "backward", "grad_input has shape ", grad_input.shape,
           ", expected ", x);
+  Watch watch(question_);
+  manual_run_->watch = &watch;
   manual_run_->grad_output = grad_output.data;
   manual_run_->grad_input = grad_input.data;
   manual_->run_backward(*manual_run_);
@@ -148,7 +168,23 @@ T Network<T>::loss_scale(const Loss<T>& loss, const Target<T>& y, const std::int
       divisor += weight * (loss.class_weight.empty() ? 1.0 : loss.class_weight[label]);
     }
   }
+  if (divisor == 0) divisor = 1;  // nothing counts: loss and gradient are 0, not NaN
   return static_cast<T>(1 / divisor);
+}
+
+/// Calls body(parameter, first value, count) for blocks of all parameters, in parallel.
+template <class T>
+template <class Body>
+void Network<T>::for_each_block(Body&& body) {
+  Index blocks = 0;
+  for (const Parameter& p : parameters_) blocks += blocks_of(Index(p.gradient.size()));
+  parallel_for(blocks, [&](Index block, int) {
+    std::size_t i = 0;
+    while (block >= blocks_of(Index(parameters_[i].gradient.size())))
+      block -= blocks_of(Index(parameters_[i++].gradient.size()));
+    const Index first = block * block_values;
+    body(i, first, std::min(block_values, Index(parameters_[i].gradient.size()) - first));
+  });
 }
 
 /// The update, once all gradients are known to be finite. Returns false, and changes nothing,
@@ -157,48 +193,55 @@ template <class T>
 bool Network<T>::apply(Sgd<T>& sgd) {
   const auto& kernels = *kernel_table<T>().update;
   constexpr double safe = sizeof(T) == 4 ? 1e15 : 1e120;
-  bool careful = false;
-  for (std::size_t i = 0; i < parameters_.size(); ++i) {
-    const auto& gradient = parameters_[i].gradient;
-    const Index n = static_cast<Index>(gradient.size());
-    const double squares = kernels.sum_squares(gradient.data(), n);
-    if (!kernels.all_finite(gradient.data(), n)) return false;
-    careful |= !(squares < safe * safe) || !(static_cast<double>(sgd.lr[i]) < 1e10);
-  }
-  for (int pass = careful ? 0 : 1; pass < 2; ++pass)
-    for (std::size_t i = 0; i < parameters_.size(); ++i) {
-      Parameter& p = parameters_[i];
-      const Index n = static_cast<Index>(p.gradient.size());
-      const SgdOptions<T> options{sgd.lr[i],           sgd.momentum[i],       sgd.dampening[i],
-                                  sgd.weight_decay[i], bool(sgd.nesterov[i]), bool(sgd.maximize[i]),
-                                  sgd.first_step};
-      if (pass == 1) {
-        kernels.sgd(p.value.data, p.gradient.data(), sgd.buffers[i].data, n, options);
-        continue;
-      }
-      // Rehearse on copies: only where the numbers are near overflow.
-      std::vector<T> value(p.value.data, p.value.data + n), buffer;
-      if (sgd.buffers[i]) buffer.assign(sgd.buffers[i].data, sgd.buffers[i].data + n);
-      kernels.sgd(value.data(), p.gradient.data(), buffer.empty() ? nullptr : buffer.data(), n,
-                  options);
-      if (!kernels.all_finite(value.data(), n)) return false;
-      if (!buffer.empty() && !kernels.all_finite(buffer.data(), n)) return false;
-    }
+  std::atomic<bool> finite{true}, careful{false};
+  for_each_block([&](std::size_t i, Index first, Index n) {
+    const T* gradient = parameters_[i].gradient.data() + first;
+    if (!kernels.all_finite(gradient, n)) finite = false;
+    if (!(kernels.sum_squares(gradient, n) < safe * safe) || !(double(sgd.lr[i]) < 1e10))
+      careful = true;
+  });
+  if (!finite || (careful && !rehearse(sgd))) return false;
+  for_each_block([&](std::size_t i, Index first, Index n) {
+    T* buffer = sgd.buffers[i].data;
+    kernels.sgd(parameters_[i].value.data + first, parameters_[i].gradient.data() + first,
+                buffer ? buffer + first : nullptr, n, options_of(sgd, i));
+  });
   sgd.first_step = false;
   return true;
 }
 
+/// Whether the update leaves all values finite, tried on copies: only where numbers are near
+/// overflow.
 template <class T>
-Progress Network<T>::train(const Input<T>& x, const Target<T>& y, View<const std::int64_t> order,
-                           Index batch_size, Index first_batch, double time_limit,
-                           const Loss<T>& loss, Sgd<T>& sgd, std::uint64_t seed, Index step) {
+bool Network<T>::rehearse(const Sgd<T>& sgd) const {
+  FlushToZero guard;
+  const auto& kernels = *kernel_table<T>().update;
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    const Parameter& p = parameters_[i];
+    const Index n = static_cast<Index>(p.gradient.size());
+    std::vector<T> value(p.value.data, p.value.data + n), buffer;
+    if (sgd.buffers[i]) buffer.assign(sgd.buffers[i].data, sgd.buffers[i].data + n);
+    kernels.sgd(value.data(), p.gradient.data(), buffer.empty() ? nullptr : buffer.data(), n,
+                options_of(sgd, i));
+    if (!kernels.all_finite(value.data(), n)) return false;
+    if (!buffer.empty() && !kernels.all_finite(buffer.data(), n)) return false;
+  }
+  return true;
+}
+
+template <class T>
+void Network<T>::train(const Input<T>& x, const Target<T>& y, View<const std::int64_t> order,
+                       Index batch_size, Index first_batch, double time_limit, const Loss<T>& loss,
+                       Sgd<T>& sgd, std::uint64_t seed, Index step, Progress& progress) {
   const Shape sample = sample_shape_of(x), result = output_shape(sample);
   check(batch_size >= 1, "train", "batch size ", batch_size, " is below 1");
   check_targets(x, y, order, loss, result);
   const Index n = order.size(), batches = (n + batch_size - 1) / batch_size;
   const auto start = std::chrono::steady_clock::now();
-  Progress progress;
+  progress = {};
+  Watch watch(question_);
   Run<T> run;
+  run.watch = &watch;
   run.training = true;
   run.seed = seed;
   run.x = x;
@@ -228,7 +271,7 @@ Progress Network<T>::train(const Input<T>& x, const Target<T>& y, View<const std
       progress.diverged = true;
       progress.step = run.step;
       progress.layer = first_bad_layer(run, count, sample);
-      return progress;
+      return;
     }
     p.commit();
     ++progress.batches;
@@ -238,7 +281,6 @@ Progress Network<T>::train(const Input<T>& x, const Target<T>& y, View<const std
     const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;
     if (spent.count() >= time_limit) break;
   }
-  return progress;
 }
 
 template <class T>
@@ -249,7 +291,9 @@ Progress Network<T>::evaluate(const Input<T>& x, const Target<T>& y, Index batch
   check_targets(x, y, {}, loss, result);
   std::vector<std::int64_t> order(batch_size);
   Progress progress;
+  Watch watch(question_);
   Run<T> run;
+  run.watch = &watch;
   run.x = x;
   run.y = y;
   run.input_scale = input_scale_;
@@ -260,17 +304,16 @@ Progress Network<T>::evaluate(const Input<T>& x, const Target<T>& y, Index batch
     const Index count = std::min(batch_size, x.shape[0] - first);
     for (Index i = 0; i < count; ++i) order[i] = first + i;
     Plan<T>& p = plan(PlanMode::evaluate, count, sample);
-    double divisor, sum = 0;
-    loss_scale(loss, y, run.order, count, result, divisor);
     p.prepare();
     p.run_forward(run);
-    for (double part : p.loss_sums) sum += part;
+    for (double part : p.loss_sums) progress.loss_sum += part;
     for (double part : p.correct_sums) progress.correct += static_cast<Index>(part);
-    progress.loss = sum / divisor;
-    progress.loss_sum += progress.loss * static_cast<double>(count);
     progress.samples += count;
     ++progress.batches;
   }
+  double divisor;
+  loss_scale(loss, y, nullptr, x.shape[0], result, divisor);
+  progress.loss = progress.loss_sum / divisor;
   return progress;
 }
 

@@ -13,6 +13,7 @@ struct Network<T>::PlanEntry {
   PlanMode mode;
   Index batch;
   Shape sample_shape;
+  Algorithm algorithm;  // the default when it was made
   Plan<T> plan;
 };
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,7 +33,8 @@ struct Node {
   Pair kernel{1, 1}, stride{1, 1}, dilation{1, 1}, output_size{0, 0};
   std::array<Pair, 2> padding{};  // ((top, bottom), (left, right))
   Index groups = 1, filters = 0, channels = 0;
-  int weight = -1, bias = -1;  // indices of trainable parameters
+  std::optional<Algorithm> algorithm;  // of a convolution; without one, the default
+  int weight = -1, bias = -1;          // indices of trainable parameters
   void *running_mean = nullptr, *running_var = nullptr;
   Activation activation = Activation::relu;
   double a = 0, b = 0;  // an activation's parameters; momentum and eps; p

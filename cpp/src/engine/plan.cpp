@@ -1,7 +1,6 @@
 #include "engine/plan.h"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "base/parallel.h"
@@ -93,14 +92,21 @@ void Plan<T>::limit_groups(Index most) {
 }
 
 template <class T>
+Index Plan<T>::wide_tasks(std::size_t step) const {
+  const Step& s = steps_[step];
+  return s.op->wide_tasks(s.backward, s.phase);
+}
+
+template <class T>
 void Plan<T>::cut_segments() {
   std::size_t begin = 0;
   for (std::size_t i = 1; i <= steps_.size(); ++i) {
     const bool end = i == steps_.size();
     const bool new_phase = !end && steps_[i].phase > 0;
     const bool call_ends = mode_ == PlanMode::manual && i == forward_steps_;
-    if (!end && !new_phase && !call_ends) continue;
-    segments_.push_back({begin, i, new_phase});
+    const bool wide = wide_tasks(i - 1) > 0 || (!end && wide_tasks(i) > 0);
+    if (!end && !new_phase && !call_ends && !wide) continue;
+    segments_.push_back({begin, i, new_phase, wide_tasks(begin)});
     begin = i;
     if (i == forward_steps_) forward_segments_ = segments_.size();
   }
@@ -124,11 +130,11 @@ void Plan<T>::find_lifetimes() {
   for (Tensor& t : tensors_) {
     if (!t.sample_bytes || t.first_step < 0) continue;
     const Segment &first = segment_of(t.first_step), &last = segment_of(t.last_step);
-    t.local = &first == &last;
+    t.local = &first == &last && !first.wide_tasks && !t.kept;
     if (t.local) continue;
     // One chunk writes while another still reads what an earlier step of the segment wrote.
     t.first_step = static_cast<int>(first.begin);
-    t.last_step = static_cast<int>(last.end) - 1;
+    t.last_step = static_cast<int>(t.kept ? steps_.size() : last.end - 1);
   }
 }
 
@@ -171,8 +177,7 @@ void Plan<T>::seal() {
       finish_tasks_.emplace_back(op.get(), task);
   }
   scratch_bytes_ = static_cast<Index>(round_up(scratch_bytes_, 4096));
-  arena_ = aligned_bytes(arena_bytes_);
-  std::memset(arena_.get(), 0, arena_bytes_);
+  arena_ = zeroed_bytes(static_cast<std::size_t>(arena_bytes_));
   loss_sums.assign(groups_, 0);
   correct_sums.assign(groups_, 0);
   memory_.arena = arena_.get();
@@ -182,11 +187,10 @@ void Plan<T>::seal() {
 
 template <class T>
 void Plan<T>::prepare() {
-  const int workers = parallel_workers(groups_);
+  const int workers = num_threads();
   if (workers > workers_) {  // more threads than ever before: room for their chunks
     const Index stride = local_bytes_ + scratch_bytes_;
-    worker_arena_ = aligned_bytes(stride * workers);
-    std::memset(worker_arena_.get(), 0, stride * workers);
+    worker_arena_ = zeroed_bytes(static_cast<std::size_t>(stride * workers));
     workers_ = workers;
     memory_.local_arena = worker_arena_.get();
     memory_.local_stride = memory_.scratch_stride = stride;
@@ -204,6 +208,7 @@ void Plan<T>::run_group(const Segment& segment, const Run<T>& run, Index group, 
   for (Index first = begin; first < end; first += chunk_) {
     const Chunk chunk{first, std::min(first + chunk_, end), worker, group, first == begin};
     for (std::size_t i = segment.begin; i < segment.end; ++i) {
+      if (run.watch->stop(worker)) return;
       const Step& step = steps_[i];
       if (step.backward)
         step.op->backward(step.phase, run, memory_, chunk);
@@ -217,7 +222,23 @@ template <class T>
 void Plan<T>::run_segments(std::size_t begin, std::size_t end, const Run<T>& run) {
   for (std::size_t s = begin; s < end; ++s) {
     const Segment& segment = segments_[s];
-    parallel_for(groups_, [&](Index group, int worker) { run_group(segment, run, group, worker); });
+    if (segment.wide_tasks) {
+      const Step& step = steps_[segment.begin];
+      parallel_for(
+          segment.wide_tasks,
+          [&](Index task, int worker) {
+            if (run.watch->stop(worker)) return;
+            if (step.backward)
+              step.op->backward_wide(run, memory_, task);
+            else
+              step.op->forward_wide(run, memory_, task);
+          },
+          run.watch);
+      continue;
+    }
+    parallel_for(
+        groups_, [&](Index group, int worker) { run_group(segment, run, group, worker); },
+        run.watch);
     if (!segment.sync) continue;
     const Step& last = steps_[segment.end - 1];
     if (last.backward)
@@ -239,8 +260,9 @@ void Plan<T>::run_backward(const Run<T>& run) {
 
 template <class T>
 void Plan<T>::finish() {
-  parallel_for(static_cast<Index>(finish_tasks_.size()), [&](Index i, int) {
-    finish_tasks_[i].first->finish(memory_, groups_, finish_tasks_[i].second);
+  parallel_for(static_cast<Index>(finish_tasks_.size()), [&](Index i, int worker) {
+    finish_tasks_[i].first->finish(memory_, groups_, finish_tasks_[i].second,
+                                   memory_.scratch + worker * memory_.scratch_stride);
   });
 }
 

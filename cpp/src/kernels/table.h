@@ -11,6 +11,7 @@
 #include "kernels/pool/pool.h"
 #include "kernels/softmax/softmax.h"
 #include "kernels/update/update.h"
+#include "kernels/winograd/winograd.h"
 
 namespace piste::kernels {
 
@@ -27,6 +28,7 @@ struct Table {
   const PoolKernels<T>* pool;
   const SoftmaxKernels<T>* softmax;
   const UpdateKernels<T>* update;
+  const WinogradKernels<T>* winograd;
 };
 
 }  // namespace piste::kernels

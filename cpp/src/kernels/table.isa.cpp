@@ -22,7 +22,8 @@ const kernels::Table<float> table_f32{PISTE_STRING(PISTE_ISA),
                                       &pointwise_f32,
                                       &pool_f32,
                                       &softmax_f32,
-                                      &update_f32};
+                                      &update_f32,
+                                      &winograd_f32};
 extern const kernels::Table<double> table_f64;
 const kernels::Table<double> table_f64{PISTE_STRING(PISTE_ISA),
                                        lanes<double>,
@@ -34,6 +35,7 @@ const kernels::Table<double> table_f64{PISTE_STRING(PISTE_ISA),
                                        &pointwise_f64,
                                        &pool_f64,
                                        &softmax_f64,
-                                       &update_f64};
+                                       &update_f64,
+                                       &winograd_f64};
 
 }  // namespace piste::PISTE_ISA

@@ -7,6 +7,7 @@
 #include "base/workspace.h"
 #include "dispatch/dispatch.h"
 #include "ops/conv_nhwc.h"
+#include "ops/conv_winograd.h"
 
 namespace piste {
 namespace {
@@ -59,12 +60,32 @@ Index samples_per_task(const ConvGeometry& g, Index n) {
 Index padded_values(Index pixels, Index stride) { return pixels * stride + 64; }
 
 template <class T>
+bool use_winograd(const ConvGeometry& g, const ConvOptions& options) {
+  return Winograd<T>::chosen(g, options.algorithm.value_or(default_algorithm()));
+}
+
+template <class T>
 void to_rows(const T* nchw, Index channels, Index pixels, T* rows, Index stride) {
   kernel_table<T>().layout->transpose(nchw, pixels, rows, stride, channels, pixels, stride);
 }
 template <class T>
 void from_rows(const T* rows, Index channels, Index pixels, T* nchw, Index stride) {
   kernel_table<T>().layout->transpose(rows, stride, nchw, pixels, pixels, channels, pixels);
+}
+
+/// dbias[k] = sum over samples and pixels of dy.
+template <class T>
+void sum_planes(const View<const T>& dy, const View<T>& dbias) {
+  const Index n = dy.shape[0], filters = dy.shape[1], pixels = dy.size() / (n * filters);
+  const Split split(filters, (1 << 16) / (n * pixels + 1) + 1);
+  parallel_for(split.count, [&](Index task, int) {
+    for (Index k = split.begin(task); k < split.end(task); ++k) {
+      T sum = 0;
+      for (Index i = 0; i < n; ++i)
+        sum += kernel_table<T>().gemm->total(dy.data + (i * filters + k) * pixels, pixels);
+      dbias.data[k] = sum;
+    }
+  });
 }
 
 /// Bytes that one worker needs: rows of some samples of x and of y, and the kernels' scratch.
@@ -89,6 +110,10 @@ void conv(View<const T> x, View<const T> weight, View<const T> bias, const ConvO
         ", expected ", Shape{g.filters});
   const Index n = x.shape[0], per_task = samples_per_task(g, n);
   if (n == 0 || g.filters == 0) return;
+  if (use_winograd<T>(g, options) &&
+      winograd_map<T>(Winograd<T>::forward_pass(g), Winograd<T>::tile_size(g), n, x.data,
+                      weight.data, bias.data, y.data))
+    return;
   const Conv<T> conv(g);
   const WorkerLayout<T> layout(conv, g, per_task);
   const Split split(n, per_task, n);
@@ -129,6 +154,15 @@ void conv_backward(View<const T> dy, View<const T> x, View<const T> weight,
     if (dweight) std::fill_n(dweight.data, dweight.size(), T(0));
     if (dbias) std::fill_n(dbias.data, dbias.size(), T(0));
     return;
+  }
+  if (use_winograd<T>(g, options)) {
+    const int m = Winograd<T>::tile_size(g);
+    if (dbias) sum_planes(dy, dbias);
+    if (dx && winograd_map<T>(Winograd<T>::backward_pass(g), m, n, dy.data, weight.data, nullptr,
+                              dx.data))
+      dx = {};
+    if (dweight && winograd_weight_gradient(g, m, n, x.data, dy.data, dweight.data)) dweight = {};
+    if (!dx && !dweight) return;
   }
   const Conv<T> conv(g);
   const Split groups(n, 1, max_partials);  // each has partial sums of its own

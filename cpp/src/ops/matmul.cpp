@@ -15,7 +15,8 @@ Index knob(const char* name, Index value) {
 }
 const Index depth_block = knob("KC", 256);
 const Index a_block_bytes = knob("AB", 256) << 10, b_block_bytes = knob("BB", 128) << 10;
-const Index dot_limit = knob("DOT", 8), stream_limit = knob("STREAM", 8), turn_limit = knob("TURN", 256);
+const Index dot_limit = knob("DOT", 8), stream_limit = knob("STREAM", 8),
+            turn_limit = knob("TURN", 256);
 const Index task_work = knob("GRAIN", 1 << 20);
 const Index many_tasks = knob("MANY", 16);
 const Index shared_limit = knob("SHARED", 1 << 20);
@@ -33,12 +34,13 @@ Matmul<T>::Matmul(const Product<T>& product) : p_(product) {
   choose_blocks();
 }
 
-// Whatever has to be transposed or packed costs time per value of it: it should be the smaller side.
+// Whatever has to be transposed or packed costs time per value of it: it should be the smaller
+// side.
 template <class T>
 void Matmul<T>::choose_manner() {
   const auto turn = [&] {
-    p_ = {p_.columns, p_.rows, p_.depth, p_.b.turned(), p_.a.turned(), p_.c.turned(),
-          p_.bias, p_.accumulate, p_.relu};
+    p_ = {p_.columns,    p_.rows, p_.depth,      p_.b.turned(), p_.a.turned(),
+          p_.c.turned(), p_.bias, p_.accumulate, p_.relu};
     turned_ = !turned_;
   };
   if (p_.c.transposed) turn();
@@ -49,7 +51,8 @@ void Matmul<T>::choose_manner() {
     if (p_.rows > p_.columns) turn();
   } else if (!p_.b.transposed && std::min(p_.rows, p_.depth) <= stream_limit) {
     manner_ = Manner::stream;
-  } else if (along_depth ? p_.rows < std::min(p_.columns, turn_limit) : p_.a.transposed && p_.b.transposed) {
+  } else if (along_depth ? p_.rows < std::min(p_.columns, turn_limit)
+                         : p_.a.transposed && p_.b.transposed) {
     turn();
   }
 }
@@ -57,7 +60,8 @@ void Matmul<T>::choose_manner() {
 template <class T>
 void Matmul<T>::choose_blocks() {
   const Index lanes = kernels_.lanes, tile = kernels_.matmul->tile_rows;
-  panels_ = into(parts(p_.columns, lanes), parts(p_.columns, lanes * kernels_.matmul->tile_vectors));
+  panels_ =
+      into(parts(p_.columns, lanes), parts(p_.columns, lanes * kernels_.matmul->tile_vectors));
   const Index tiles = parts(p_.rows, tile);
   const Index values = p_.rows * p_.columns + p_.depth * (p_.rows + p_.columns);
   const Index work = 2 * p_.rows * p_.columns * p_.depth + 8 * values;
@@ -77,15 +81,20 @@ void Matmul<T>::choose_blocks() {
   Index row_count = parts(tiles, most_rows), column_count = parts(panels_.count, 16);
   while (row_count * column_count < wanted) {
     const Index tall = tiles * tile / row_count, wide = p_.columns / column_count;
-    if (tall >= wide && tall >= 2 * tile) row_count *= 2;
-    else if (2 * column_count <= panels_.count) column_count *= 2;
-    else if (tall >= 2 * tile) row_count *= 2;
-    else break;
+    if (tall >= wide && tall >= 2 * tile)
+      row_count *= 2;
+    else if (2 * column_count <= panels_.count)
+      column_count *= 2;
+    else if (tall >= 2 * tile)
+      row_count *= 2;
+    else
+      break;
   }
   row_blocks_ = into(tiles, row_count);
   column_blocks_ = into(panels_.count, column_count);
   if (p_.a.transposed && p_.depth * p_.rows <= shared_limit && column_blocks_.count > 1)
-    pack_a_ = into(parts(p_.depth, 16), std::clamp<Index>(p_.depth * p_.rows / (1 << 14), 1, many_tasks));
+    pack_a_ =
+        into(parts(p_.depth, 16), std::clamp<Index>(p_.depth * p_.rows / (1 << 14), 1, many_tasks));
   if (p_.depth * p_.columns <= shared_limit && row_blocks_.count > 1)
     pack_b_ = into(p_.b.transposed ? panels_.count : parts(p_.depth, 16),
                    std::clamp<Index>(p_.depth * p_.columns / (1 << 14), 1, many_tasks));
@@ -104,7 +113,7 @@ Index Matmul<T>::packed_b_size() const {
 
 template <class T>
 Index Matmul<T>::scratch_size() {
-  return (2*a_block_bytes + b_block_bytes) / Index(sizeof(T)) + 1024;
+  return (2 * a_block_bytes + b_block_bytes) / Index(sizeof(T)) + 1024;
 }
 
 template <class T>
@@ -116,8 +125,10 @@ typename Matmul<T>::Block Matmul<T>::block(Index task) const {
   if (manner_ == Manner::panels) {
     column = panels_.begin(column), column_end = panels_.begin(column_end);
   } else {
-    if (manner_ == Manner::dot) column_unit = 4, row_unit = p_.rows;
-    else row_unit = 3;
+    if (manner_ == Manner::dot)
+      column_unit = 4, row_unit = p_.rows;
+    else
+      row_unit = 3;
   }
   row *= row_unit, column *= column_unit;
   Block b{row, std::min(row_end * row_unit, p_.rows) - row, column,
@@ -189,12 +200,13 @@ void Matmul<T>::run_panels(const Block& block, const T* packed, T* scratch) cons
   Index first_panel = 0;
   while (panel_begin(first_panel) < block.column) ++first_panel;
   Index end_panel = first_panel;
-  while (end_panel < panels_.count && panel_begin(end_panel) < block.column + block.columns) ++end_panel;
+  while (end_panel < panels_.count && panel_begin(end_panel) < block.column + block.columns)
+    ++end_panel;
   const Split chunks(std::max<Index>(p_.depth, 1), depth_block);
   kernels::MatmulPanel<T> panel{};
   panel.rows = block.rows;
   panel.c_stride = p_.c.stride;
-  T* scratch_b = scratch + 2*a_block_bytes / sizeof(T);
+  T* scratch_b = scratch + 2 * a_block_bytes / sizeof(T);
   for (Index chunk = 0; chunk < chunks.count; ++chunk) {
     const Index k = chunks.begin(chunk), depth = std::min(chunks.end(chunk), p_.depth) - k;
     panel.depth = depth;
@@ -204,12 +216,13 @@ void Matmul<T>::run_panels(const Block& block, const T* packed, T* scratch) cons
       panel.a = packed + block.row * p_.depth + k * tile;
       panel.a_tile = tile * p_.depth, panel.a_row = 1, panel.a_step = tile;
     } else if (p_.a.transposed) {
-      kernels.pack(p_.a.at(block.row, k), p_.a.stride, depth, block.rows, static_cast<int>(tile), scratch,
-                   tile * depth);
+      kernels.pack(p_.a.at(block.row, k), p_.a.stride, depth, block.rows, static_cast<int>(tile),
+                   scratch, tile * depth);
       panel.a = scratch, panel.a_tile = tile * depth, panel.a_row = 1, panel.a_step = tile;
     } else if (knob("PACKA", 0)) {
       const Index st = depth + 16;
-      for (Index r = 0; r < block.rows; ++r) std::copy_n(p_.a.at(block.row + r, k), depth, scratch + r * st);
+      for (Index r = 0; r < block.rows; ++r)
+        std::copy_n(p_.a.at(block.row + r, k), depth, scratch + r * st);
       panel.a = scratch, panel.a_tile = tile * st, panel.a_row = st, panel.a_step = 1;
     } else {
       panel.a = p_.a.at(block.row, k);
@@ -222,7 +235,8 @@ void Matmul<T>::run_panels(const Block& block, const T* packed, T* scratch) cons
       next = same_width(i, next);
       if (!pack_b_.count) {
         step = panel_width(i) * depth;
-        next = std::min(next, i + std::max<Index>(1, b_block_bytes / Index(sizeof(T)) / std::max<Index>(step,1)));
+        next = std::min(next, i + std::max<Index>(1, b_block_bytes / Index(sizeof(T)) /
+                                                         std::max<Index>(step, 1)));
         pack_columns(i, next, k, depth, scratch_b, depth);
         b = scratch_b;
       }
@@ -247,12 +261,15 @@ void Matmul<T>::run(Index task, const T* packed, T* scratch) const {
   T* c = p_.c.at(b.row, b.column);
   if (manner_ == Manner::dot) {
     const bool turned = p_.c.transposed;
-    return kernels.dot({b.rows, b.columns, p_.depth, p_.a.at(b.row, 0), p_.a.stride, p_.b.at(0, b.column), p_.b.stride, c,
-                        turned ? 1 : p_.c.stride, turned ? p_.c.stride : 1,
-                        p_.bias ? p_.bias + (turned ? b.row : b.column) : nullptr, turned ? 1 : 0, turned ? 0 : 1, p_.relu});
+    return kernels.dot({b.rows, b.columns, p_.depth, p_.a.at(b.row, 0), p_.a.stride,
+                        p_.b.at(0, b.column), p_.b.stride, c, turned ? 1 : p_.c.stride,
+                        turned ? p_.c.stride : 1,
+                        p_.bias ? p_.bias + (turned ? b.row : b.column) : nullptr, turned ? 1 : 0,
+                        turned ? 0 : 1, p_.relu});
   }
-  kernels.stream({b.rows, b.columns, p_.depth, p_.a.at(b.row, 0), p_.a.transposed ? 1 : p_.a.stride, p_.a.transposed ? p_.a.stride : 1,
-                  p_.b.at(0, b.column), p_.b.stride, c, p_.c.stride, p_.bias ? p_.bias + b.column : nullptr, p_.accumulate, p_.relu});
+  kernels.stream({b.rows, b.columns, p_.depth, p_.a.at(b.row, 0), p_.a.transposed ? 1 : p_.a.stride,
+                  p_.a.transposed ? p_.a.stride : 1, p_.b.at(0, b.column), p_.b.stride, c,
+                  p_.c.stride, p_.bias ? p_.bias + b.column : nullptr, p_.accumulate, p_.relu});
 }
 
 template <class T>
@@ -269,13 +286,15 @@ void run(const Matmul<T>* products, int count) {
   parallel_for(pack_tasks, [&](Index task, int) {
     T* to = memory;
     int i = 0;
-    for (; task >= products[i].pack_tasks(); ++i) task -= products[i].pack_tasks(), to += Index(round_up(products[i].packed_size(), 64));
+    for (; task >= products[i].pack_tasks(); ++i)
+      task -= products[i].pack_tasks(), to += Index(round_up(products[i].packed_size(), 64));
     products[i].pack(task, to);
   });
   parallel_for(tasks, [&](Index task, int worker) {
     T* from = memory;
     int i = 0;
-    for (; task >= products[i].tasks(); ++i) task -= products[i].tasks(), from += Index(round_up(products[i].packed_size(), 64));
+    for (; task >= products[i].tasks(); ++i)
+      task -= products[i].tasks(), from += Index(round_up(products[i].packed_size(), 64));
     products[i].run(task, from, memory + packed + worker * scratch);
   });
 }

@@ -108,6 +108,17 @@ Vec<T> log(Vec<T> x) {
   return V::select(x < infinity, y, x);  // infinity and NaN stay
 }
 
+/// ln(1 + x) with its full relative accuracy near 0: what rounding lost in 1 + x is added back.
+template <class T>
+Vec<T> log1p(Vec<T> x) {
+  using V = Vec<T>;
+  constexpr T inf = std::numeric_limits<T>::infinity();
+  const V one(T(1)), u = one + x, y = log(u);
+  const V lost = x - (u - one);
+  const V exact = V::select(lost == V::zero(), y, y + lost / u);
+  return V::select(x < V(inf), exact, y);
+}
+
 /// 1 / (1 + e^-x) without overflow.
 template <class T>
 Vec<T> sigmoid(Vec<T> x) {

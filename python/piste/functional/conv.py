@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from .. import _core
 from .._arrays import FloatArray, Output, as_float, as_optional_float, check_shape, describe
+from .._build import as_algorithm
 from ._arguments import as_int, as_ints
 
 Sides = tuple[tuple[int, int], ...]
@@ -53,6 +54,7 @@ class _Problem:
         padding: Any,
         dilation: Any,
         groups: int,
+        algorithm: str | None,
     ) -> None:
         self.axes = axes
         self.x = as_float(input, "input")
@@ -80,6 +82,7 @@ class _Problem:
             )
         if self.bias is not None:
             check_shape(self.bias, (filters,), "bias")
+        self.algorithm = None if algorithm is None else as_algorithm(algorithm)
         self._geometry(stride, padding, dilation)
 
     def _geometry(self, stride: Any, padding: Any, dilation: Any) -> None:
@@ -108,6 +111,7 @@ class _Problem:
             (*(0,) * fill, *(before for before, _ in sides)),
             (*(0,) * fill, *(after for _, after in sides)),
             self.groups,
+            self.algorithm,
         )
 
     def lift(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -150,6 +154,7 @@ def conv2d(
     groups: int = 1,
     *,
     out: FloatArray | None = None,
+    algorithm: str | None = None,
 ) -> FloatArray:
     """2-D convolution (cross-correlation), as ``torch.nn.functional.conv2d``.
 
@@ -170,6 +175,9 @@ def conv2d(
         Channels and filters are split into so many independent convolutions.
     out
         Array of the result's shape and dtype to write to.
+    algorithm
+        ``"auto"``, ``"direct"`` or ``"winograd"``; see `piste.set_algorithm`, whose setting holds
+        where this is None.
 
     Returns
     -------
@@ -181,7 +189,9 @@ def conv2d(
     ValueError, TypeError
         Where shapes, dtypes or options do not fit; the message names what was expected.
     """
-    return _Problem(2, input, weight, bias, stride, padding, dilation, groups).forward(out)
+    return _Problem(2, input, weight, bias, stride, padding, dilation, groups, algorithm).forward(
+        out
+    )
 
 
 def conv2d_backward(
@@ -193,9 +203,11 @@ def conv2d_backward(
     padding: Any = 0,
     dilation: Any = 1,
     groups: int = 1,
+    *,
+    algorithm: str | None = None,
 ) -> tuple[FloatArray, FloatArray, FloatArray | None]:
     """Gradients of `conv2d` by input, weight and bias (None where there was none)."""
-    problem = _Problem(2, input, weight, bias, stride, padding, dilation, groups)
+    problem = _Problem(2, input, weight, bias, stride, padding, dilation, groups, algorithm)
     return problem.backward(grad_output)
 
 
@@ -209,9 +221,12 @@ def conv1d(
     groups: int = 1,
     *,
     out: FloatArray | None = None,
+    algorithm: str | None = None,
 ) -> FloatArray:
     """1-D convolution of ([n,] channels, width); see `conv2d`."""
-    return _Problem(1, input, weight, bias, stride, padding, dilation, groups).forward(out)
+    return _Problem(1, input, weight, bias, stride, padding, dilation, groups, algorithm).forward(
+        out
+    )
 
 
 def conv1d_backward(
@@ -223,9 +238,11 @@ def conv1d_backward(
     padding: Any = 0,
     dilation: Any = 1,
     groups: int = 1,
+    *,
+    algorithm: str | None = None,
 ) -> tuple[FloatArray, FloatArray, FloatArray | None]:
     """Gradients of `conv1d` by input, weight and bias."""
-    problem = _Problem(1, input, weight, bias, stride, padding, dilation, groups)
+    problem = _Problem(1, input, weight, bias, stride, padding, dilation, groups, algorithm)
     return problem.backward(grad_output)
 
 
@@ -239,9 +256,12 @@ def conv3d(
     groups: int = 1,
     *,
     out: FloatArray | None = None,
+    algorithm: str | None = None,
 ) -> FloatArray:
     """3-D convolution of ([n,] channels, depth, height, width); see `conv2d`."""
-    return _Problem(3, input, weight, bias, stride, padding, dilation, groups).forward(out)
+    return _Problem(3, input, weight, bias, stride, padding, dilation, groups, algorithm).forward(
+        out
+    )
 
 
 def conv3d_backward(
@@ -253,9 +273,11 @@ def conv3d_backward(
     padding: Any = 0,
     dilation: Any = 1,
     groups: int = 1,
+    *,
+    algorithm: str | None = None,
 ) -> tuple[FloatArray, FloatArray, FloatArray | None]:
     """Gradients of `conv3d` by input, weight and bias."""
-    problem = _Problem(3, input, weight, bias, stride, padding, dilation, groups)
+    problem = _Problem(3, input, weight, bias, stride, padding, dilation, groups, algorithm)
     return problem.backward(grad_output)
 
 
@@ -269,7 +291,7 @@ def _linear(
     if x.ndim == 0 or x.shape[-1] != w.shape[1]:
         raise ValueError(f"input: expected {w.shape[1]} features last, got {describe(x)}")
     rows = x.reshape(-1, w.shape[1], 1) if x.size else np.empty((0, w.shape[1], 1), x.dtype)
-    return _Problem(1, rows, w[:, :, None], bias, 1, 0, 1, 1), x.shape[:-1]
+    return _Problem(1, rows, w[:, :, None], bias, 1, 0, 1, 1, None), x.shape[:-1]
 
 
 def linear(

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..functional._arguments import as_int, as_ints
+from .._build import as_algorithm
+from ..functional._arguments import as_int, as_ints, as_number
 from .module import Module, uniform
 
 _Pair = int | tuple[int, int]
@@ -32,7 +33,10 @@ class _Weighted(Module):
 
 
 class Conv2d(_Weighted):
-    """2-D convolution of (n, in_channels, h, w); see `piste.functional.conv2d`."""
+    """2-D convolution of (n, in_channels, h, w); see `piste.functional.conv2d`.
+
+    `algorithm` is this layer's own choice; see `piste.set_algorithm`.
+    """
 
     def __init__(
         self,
@@ -45,16 +49,18 @@ class Conv2d(_Weighted):
         groups: int = 1,
         bias: bool = True,
         *,
+        algorithm: str | None = None,
         dtype: npt.DTypeLike | None = None,
     ) -> None:
         super().__init__()
+        self.algorithm = None if algorithm is None else as_algorithm(algorithm)
         self.in_channels = as_int(in_channels, "in_channels", 1)
         self.out_channels = as_int(out_channels, "out_channels", 1)
         self.kernel_size = as_ints(kernel_size, "kernel_size", 2, 1)
         self.stride = as_ints(stride, "stride", 2, 1)
         self.dilation = as_ints(dilation, "dilation", 2, 1)
         self.groups = as_int(groups, "groups", 1)
-        if in_channels % groups or out_channels % groups:
+        if self.in_channels % self.groups or self.out_channels % self.groups:
             raise ValueError(
                 f"groups: {in_channels} input and {out_channels} output channels cannot be split "
                 f"into {groups} groups"
@@ -87,6 +93,7 @@ class Conv2d(_Weighted):
                 self._sides,
                 self.dilation,
                 self.groups,
+                self.algorithm,
             )
         )
 
@@ -141,11 +148,17 @@ class BatchNorm2d(Module):
         super().__init__()
         kind = _dtype(dtype)
         self.num_features = as_int(num_features, "num_features", 1)
-        self.eps, self.momentum, self.affine = eps, momentum, affine
-        self._parameters["weight"] = np.ones(num_features, kind) if affine else None
-        self._parameters["bias"] = np.zeros(num_features, kind) if affine else None
-        self._buffers["running_mean"] = np.zeros(num_features, kind)
-        self._buffers["running_var"] = np.ones(num_features, kind)
+        self.eps, self.affine = as_number(eps, "eps"), bool(affine)
+        self.momentum = as_number(momentum, "momentum")
+        if not 0 <= self.eps < math.inf:
+            raise ValueError(f"eps: expected a finite number of at least 0, got {eps}")
+        if not 0 <= self.momentum <= 1:
+            raise ValueError(f"momentum: expected a number from 0 to 1, got {momentum}")
+        size = self.num_features
+        self._parameters["weight"] = np.ones(size, kind) if affine else None
+        self._parameters["bias"] = np.zeros(size, kind) if affine else None
+        self._buffers["running_mean"] = np.zeros(size, kind)
+        self._buffers["running_var"] = np.ones(size, kind)
         self._buffers["num_batches_tracked"] = np.zeros((), np.int64)
 
     def _lower(self, net: Any, value: int, name: str) -> int:
@@ -227,7 +240,7 @@ class LeakyReLU(_Activation):
 
     def __init__(self, negative_slope: float = 0.01) -> None:
         super().__init__()
-        self.negative_slope = negative_slope
+        self.negative_slope = as_number(negative_slope, "negative_slope")
 
     def _options(self) -> tuple[float, float]:
         return self.negative_slope, 0.0
@@ -243,9 +256,10 @@ class Hardtanh(_Activation):
 
     def __init__(self, min_val: float = -1.0, max_val: float = 1.0) -> None:
         super().__init__()
-        if not min_val < max_val:
+        self.min_val = as_number(min_val, "min_val")
+        self.max_val = as_number(max_val, "max_val")
+        if not self.min_val < self.max_val:
             raise ValueError(f"expected min_val < max_val, got {min_val} and {max_val}")
-        self.min_val, self.max_val = min_val, max_val
 
     def _options(self) -> tuple[float, float]:
         return self.min_val, self.max_val
@@ -289,7 +303,7 @@ class MaxPool2d(_Pool):
     ) -> None:
         super().__init__(kernel_size, stride, padding)
         self.dilation = as_ints(dilation, "dilation", 2, 1)
-        self.ceil_mode = ceil_mode
+        self.ceil_mode = bool(ceil_mode)
 
     def _lower(self, net: Any, value: int, name: str) -> int:
         return int(
@@ -318,7 +332,9 @@ class AvgPool2d(_Pool):
         divisor_override: int | None = None,
     ) -> None:
         super().__init__(kernel_size, stride, padding)
-        self.ceil_mode, self.count_include_pad = ceil_mode, count_include_pad
+        self.ceil_mode, self.count_include_pad = bool(ceil_mode), bool(count_include_pad)
+        if divisor_override is not None:
+            divisor_override = as_int(divisor_override, "divisor_override", 1)
         self.divisor_override = divisor_override
 
     def _lower(self, net: Any, value: int, name: str) -> int:
@@ -342,7 +358,9 @@ class AdaptiveAvgPool2d(Module):
     def __init__(self, output_size: int | tuple[int | None, int | None]) -> None:
         super().__init__()
         self.output_size = output_size
-        pair = (output_size, output_size) if isinstance(output_size, int) else output_size
+        pair = output_size if isinstance(output_size, (tuple, list)) else (output_size,) * 2
+        if len(pair) != 2:
+            raise ValueError(f"output_size: expected one or two sizes, got {output_size!r}")
         self._size = tuple(0 if n is None else as_int(n, "output_size", 1) for n in pair)
 
     def _lower(self, net: Any, value: int, name: str) -> int:
@@ -357,9 +375,9 @@ class Dropout(Module):
 
     def __init__(self, p: float = 0.5) -> None:
         super().__init__()
-        if not 0 <= p <= 1:
+        self.p = as_number(p, "p")
+        if not 0 <= self.p <= 1:
             raise ValueError(f"p: expected a probability from 0 to 1, got {p}")
-        self.p = p
 
     def _lower(self, net: Any, value: int, name: str) -> int:
         return int(net.dropout(value, name or "dropout", self.p))

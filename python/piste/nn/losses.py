@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy.typing as npt
 
 from .. import _core
 from .._arrays import as_array
+from ..functional._arguments import LARGEST, as_int, as_number
 
 
 class Loss:
@@ -22,6 +24,7 @@ class Loss:
 
     _kind = ""
     labels = False
+    target_range = (-math.inf, math.inf)
 
     def __init__(self, reduction: str = "mean") -> None:
         if reduction not in ("mean", "sum"):
@@ -64,12 +67,14 @@ class BCELoss(Loss):
     """Binary cross-entropy of probabilities."""
 
     _kind = "bce"
+    target_range = (0.0, 1.0)
 
 
 class BCEWithLogitsLoss(Loss):
     """Binary cross-entropy of logits, stable for large ones."""
 
     _kind = "bce_with_logits"
+    target_range = (0.0, 1.0)
 
 
 class CrossEntropyLoss(Loss):
@@ -98,12 +103,18 @@ class CrossEntropyLoss(Loss):
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__(reduction)
-        if not 0 <= label_smoothing <= 1:
+        self.label_smoothing = as_number(label_smoothing, "label_smoothing")
+        if not 0 <= self.label_smoothing <= 1:
             raise ValueError(f"label_smoothing: expected 0 to 1, got {label_smoothing}")
         self.weight = None if weight is None else as_array(weight, "weight")
-        if self.weight is not None and self.weight.ndim != 1:
-            raise ValueError(f"weight: expected one per class, got shape {self.weight.shape}")
-        self.ignore_index, self.label_smoothing = ignore_index, label_smoothing
+        if self.weight is not None:
+            if self.weight.ndim != 1:
+                raise ValueError(f"weight: expected one per class, got shape {self.weight.shape}")
+            if self.weight.dtype.kind not in "fiu":
+                raise TypeError(f"weight: expected numbers, got dtype {self.weight.dtype}")
+            if not np.isfinite(self.weight).all() or (self.weight < 0).any():
+                raise ValueError("weight: expected finite values of at least 0")
+        self.ignore_index = as_int(ignore_index, "ignore_index", -LARGEST)
 
     def _options(self, dtype: np.dtype[Any]) -> tuple[Any, int, float]:
         weight = None if self.weight is None else np.ascontiguousarray(self.weight, dtype)

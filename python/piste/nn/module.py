@@ -95,9 +95,11 @@ class Module:
 
         Raises
         ------
-        ValueError
-            For missing or unexpected keys, or another shape.
+        ValueError, TypeError
+            For missing or unexpected keys, another shape, or what is no number.
         """
+        if not isinstance(state, Mapping):
+            raise TypeError(f"state_dict: expected names with arrays, got {describe(state)}")
         own = dict(self._named_state())
         missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
         if missing or unexpected:
@@ -106,6 +108,8 @@ class Module:
         for name, array in arrays.items():
             if array.shape != own[name].shape:
                 raise ValueError(f"{name}: expected shape {own[name].shape}, got {array.shape}")
+            if array.dtype.kind not in "fiu":
+                raise TypeError(f"{name}: expected numbers, got dtype {array.dtype}")
         for name, array in arrays.items():
             own[name][...] = array
 

@@ -3,24 +3,43 @@
 #include "piste/index.h"
 #include "piste/kinds.h"
 
-namespace piste::kernels {
+namespace piste {
+
+/// One call of a pointwise loss f(x, t, extra; a, b); kinds.h says what extra, a and b are. Null
+/// pointers: extra and weight are 1 and grad is 1 everywhere; an output is not wanted.
+template <class T>
+struct PointwiseLossCall {
+  PointwiseLoss kind;
+  T a, b;
+  const T *x, *t, *extra, *weight;
+  const T* grad;
+  T scale;
+  double* sum;          // of weight * f, in double and in a fixed order
+  T* loss;              // weight * f of each value
+  T *dx, *dt, *dextra;  // scale * grad * weight * the derivative of f
+  Index n;
+};
+
+namespace kernels {
 
 template <class T>
 struct LossKernels {
-  /// Sum of weight[i] * f(x[i], t[i]) in double, in a fixed order. loss[i] (unless null) gets each
-  /// value's part, dx[i] (unless null) scale * weight[i] * f'(x[i], t[i]). weight may be null.
-  double (*pointwise)(PointwiseLoss kind, const T* x, const T* t, const T* weight, T* loss, T* dx,
-                      T scale, Index n);
+  void (*pointwise)(const PointwiseLossCall<T>& call);
   /// One row: loss = sum over classes of class_weight * q * -log_softmax(logits) with
   /// q = (1 - smoothing) * onehot(label) + smoothing / classes; dx = scale * its gradient.
   double (*cross_entropy)(const T* logits, Index classes, Index label, const T* class_weight,
                           T smoothing, T* dx, T scale);
-  /// The same with q = (1 - smoothing) * target + smoothing / classes.
+  /// The same with q = (1 - smoothing) * target + smoothing / classes; dt = scale * the gradient
+  /// by target. dx and dt may be null.
   double (*cross_entropy_probabilities)(const T* logits, Index classes, const T* target,
-                                        const T* class_weight, T smoothing, T* dx, T scale);
+                                        const T* class_weight, T smoothing, T* dx, T* dt, T scale);
+  /// One row: loss = sum over classes c but the label's of max(0, margin - x[label] + x[c])^p
+  /// / classes, p being 1 or 2; dx (unless null) = scale * its gradient.
+  double (*multi_margin)(const T* x, Index classes, Index label, int p, T margin, T* dx, T scale);
 };
 
-}  // namespace piste::kernels
+}  // namespace kernels
+}  // namespace piste
 
 #ifdef PISTE_ISA
 namespace piste::PISTE_ISA {

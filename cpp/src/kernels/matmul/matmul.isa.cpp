@@ -141,6 +141,10 @@ template <class T>
 template <class T, int Rows, int Vectors, bool Transposed>
 void tile_of(const Panel<T>& p, Index row) {
   Tile<T, Rows, Vectors> tile;
+  if constexpr (!Transposed)
+    for (int r = 0; r < Rows; ++r)
+      for (int v = 0; v < Vectors; ++v)
+        __builtin_prefetch(p.c + (row + r) * p.c_stride + v * tile.lanes, 1);
   tile.multiply(p, p.a + row / tile_rows * p.a_tile);
   if constexpr (Transposed && Rows == tile_rows) {
     if (p.columns == tile.width)

@@ -1,0 +1,206 @@
+#include <algorithm>
+
+#include "dispatch/dispatch.h"
+#include "engine/layers.h"
+#include "ops/winograd.h"
+
+namespace piste {
+namespace {
+
+/// 3x3 convolution in transformed tiles, bias and ReLU included. Weight gradients are summed as
+/// their transforms and transformed back once a step.
+template <class T>
+class WinogradOp final : public Op<T> {
+ public:
+  WinogradOp(Plan<T>& plan, const ConvGeometry& g, const Value<T>& x, const Value<T>& y,
+             Trainable<T> weight, Trainable<T> bias, bool relu)
+      : g_(g),
+        forward_(Winograd<T>::forward_pass(g), Winograd<T>::tile_size(g)),
+        backward_(Winograd<T>::backward_pass(g), Winograd<T>::tile_size(g)),
+        x_(x),
+        y_(y),
+        weight_(weight),
+        bias_(bias),
+        relu_(relu),
+        packed_(plan.fixed_tensor(forward_.packed_size())),
+        padded_bias_(plan.fixed_tensor(y.width)) {
+    this->use_forward(x.tensor);
+    this->use_forward(y.tensor);
+  }
+
+  void link(Plan<T>& plan, int dy, const std::vector<int>& dx) override {
+    dy_ = dy;
+    dx_ = dx[0];
+    masked_ = relu_ ? plan.tensor(y_.sample_values()) : dy;
+    if (dx_ >= 0) packed_backward_ = plan.fixed_tensor(backward_.packed_size());
+    gradients_ = plan.fixed_tensor(gradient_size() * plan.groups());
+    bias_gradients_ = plan.fixed_tensor(y_.width * plan.groups());
+    for (int tensor : {x_.tensor, dy_, masked_, dx_}) this->use_backward(tensor);
+    if (relu_) this->use_backward(y_.tensor);
+  }
+
+  // A task per panel, and one that copies the bias.
+  Index prepare_tasks() const override {
+    return forward_.panels() + (packed_backward_ >= 0 ? backward_.panels() : 0) + 1;
+  }
+
+  void prepare(const Memory<T>& memory, Index task) override {
+    if (task < forward_.panels())
+      return forward_.pack(weight_.value.data, task,
+                           memory.fixed(packed_) + forward_.panel_offset(task));
+    task -= forward_.panels();
+    if (packed_backward_ >= 0 && task < backward_.panels())
+      return backward_.pack(weight_.value.data, task,
+                            memory.fixed(packed_backward_) + backward_.panel_offset(task));
+    if (bias_.value) std::copy_n(bias_.value.data, g_.filters, memory.fixed(padded_bias_));
+  }
+
+  void forward(int, const Run<T>&, const Memory<T>& memory, const Chunk& chunk) override {
+    map(forward_, memory.at(x_.tensor, chunk), x_.width, memory.fixed(packed_),
+        bias_.value ? memory.fixed(padded_bias_) : nullptr, relu_, memory.at(y_.tensor, chunk),
+        y_.width, chunk.count(), memory.worker_scratch(chunk));
+  }
+
+  void backward(int, const Run<T>&, const Memory<T>& memory, const Chunk& chunk) override {
+    const Index n = chunk.count();
+    const T* dy = memory.at(dy_, chunk);
+    if (relu_) {
+      T* masked = memory.at(masked_, chunk);
+      kernel_table<T>().pointwise->backward(Activation::relu, dy, memory.at(y_.tensor, chunk),
+                                            masked, n * y_.sample_values(), T(0), T(0));
+      dy = masked;
+    }
+    add_weight_gradient(memory, chunk, dy);
+    if (bias_.value)
+      kernel_table<T>().gemm->column_sums(dy, n * y_.shape.pixels(), y_.width,
+                                          memory.fixed(bias_gradients_) + chunk.group * y_.width,
+                                          g_.filters, !chunk.first_of_group);
+    if (dx_ >= 0)
+      map(backward_, dy, y_.width, memory.fixed(packed_backward_), nullptr, false,
+          memory.at(dx_, chunk), x_.width, n, memory.worker_scratch(chunk));
+  }
+
+  // A task per block of channels, and one that adds the bias's gradient.
+  Index finish_tasks() const override { return dy_ < 0 ? 0 : channel_blocks() + 1; }
+
+  void finish(const Memory<T>& memory, Index groups, Index task, void*) override {
+    const auto& gemm = *kernel_table<T>().gemm;
+    const T* parts[max_groups];
+    if (task == channel_blocks()) {
+      for (Index p = 0; p < groups; ++p) parts[p] = memory.fixed(bias_gradients_) + p * y_.width;
+      if (bias_.value) gemm.sum(parts, groups, 0, bias_.gradient, g_.filters);
+      return;
+    }
+    const Index first = task * block_channels, depth = g_.channels, width = y_.width;
+    const Index channels = std::min(block_channels, depth - first);
+    for (Index p = 0; p < groups; ++p) parts[p] = memory.fixed(gradients_) + p * gradient_size();
+    // The first group's memory takes the sum: nothing else reads this block of it.
+    T* sum = memory.fixed(gradients_);
+    for (Index f = 0; f < forward_.frequencies(); ++f) {
+      const Index at = (f * depth + first) * width;
+      gemm.sum(parts, groups, at, sum + at, channels * width);
+    }
+    forward_.unpack_gradient(sum + first * width, first, channels, 0, g_.filters, width,
+                             depth * width, weight_.gradient);
+  }
+
+  Index scratch_bytes() const override {
+    Index values = scratch_values(forward_);
+    if (dy_ >= 0) {
+      values = std::max(values, scratch_values(backward_));
+      values = std::max(values, v_at(forward_) + v_values(forward_) + z_values());
+    }
+    return values * static_cast<Index>(sizeof(T));
+  }
+
+ private:
+  static constexpr Index max_groups = 64;
+  static constexpr Index block_channels = 16;
+  static constexpr Index map_channels = 64;  // of the output at a time
+
+  Index channel_blocks() const { return (g_.channels + block_channels - 1) / block_channels; }
+  Index gradient_size() const { return forward_.frequencies() * g_.channels * y_.width; }
+
+  // Scratch memory: a strip's bordered source, its transform, then the products or the transform
+  // of the output's gradient.
+  static Index v_at(const Winograd<T>& w) { return rounded(w.border_values()); }
+  static Index v_frequency(const Winograd<T>& w) {
+    return Winograd<T>::frequency_stride(w.strip_tiles(), w.in_stride());
+  }
+  static Index v_values(const Winograd<T>& w) { return rounded(w.frequencies() * v_frequency(w)); }
+  static Index s_stride(const Winograd<T>& w) { return std::min(w.out_stride(), map_channels); }
+  static Index s_frequency(const Winograd<T>& w) {
+    return Winograd<T>::frequency_stride(w.strip_tiles(), s_stride(w));
+  }
+  static Index scratch_values(const Winograd<T>& w) {
+    return v_at(w) + v_values(w) + rounded(w.frequencies() * s_frequency(w));
+  }
+  Index z_frequency() const {
+    return Winograd<T>::frequency_stride(forward_.strip_tiles(), y_.width);
+  }
+  Index z_values() const { return rounded(forward_.frequencies() * z_frequency()); }
+  static Index rounded(Index values) { return (values + 15) / 16 * 16 + 16; }
+
+  static void map(const Winograd<T>& w, const T* from, Index from_stride, const T* packed,
+                  const T* bias, bool relu, T* to, Index to_stride, Index n, void* scratch) {
+    T* border = static_cast<T*>(scratch);
+    T *v = border + v_at(w), *s = v + v_values(w);
+    const Index panel = w.panel_width(0), group = std::max<Index>(map_channels / panel, 1);
+    for (Index i = 0; i < w.strips(n); ++i) {
+      const auto strip = w.strip(i, n);
+      w.border_from_rows(from, from_stride, strip, border);
+      w.transform(border, strip, v, v_frequency(w));
+      for (Index first = 0; first < w.panels(); first += group) {
+        const Index last = std::min(first + group, w.panels()), channel = first * panel;
+        w.multiply(v, v_frequency(w), packed + w.panel_offset(first), first, last, s,
+                   s_frequency(w), s_stride(w), strip.tiles);
+        w.finish(s, s_frequency(w), s_stride(w), strip,
+                 std::min(w.out_stride() - channel, group * panel), bias ? bias + channel : nullptr,
+                 relu, to + w.first_pixel(strip) * to_stride + channel, to_stride);
+      }
+    }
+  }
+
+  void add_weight_gradient(const Memory<T>& memory, const Chunk& chunk, const T* dy) {
+    const auto& kernels = *kernel_table<T>().winograd;
+    const Winograd<T>& w = forward_;
+    const Index n = chunk.count(), depth = g_.channels, width = y_.width;
+    T* border = static_cast<T*>(memory.worker_scratch(chunk));
+    T *v = border + v_at(w), *z = v + v_values(w);
+    T* u = memory.fixed(gradients_) + chunk.group * gradient_size();
+    for (Index i = 0; i < w.strips(n); ++i) {
+      const auto strip = w.strip(i, n);
+      w.border_from_rows(memory.at(x_.tensor, chunk), x_.width, strip, border);
+      w.transform(border, strip, v, v_frequency(w));
+      w.transform_gradient(dy + w.first_pixel(strip) * width, width, strip, z, z_frequency());
+      for (Index f = 0; f < w.frequencies(); ++f)
+        kernels.multiply_gradient(v + f * v_frequency(w), w.in_stride(), depth,
+                                  z + f * z_frequency(), width, width, u + f * depth * width, width,
+                                  strip.tiles, i > 0 || !chunk.first_of_group);
+    }
+  }
+
+  ConvGeometry g_;
+  Winograd<T> forward_, backward_;
+  Value<T> x_, y_;
+  Trainable<T> weight_, bias_;
+  bool relu_;
+  int packed_, padded_bias_, packed_backward_ = -1, gradients_ = -1, bias_gradients_ = -1;
+  int dy_ = -1, dx_ = -1, masked_ = -1;
+};
+
+}  // namespace
+
+template <class T>
+OpPtr<T> make_winograd(Plan<T>& plan, const ConvGeometry& g, const Value<T>& x, const Value<T>& y,
+                       Trainable<T> weight, Trainable<T> bias, bool relu) {
+  return std::make_unique<WinogradOp<T>>(plan, g, x, y, weight, bias, relu);
+}
+
+template OpPtr<float> make_winograd(Plan<float>&, const ConvGeometry&, const Value<float>&,
+                                    const Value<float>&, Trainable<float>, Trainable<float>, bool);
+template OpPtr<double> make_winograd(Plan<double>&, const ConvGeometry&, const Value<double>&,
+                                     const Value<double>&, Trainable<double>, Trainable<double>,
+                                     bool);
+
+}  // namespace piste

@@ -1,0 +1,134 @@
+"""Losses of the difference between an input and its target."""
+
+from __future__ import annotations
+
+import numpy.typing as npt
+
+from .._arrays import FloatArray
+from ._losses import PointwiseLoss, as_reduction
+
+Gradients = tuple[FloatArray | None, ...]
+
+
+def _mse(
+    input: npt.ArrayLike,
+    target: npt.ArrayLike,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    weight: npt.ArrayLike | None = None,
+) -> PointwiseLoss:
+    reduction = as_reduction(reduction, size_average, reduce)
+    return PointwiseLoss("squared", input, target, reduction, weight=weight, weighted_mean=True)
+
+
+def mse_loss(
+    input: npt.ArrayLike,
+    target: npt.ArrayLike,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    weight: npt.ArrayLike | None = None,
+) -> FloatArray:
+    """Squared error, ``mean((input - target)**2)``.
+
+    Parameters
+    ----------
+    input, target
+        float32 or float64 arrays of one dtype, whose shapes broadcast. There is a warning where
+        the input has to be repeated, which mostly is the slip of (n, 1) against (n,).
+    size_average, reduce
+        What PyTorch had before `reduction`; they decide where they are not None.
+    reduction
+        ``"mean"`` over all values, ``"sum"``, or ``"none"`` for each value's loss.
+    weight
+        Factors of the values' losses, of a shape that broadcasts to them; constants, without a
+        gradient. A mean divides by their sum.
+
+    Returns
+    -------
+    ndarray
+        Of shape (), or of the broadcast shape without reduction; of the input's dtype. Sums are
+        taken in double precision. The mean of no values is NaN.
+
+    Raises
+    ------
+    TypeError
+        For other dtypes.
+    ValueError
+        For shapes that do not broadcast, and other reductions.
+    """
+    return _mse(input, target, size_average, reduce, reduction, weight).forward()
+
+
+def mse_loss_backward(
+    grad_output: npt.ArrayLike,
+    input: npt.ArrayLike,
+    target: npt.ArrayLike,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    weight: npt.ArrayLike | None = None,
+) -> Gradients:
+    """Gradients of `mse_loss` by input and target; `grad_output` has the loss's shape."""
+    return _mse(input, target, size_average, reduce, reduction, weight).backward(grad_output)
+
+
+def least_squares_loss(
+    input: npt.ArrayLike, target: npt.ArrayLike, weight: npt.ArrayLike | None = None
+) -> FloatArray:
+    """Sum of squares, ``sum((input - target)**2)``: nothing is divided.
+
+    See `mse_loss` for the arguments.
+    """
+    return _mse(input, target, reduction="sum", weight=weight).forward()
+
+
+def least_squares_loss_backward(
+    grad_output: npt.ArrayLike,
+    input: npt.ArrayLike,
+    target: npt.ArrayLike,
+    weight: npt.ArrayLike | None = None,
+) -> Gradients:
+    """Gradients of `least_squares_loss` by input and target."""
+    return _mse(input, target, reduction="sum", weight=weight).backward(grad_output)
+
+
+def _l1(
+    input: npt.ArrayLike,
+    target: npt.ArrayLike,
+    size_average: bool | None,
+    reduce: bool | None,
+    reduction: str,
+    weight: npt.ArrayLike | None,
+) -> PointwiseLoss:
+    reduction = as_reduction(reduction, size_average, reduce)
+    return PointwiseLoss("absolute", input, target, reduction, weight=weight, weighted_mean=True)
+
+
+def l1_loss(
+    input: npt.ArrayLike,
+    target: npt.ArrayLike,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    weight: npt.ArrayLike | None = None,
+) -> FloatArray:
+    """Absolute error, ``mean(abs(input - target))``.
+
+    See `mse_loss` for the arguments.
+    """
+    return _l1(input, target, size_average, reduce, reduction, weight).forward()
+
+
+def l1_loss_backward(
+    grad_output: npt.ArrayLike,
+    input: npt.ArrayLike,
+    target: npt.ArrayLike,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    weight: npt.ArrayLike | None = None,
+) -> Gradients:
+    """Gradients of `l1_loss` by input and target: 0 where they are equal."""
+    return _l1(input, target, size_average, reduce, reduction, weight).backward(grad_output)

@@ -1,0 +1,379 @@
+"""Losses of single values: each is one entry of a table that all tests run through."""
+
+import inspect
+from dataclasses import dataclass, field
+
+import numpy as np
+import piste
+import piste.functional as F
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from reference import losses as reference
+from reference.differences import gradient
+from tolerances import CENTRAL_DIFFERENCE, DIRECT
+
+DTYPES = [np.float32, np.float64]
+LOSSES = "mse_loss", "l1_loss"
+
+
+def normal(rng, shape):
+    return 2 * rng.standard_normal(shape)
+
+
+def probability(rng, shape):
+    return rng.uniform(0.05, 0.95, shape)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A loss, the formula of one value's loss, and how arrays for it are drawn."""
+
+    name: str
+    formula: object
+    options: dict = field(default_factory=dict)
+    arrays: dict = field(default_factory=lambda: {"input": normal, "target": normal})
+    differentiable: int = 2
+
+    def problem(self, shape, dtype, seed=0):
+        rng = np.random.default_rng(seed)
+        return {name: make(rng, shape).astype(dtype) for name, make in self.arrays.items()}
+
+    def forward(self, arrays, **options):
+        return getattr(F, self.name)(**arrays, **self.options, **options)
+
+    def backward(self, grad_output, arrays, **options):
+        return getattr(F, self.name + "_backward")(grad_output, **arrays, **self.options, **options)
+
+    def expected(self, arrays):
+        return self.formula(*(np.asarray(array, float) for array in arrays.values()))
+
+
+PROBABILITIES = {"input": probability, "target": probability}
+WEIGHTED_LOGITS = {"input": normal, "target": probability, "pos_weight": probability}
+CASES = [
+    Case("mse_loss", reference.squared),
+    Case("l1_loss", reference.absolute),
+    Case("binary_cross_entropy", reference.bce, arrays=PROBABILITIES),
+    Case(
+        "binary_cross_entropy_with_logits",
+        reference.bce_with_logits,
+        arrays={"input": normal, "target": probability},
+    ),
+    Case("binary_cross_entropy_with_logits", reference.bce_with_logits, arrays=WEIGHTED_LOGITS),
+]
+SHAPES = [(), (1,), (7,), (33,), (4, 1, 3), (3, 5, 2, 1, 2), (2, 1, 2, 1, 2, 1, 3, 1), (0,), (3, 0)]
+every_case = pytest.mark.parametrize("case", CASES, ids=lambda c: f"{c.name} {c.options}")
+every_dtype = pytest.mark.parametrize("dtype", DTYPES)
+
+
+@every_case
+@every_dtype
+@pytest.mark.parametrize("shape", SHAPES)
+def test_reductions(case, dtype, shape):
+    arrays = case.problem(shape, dtype)
+    losses = case.expected(arrays)
+    for reduction in ("none", "mean", "sum"):
+        got = case.forward(arrays, reduction=reduction)
+        assert isinstance(got, np.ndarray)
+        assert got.dtype == dtype
+        if losses.size or reduction != "mean":
+            expected = reference.reduce(losses, reduction)
+            DIRECT[np.dtype(dtype)].check(got, expected, 1.0)
+        else:
+            assert np.isnan(got)
+            assert got.shape == ()
+    np.testing.assert_array_equal(case.forward(arrays), case.forward(arrays, reduction="mean"))
+
+
+@every_case
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+def test_gradients_are_central_differences(case, reduction):
+    arrays = case.problem((3, 7), np.float64, seed=1)
+    shape = (3, 7) if reduction == "none" else ()
+    grad = np.random.default_rng(2).standard_normal(shape)
+    gradients = case.backward(grad, arrays, reduction=reduction)
+    assert len(gradients) == case.differentiable
+    for name, got in zip(arrays, gradients, strict=False):
+
+        def loss(value, name=name):
+            return reference.reduce(case.expected({**arrays, name: value}), reduction)
+
+        CENTRAL_DIFFERENCE.check(got, gradient(loss, arrays[name], grad, 1e-6), 1e-2)
+
+
+@every_case
+@given(n=st.integers(0, 80), seed=st.integers(0, 2**32 - 1))
+def test_float32_follows_float64(case, n, seed):
+    single = case.problem((n,), np.float32, seed)
+    double = {name: array.astype(float) for name, array in single.items()}
+    grad = np.random.default_rng(seed + 1).standard_normal(n).astype(np.float32)
+    tolerance = DIRECT[np.dtype(np.float32)]
+    for reduction in ("none", "sum"):
+        expected = case.forward(double, reduction=reduction)
+        tolerance.check(case.forward(single, reduction=reduction), expected, 1.0)
+    for got, expected in zip(
+        case.backward(grad, single, reduction="none"),
+        case.backward(grad.astype(float), double, reduction="none"),
+        strict=True,
+    ):
+        assert got.dtype == np.float32
+        tolerance.check(got, expected, 1.0)
+
+
+@every_case
+@every_dtype
+def test_nan_stays_where_it_is_in_every_lane_and_tail(case, dtype):
+    for name in list(case.arrays)[:2]:
+        for at in range(37):
+            arrays = case.problem((37,), dtype)
+            arrays[name][at] = np.nan
+            losses = case.forward(arrays, reduction="none")
+            np.testing.assert_array_equal(np.flatnonzero(np.isnan(losses)), [at])
+            assert np.isnan(case.forward(arrays))
+            dx = case.backward(np.ones(37, dtype), arrays, reduction="none")[0]
+            assert set(np.flatnonzero(np.isnan(dx))) == {at}
+
+
+def variants(array):
+    """The same values in memory of other kinds."""
+    wide = np.zeros((2 * array.shape[0], array.shape[1] + 3), array.dtype)
+    wide[::2, 1:-2] = array
+    yield "strided", wide[::2, 1:-2]
+    yield "negative strides", array[::-1, ::-1].copy()[::-1, ::-1]
+    yield "column by column", np.asfortranarray(array)
+    yield "big-endian", array.astype(array.dtype.newbyteorder(">"))
+    frozen = array.copy()
+    frozen.flags.writeable = False
+    yield "read-only", frozen
+
+
+@every_case
+@every_dtype
+def test_any_memory(case, dtype):
+    arrays = case.problem((5, 9), dtype)
+    expected = case.forward(arrays)
+    gradients = case.backward(1.0, arrays)
+    changed = {name: dict(variants(array)) for name, array in arrays.items()}
+    for kind in changed["input"]:
+        others = {name: changed[name][kind] for name in arrays}
+        np.testing.assert_array_equal(case.forward(others), expected)
+        for got, wanted in zip(case.backward(1.0, others), gradients, strict=True):
+            np.testing.assert_array_equal(got, wanted)
+            assert got.dtype == dtype
+
+
+@every_case
+def test_same_bits_on_any_number_of_threads(case):
+    arrays = case.problem((3, 70001), np.float32)
+    grad = np.random.default_rng(3).standard_normal((3, 70001)).astype(np.float32)
+    threads, results = piste.get_num_threads(), []
+    try:
+        for n in range(1, 9):
+            piste.set_num_threads(n)
+            values = [case.forward(arrays, reduction=r) for r in ("none", "sum")]
+            results.append([*values, *case.backward(grad, arrays, reduction="none")])
+    finally:
+        piste.set_num_threads(threads)
+    for result in results[1:]:
+        for got, expected in zip(result, results[0], strict=True):
+            np.testing.assert_array_equal(got, expected)
+
+
+@every_case
+def test_a_weight_multiplies_each_loss(case):
+    parameters = inspect.signature(getattr(F, case.name)).parameters
+    if "weight" not in parameters:
+        pytest.skip("it takes no weight")
+    arrays = case.problem((4, 6), np.float64)
+    weight = np.random.default_rng(5).uniform(0.5, 2, (4, 1))
+    losses = case.expected(arrays) * weight
+    means = {"mse_loss": 6 * weight.sum(), "l1_loss": 6 * weight.sum()}
+    tolerance = DIRECT[np.dtype(float)]
+    for reduction in ("none", "mean", "sum"):
+        expected = reference.reduce(losses, reduction, means.get(case.name))
+        tolerance.check(case.forward(arrays, weight=weight, reduction=reduction), expected)
+        grad = np.ones(losses.shape if reduction == "none" else ())
+        got = case.backward(grad, arrays, weight=weight, reduction=reduction)
+        plain = case.backward(np.ones((4, 6)), arrays, reduction="none")
+        divisor = means.get(case.name, losses.size) if reduction == "mean" else 1
+        for dx, unweighted in zip(got, plain, strict=True):
+            tolerance.check(dx, unweighted * weight / divisor)
+
+
+@every_case
+def test_older_arguments_of_the_reduction(case):
+    if "reduce" not in inspect.signature(getattr(F, case.name)).parameters:
+        pytest.skip("it never had them")
+    arrays = case.problem((5,), np.float64)
+    for old, new in [
+        ({"size_average": False}, "sum"),
+        ({"size_average": True}, "mean"),
+        ({"reduce": False}, "none"),
+        ({"reduce": True}, "mean"),
+        ({"size_average": False, "reduce": True}, "sum"),
+        ({"size_average": False, "reduce": False}, "none"),
+    ]:
+        np.testing.assert_array_equal(
+            case.forward(arrays, **old), case.forward(arrays, reduction=new)
+        )
+
+
+@every_case
+def test_what_every_loss_refuses(case):
+    arrays = case.problem((3,), np.float64)
+    with pytest.raises(ValueError, match="reduction: expected one of 'none', 'mean', 'sum'"):
+        case.forward(arrays, reduction="median")
+    with pytest.raises(TypeError, match="input: expected dtype float32 or float64, got int64"):
+        case.forward({**arrays, "input": np.ones(3, int)})
+    with pytest.raises(TypeError, match="target: expected dtype float64 as the input has, got"):
+        case.forward({**arrays, "target": np.ones(3, np.float32)})
+    with pytest.raises(ValueError, match=r"target: expected .*\(3,\), got \(2,\)"):
+        case.forward({**arrays, "target": np.ones(2)})
+    with pytest.raises(ValueError, match=r"grad_output: expected shape \(3,\), got \(\)"):
+        case.backward(np.ones(()), arrays, reduction="none")
+    with pytest.raises(ValueError, match=r"grad_output: expected shape \(\), got \(3,\)"):
+        case.backward(np.ones(3), arrays)
+    with pytest.raises(TypeError, match="grad_output: expected dtype float64"):
+        case.backward(np.ones((), np.float32), arrays)
+    for name in [n for n in arrays if n not in ("input", "target")]:
+        with pytest.raises(ValueError, match=rf"{name}: expected a shape that .*, got \(2,\)"):
+            case.forward({**arrays, name: np.ones(2)})
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_target_broadcasts_to_the_input(name):
+    x, t = normal(np.random.default_rng(7), (4, 3)), normal(np.random.default_rng(8), (3,))
+    forward, backward = getattr(F, name), getattr(F, name + "_backward")
+    whole = np.broadcast_to(t, x.shape)
+    np.testing.assert_array_equal(forward(x, t), forward(x, whole))
+    dx, dt = backward(1.0, x, t)
+    expected = backward(1.0, x, whole)
+    np.testing.assert_array_equal(dx, expected[0])
+    DIRECT[np.dtype(float)].check(dt, expected[1].sum(0))
+    _, dt = backward(1.0, x, np.array(0.5))
+    assert dt.shape == ()
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_an_input_repeated_for_its_target_is_worth_a_warning(name):
+    x, t = np.arange(4.0)[:, None], np.arange(4.0)
+    with pytest.warns(UserWarning, match=r"input of shape \(4, 1\) is broadcast to \(4, 4\)") as w:
+        loss = getattr(F, name)(x, t, reduction="none")
+    assert w[0].filename == __file__
+    np.testing.assert_array_equal(loss.diagonal(), 0)
+    with pytest.warns(UserWarning, match="broadcast"):
+        dx, dt = getattr(F, name + "_backward")(np.ones((4, 4)), x, t, reduction="none")
+    assert (dx.shape, dt.shape) == ((4, 1), (4,))
+    DIRECT[np.dtype(float)].check(dx.ravel(), dt)
+
+
+@every_dtype
+def test_least_squares_divides_by_nothing(dtype):
+    x, t = normal(np.random.default_rng(1), (2, 5, 7)).astype(dtype)
+    np.testing.assert_array_equal(F.least_squares_loss(x, t), F.mse_loss(x, t, reduction="sum"))
+    for got, expected in zip(
+        F.least_squares_loss_backward(1.0, x, t), (2 * (x - t), 2 * (t - x)), strict=True
+    ):
+        np.testing.assert_array_equal(got, expected)
+    weight = np.full(7, 3, dtype)
+    DIRECT[np.dtype(dtype)].check(
+        F.least_squares_loss(x, t, weight), 3 * np.sum((x.astype(float) - t) ** 2)
+    )
+
+
+@every_dtype
+def test_sums_are_taken_in_double(dtype):
+    x = np.full(3_000_001, 0.1, dtype)
+    expected = len(x) * float(x[0] * x[0])
+    got = float(F.mse_loss(x, np.zeros_like(x), reduction="sum"))
+    # One rounding of each square and one of the sum: in float32 the sum would lose three digits.
+    assert abs(got / expected - 1) < 2 * np.finfo(dtype).eps + 1e-12
+    big = np.full(4, 1e19, np.float32)  # the squares add up to more than float32 holds
+    DIRECT[np.dtype(np.float32)].check(F.mse_loss(big, 0 * big), 1e38)
+    assert F.mse_loss(big, 0 * big, reduction="sum") == np.inf
+
+
+@every_dtype
+def test_infinity(dtype):
+    inf = np.array([np.inf, -np.inf, np.inf], dtype)
+    zero = np.array([0, 0, np.inf], dtype)
+    np.testing.assert_array_equal(F.mse_loss(inf, zero, reduction="none"), [np.inf, np.inf, np.nan])
+    np.testing.assert_array_equal(F.l1_loss(inf, zero, reduction="none"), [np.inf, np.inf, np.nan])
+    np.testing.assert_array_equal(F.l1_loss_backward(1.0, inf, zero, reduction="sum")[0],
+                                  [1, -1, np.nan])  # fmt: skip
+
+
+def test_l1_has_gradient_0_where_there_is_no_difference():
+    dx, dt = F.l1_loss_backward(1.0, [1.0, 2.0], [1.0, 1.0])
+    np.testing.assert_array_equal(dx, [0, 0.5])
+    np.testing.assert_array_equal(dt, [0, -0.5])
+
+
+@every_dtype
+def test_logits_keep_their_relative_accuracy(dtype):
+    x = np.array([-80, -30, -20, -10, -1, -1e-6, 0, 1e-6, 1, 10, 20, 30, 80], dtype)
+    wide = x.astype(float)
+    bound = 8 * np.finfo(dtype).eps
+    for t, exact, slope in [
+        (0, np.logaddexp(0, wide), 1 / (1 + np.exp(-wide))),
+        (1, np.logaddexp(0, -wide), -1 / (1 + np.exp(wide))),
+    ]:
+        target = np.full_like(x, t)
+        losses = F.binary_cross_entropy_with_logits(x, target, reduction="none")
+        np.testing.assert_allclose(losses, exact, rtol=bound)
+        dx, dt = F.binary_cross_entropy_with_logits_backward(1.0, x, target, reduction="sum")
+        np.testing.assert_allclose(dx, slope, rtol=bound)
+        np.testing.assert_allclose(dt, -wide, rtol=bound)
+
+
+@every_dtype
+def test_small_probabilities_keep_their_relative_accuracy(dtype):
+    x = np.array([1e-30, 1e-10, 1e-6, 1e-3, 0.4], dtype)
+    got = F.binary_cross_entropy(x, np.zeros_like(x), reduction="none")
+    np.testing.assert_allclose(got, -np.log1p(-x.astype(float)), rtol=8 * np.finfo(dtype).eps)
+
+
+@every_dtype
+def test_huge_logits(dtype):
+    x = np.array([-1e30, 1e30, -1e30, 1e30], dtype)
+    t = np.array([0, 1, 1, 0], dtype)
+    losses = F.binary_cross_entropy_with_logits(x, t, reduction="none")
+    np.testing.assert_array_equal(losses, np.array([0, 0, 1e30, 1e30], dtype))
+    dx, _ = F.binary_cross_entropy_with_logits_backward(1.0, x, t, reduction="sum")
+    np.testing.assert_array_equal(dx, [0, 0, -1, 1])
+
+
+@every_dtype
+def test_certain_probabilities_cost_a_hundred_at_most(dtype):
+    x, t = np.array([0, 1, 0, 1], dtype), np.array([0, 1, 1, 0], dtype)
+    np.testing.assert_array_equal(F.binary_cross_entropy(x, t, reduction="none"), [0, 0, 100, 100])
+    dx, dt = F.binary_cross_entropy_backward(1.0, x, t, reduction="sum")
+    np.testing.assert_allclose(dx, [0, 0, -1e12, 1e12], rtol=1e-6)
+    np.testing.assert_array_equal(dt, [100, -100, 100, -100])
+
+
+@pytest.mark.parametrize("value", [-0.25, 1.5, np.inf, -np.inf])
+def test_binary_cross_entropy_refuses_what_is_no_probability(value):
+    x = np.array([0.5, value, np.nan])
+    with pytest.raises(ValueError, match=f"input: expected probabilities from 0 to 1, got {value}"):
+        F.binary_cross_entropy(x, np.zeros(3))
+    with pytest.raises(ValueError, match="input: expected probabilities"):
+        F.binary_cross_entropy_backward(1.0, x, np.zeros(3))
+
+
+def test_a_weight_that_does_not_fit():
+    x = np.ones((2, 3))
+    with pytest.raises(ValueError, match=r"weight: expected a shape that broadcasts to \(2, 3\)"):
+        F.mse_loss(x, x, weight=np.ones((4, 2, 3)))
+    with pytest.raises(TypeError, match="weight: expected dtype float64"):
+        F.l1_loss(x, x, weight=np.ones(3, np.float32))
+
+
+@pytest.mark.parametrize("grad", [2, 2.0, np.float64(2), np.array(2.0), [2.0]])
+def test_gradient_of_a_number(grad):
+    if isinstance(grad, list):
+        with pytest.raises(ValueError, match=r"grad_output: expected shape \(\), got \(1,\)"):
+            F.mse_loss_backward(grad, [1.0], [0.0])
+    else:
+        assert F.mse_loss_backward(grad, [1.0], [0.0])[0] == 4
