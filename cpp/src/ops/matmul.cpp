@@ -1,314 +1,294 @@
 #include "ops/matmul.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "base/workspace.h"
+#include "ops/matmul_blocks.h"
 
 namespace piste {
+
+using namespace matmul_blocks;
+
 namespace {
 
-// Blocks, by bytes: a panel of b stays in L1 while all rows of a block of a pass by it from L2.
-Index knob(const char* name, Index value) {
-  const char* text = std::getenv(name);
-  return text ? std::atol(text) : value;
-}
-const Index depth_block = knob("KC", 256);
-const Index a_block_bytes = knob("AB", 256) << 10, b_block_bytes = knob("BB", 128) << 10;
-const Index dot_limit = knob("DOT", 8), stream_limit = knob("STREAM", 8),
-            turn_limit = knob("TURN", 256);
-const Index task_work = knob("GRAIN", 1 << 20);
-const Index many_tasks = knob("MANY", 16);
-const Index shared_limit = knob("SHARED", 1 << 20);
-
-Index parts(Index n, Index part) { return (n + part - 1) / part; }
-
-/// Split of n units into `count` parts.
+/// n units in at most `count` parts.
 Split into(Index n, Index count) { return Split(n, 1, std::max<Index>(count, 1)); }
 
 }  // namespace
 
 template <class T>
-Matmul<T>::Matmul(const Product<T>& product) : p_(product) {
+Matmul<T>::Matmul(const Product<T>& product) : kernels_(kernel_table<T>()), p_(product) {
+  const Index moved = p_.rows * p_.columns + p_.depth * (p_.rows + p_.columns);
+  work_ = 2 * p_.rows * p_.columns * p_.depth + 8 * moved;
+  wanted_tasks_ = std::clamp<Index>(work_ / task_work, 1, most_tasks);
   choose_manner();
   choose_blocks();
 }
 
-// Whatever has to be transposed or packed costs time per value of it: it should be the smaller
-// side.
+template <class T>
+void Matmul<T>::turn() {
+  std::swap(p_.rows, p_.columns);
+  p_.a = std::exchange(p_.b, p_.a.turned()).turned();
+  p_.c = p_.c.turned();
+  turned_ = !turned_;
+}
+
+// Packing costs time per value, so the smaller side should be the packed one, or none.
 template <class T>
 void Matmul<T>::choose_manner() {
-  const auto turn = [&] {
-    p_ = {p_.columns,    p_.rows, p_.depth,      p_.b.turned(), p_.a.turned(),
-          p_.c.turned(), p_.bias, p_.accumulate, p_.relu};
-    turned_ = !turned_;
-  };
   if (p_.c.transposed) turn();
-  const bool along_depth = !p_.a.transposed && p_.b.transposed;  // both
-  if (p_.depth == 0) return;
-  if (along_depth && std::min(p_.rows, p_.columns) <= dot_limit && !p_.accumulate) {
+  const bool along_depth = !p_.a.transposed && p_.b.transposed;
+  const bool across_depth = p_.a.transposed && p_.b.transposed;
+  const Index fewer = std::min(p_.rows, p_.columns);
+  const bool long_dots =
+      p_.depth >= dot_vectors * kernels_.lanes || p_.rows * p_.columns <= 16 * kernels_.lanes;
+  if (along_depth && fewer <= dot_rows && long_dots && !p_.accumulate) {
     manner_ = Manner::dot;
     if (p_.rows > p_.columns) turn();
-  } else if (!p_.b.transposed && std::min(p_.rows, p_.depth) <= stream_limit) {
+  } else if (!p_.b.transposed && p_.depth > 0 && std::min(p_.rows, p_.depth) <= stream_rows) {
     manner_ = Manner::stream;
-  } else if (along_depth ? p_.rows < std::min(p_.columns, turn_limit)
-                         : p_.a.transposed && p_.b.transposed) {
+  } else if (across_depth || (along_depth && p_.rows < std::min(p_.columns, turned_rows))) {
     turn();
   }
 }
 
 template <class T>
 void Matmul<T>::choose_blocks() {
-  const Index lanes = kernels_.lanes, tile = kernels_.matmul->tile_rows;
-  panels_ =
-      into(parts(p_.columns, lanes), parts(p_.columns, lanes * kernels_.matmul->tile_vectors));
-  const Index tiles = parts(p_.rows, tile);
-  const Index values = p_.rows * p_.columns + p_.depth * (p_.rows + p_.columns);
-  const Index work = 2 * p_.rows * p_.columns * p_.depth + 8 * values;
-  Index wanted = std::clamp<Index>(work / task_work, 1, many_tasks);
+  if (p_.rows == 0 || p_.columns == 0) return;  // no tasks
+  Index row_blocks = 1, column_blocks = wanted_tasks_;
+  if (manner_ == Manner::panels) return split_panels();
   if (manner_ == Manner::dot) {
-    row_blocks_ = into(1, 1);
-    column_blocks_ = into(parts(p_.columns, 4), wanted);
-    return;
+    row_unit_ = std::max<Index>(p_.rows, 1), column_unit_ = 4;
+  } else {
+    row_unit_ = 3, column_unit_ = 16 * kernels_.lanes;
+    if (p_.rows > stream_rows) std::swap(row_blocks, column_blocks);
   }
-  if (manner_ == Manner::stream) {
-    const bool few_rows = p_.rows <= stream_limit;
-    row_blocks_ = into(parts(p_.rows, 3), few_rows ? 1 : wanted);
-    column_blocks_ = into(parts(p_.columns, lanes), few_rows ? wanted : 1);
-    return;
-  }
-  const Index most_rows = std::max<Index>(a_block_bytes / Index(sizeof(T)) / depth_block / tile, 1);
-  Index row_count = parts(tiles, most_rows), column_count = parts(panels_.count, 16);
-  while (row_count * column_count < wanted) {
-    const Index tall = tiles * tile / row_count, wide = p_.columns / column_count;
-    if (tall >= wide && tall >= 2 * tile)
-      row_count *= 2;
-    else if (2 * column_count <= panels_.count)
-      column_count *= 2;
-    else if (tall >= 2 * tile)
-      row_count *= 2;
+  row_blocks_ = into(parts(p_.rows, row_unit_), row_blocks);
+  column_blocks_ = into(parts(p_.columns, column_unit_), column_blocks);
+  if (p_.rows * p_.columns <= skinny_values && p_.depth >= skinny_depth && tasks() == 1)
+    parts_ = std::min(wanted_tasks_, skinny_parts);
+}
+
+template <class T>
+void Matmul<T>::split_panels() {
+  row_unit_ = tile_rows();
+  panels_ = {p_.columns, kernels_.lanes,
+             into(parts(p_.columns, kernels_.lanes),
+                  parts(p_.columns, kernels_.lanes * kernels_.matmul->tile_vectors))};
+  const Index tiles = parts(p_.rows, row_unit_);
+  const Index block_tiles = a_bytes / (depth_block() * row_unit_ * Index(sizeof(T)));
+  const bool skinny = p_.rows * p_.columns <= skinny_values && p_.depth >= skinny_depth;
+  if (skinny) parts_ = std::min(wanted_tasks_, skinny_parts);
+  Index row_blocks = parts(tiles, block_tiles),
+        column_blocks = parts(panels_.count(), block_panels);
+  while (parts_ * row_blocks * column_blocks < wanted_tasks_) {
+    const Index rows = tiles * row_unit_ / row_blocks, columns = p_.columns / column_blocks;
+    const bool can_rows = 2 * row_blocks <= tiles,
+               can_columns = 2 * column_blocks <= panels_.count();
+    if (can_rows && (rows >= columns || !can_columns))
+      row_blocks *= 2;
+    else if (can_columns)
+      column_blocks *= 2;
     else
       break;
   }
-  row_blocks_ = into(tiles, row_count);
-  column_blocks_ = into(panels_.count, column_count);
-  if (p_.a.transposed && p_.depth * p_.rows <= shared_limit && column_blocks_.count > 1)
-    pack_a_ =
-        into(parts(p_.depth, 16), std::clamp<Index>(p_.depth * p_.rows / (1 << 14), 1, many_tasks));
-  if (p_.depth * p_.columns <= shared_limit && row_blocks_.count > 1)
-    pack_b_ = into(p_.b.transposed ? panels_.count : parts(p_.depth, 16),
-                   std::clamp<Index>(p_.depth * p_.columns / (1 << 14), 1, many_tasks));
+  row_blocks_ = into(tiles, row_blocks);
+  column_blocks_ = into(panels_.count(), column_blocks);
+  const auto shared = [&](Index values, bool again) {
+    return again && parts_ == 1 && values > 0 && values * Index(sizeof(T)) <= shared_bytes;
+  };
+  const Index a = p_.rows * p_.depth, b = p_.columns * p_.depth;
+  const auto tasks = [](Index values) {
+    return std::clamp<Index>(values / pack_values, 1, most_tasks);
+  };
+  if (p_.a.transposed && shared(a, column_blocks_.count > 1))
+    pack_a_ = into(parts(p_.depth, pack_rows), tasks(a));
+  if (shared(b, row_blocks_.count > 1))
+    pack_b_ = into(p_.b.transposed ? panels_.count() : parts(p_.depth, pack_rows), tasks(b));
+}
+
+template <class T>
+Index Matmul<T>::depth_block() const {
+  return panel_bytes / (kernels_.matmul->tile_vectors * kernels_.lanes * Index(sizeof(T)));
 }
 
 template <class T>
 Index Matmul<T>::packed_a_size() const {
-  const Index tile = kernels_.matmul->tile_rows;
-  return pack_a_.count ? parts(p_.rows, tile) * tile * p_.depth : 0;
+  return pack_a_.count ? aligned(parts(p_.rows, tile_rows()) * tile_rows() * p_.depth) : 0;
 }
 
 template <class T>
 Index Matmul<T>::packed_b_size() const {
-  return pack_b_.count ? panel_begin(panels_.count) * p_.depth : 0;
+  return pack_b_.count ? aligned(panels_.begin(panels_.count()) * p_.depth) : 0;
 }
 
 template <class T>
-Index Matmul<T>::scratch_size() {
-  return (2 * a_block_bytes + b_block_bytes) / Index(sizeof(T)) + 1024;
+Index Matmul<T>::memory_size() const {
+  if (parts_ > 1) return aligned(parts_ * p_.rows * p_.columns);
+  return packed_a_size() + packed_b_size();
+}
+
+template <class T>
+Index Matmul<T>::scratch_a_size() const {
+  if (!p_.a.transposed || pack_a_.count || !row_blocks_.count) return 0;
+  return aligned(row_blocks_.end(0) * tile_rows() * std::min(p_.depth, depth_block()));
+}
+
+template <class T>
+Index Matmul<T>::scratch_size() const {
+  if (manner_ != Manner::panels || !tasks()) return 0;
+  const Index depth = std::min(p_.depth, depth_block());
+  if (pack_b_.count) return scratch_a_size();
+  return scratch_a_size() + std::min(panels_.begin(panels_.count()) * depth,
+                                     (b_bytes + panel_bytes) / Index(sizeof(T)));
+}
+
+template <class T>
+typename Matmul<T>::Block Matmul<T>::stored_block(Index task) const {
+  task %= row_blocks_.count * column_blocks_.count;
+  const Index i = task / column_blocks_.count, j = task % column_blocks_.count;
+  const auto column_at = [&](Index unit) {
+    const Index at = manner_ == Manner::panels ? panels_.begin(unit) : unit * column_unit_;
+    return std::min(at, p_.columns);
+  };
+  const Index row = row_blocks_.begin(i) * row_unit_;
+  const Index column = column_at(column_blocks_.begin(j));
+  return {row, std::min(row_blocks_.end(i) * row_unit_, p_.rows) - row, column,
+          column_at(column_blocks_.end(j)) - column};
 }
 
 template <class T>
 typename Matmul<T>::Block Matmul<T>::block(Index task) const {
-  const Index row_block = task / column_blocks_.count, column_block = task % column_blocks_.count;
-  Index row_unit = kernels_.matmul->tile_rows, column_unit = kernels_.lanes;
-  Index row = row_blocks_.begin(row_block), row_end = row_blocks_.end(row_block);
-  Index column = column_blocks_.begin(column_block), column_end = column_blocks_.end(column_block);
-  if (manner_ == Manner::panels) {
-    column = panels_.begin(column), column_end = panels_.begin(column_end);
-  } else {
-    if (manner_ == Manner::dot)
-      column_unit = 4, row_unit = p_.rows;
-    else
-      row_unit = 3;
-  }
-  row *= row_unit, column *= column_unit;
-  Block b{row, std::min(row_end * row_unit, p_.rows) - row, column,
-          std::min(column_end * column_unit, p_.columns) - column};
-  return b;
+  const Block b = stored_block(task);
+  return turned_ ? Block{b.column, b.columns, b.row, b.rows} : b;
 }
 
-/// Panels [panel, result) are as wide as `panel`.
+/// The whole product, or the task's part of the depth summed into memory.
 template <class T>
-Index Matmul<T>::same_width(Index panel, Index end) const {
-  const Index width = panel_width(panel);
-  while (panel < end && panel_width(panel) == width) ++panel;
-  return panel;
+Product<T> Matmul<T>::part_of(Index task, T* memory) const {
+  Product<T> p = p_;
+  if (parts_ == 1) return p;
+  const Index part = task / (row_blocks_.count * column_blocks_.count);
+  const Index k = p.depth * part / parts_, end = p.depth * (part + 1) / parts_;
+  p.depth = end - k;
+  p.a.data = p.a.at(0, k);
+  p.b.data = p.b.at(k, 0);
+  p.c.data = memory + part * p.rows * p.columns;
+  p.c.stride = p.c.transposed ? p.rows : p.columns;
+  p.bias = nullptr;
+  p.accumulate = p.relu = false;
+  return p;
 }
 
-// Rows [k, k + depth) of b to panels of to_depth rows, the first of which goes to `to`.
 template <class T>
-void Matmul<T>::pack_columns(Index panel, Index end, Index k, Index depth, T* to,
-                             Index to_depth) const {
-  while (panel < end) {
-    const Index next = same_width(panel, end), first = panel_begin(panel);
-    const Index width = panel_width(panel), size = width * to_depth;
-    if (p_.b.transposed) {
-      for (Index i = panel; i < next; ++i) {
-        const Index column = panel_begin(i);
-        kernels_.layout->transpose(p_.b.at(k, column), p_.b.stride, to + (i - panel) * size, width,
-                                   std::min(width, p_.columns - column), depth, width);
-      }
-    } else {
-      kernels_.matmul->pack(p_.b.at(k, first), p_.b.stride, depth,
-                            std::min(panel_begin(next), p_.columns) - first,
-                            static_cast<int>(width), to, size);
+void Matmul<T>::run(Index task, T* memory, T* scratch) const {
+  const Product<T> p = part_of(task, memory);
+  const Block b = stored_block(task);
+  switch (manner_) {
+    case Manner::dot:
+      return run_dot(p, b);
+    case Manner::stream:
+      return run_stream(p, b);
+    case Manner::panels: {
+      const Index blocks = task % column_blocks_.count;
+      return run_panels(p, b, column_blocks_.begin(blocks), column_blocks_.end(blocks), memory,
+                        scratch);
     }
-    to += (next - panel) * size;
-    panel = next;
   }
 }
 
 template <class T>
-void Matmul<T>::pack(Index task, T* packed) const {
-  const auto range = [&](const Split& split, Index i, Index unit, Index n) {
-    return std::pair(split.begin(i) * unit, std::min(split.end(i) * unit, n));
+void Matmul<T>::run_dot(const Product<T>& p, const Block& block) const {
+  const bool t = p.c.transposed;
+  kernels_.matmul->dot({block.rows, block.columns, p.depth, p.a.at(block.row, 0), p.a.stride,
+                        p.b.at(0, block.column), p.b.stride, p.c.at(block.row, block.column),
+                        t ? 1 : p.c.stride, t ? p.c.stride : 1,
+                        p.bias ? p.bias + (t ? block.row : block.column) : nullptr, t ? 1 : 0,
+                        t ? 0 : 1, p.relu});
+}
+
+template <class T>
+void Matmul<T>::run_stream(const Product<T>& p, const Block& block) const {
+  kernels_.matmul->stream({block.rows, block.columns, p.depth, p.a.at(block.row, 0),
+                           p.a.transposed ? 1 : p.a.stride, p.a.transposed ? p.a.stride : 1,
+                           p.b.at(0, block.column), p.b.stride, p.c.at(block.row, block.column),
+                           p.c.stride, p.bias ? p.bias + block.column : nullptr, p.accumulate,
+                           p.relu});
+}
+
+/// c = f(start + the parts in their order), line by line of its memory.
+template <class T>
+void Matmul<T>::finish(const T* memory) const {
+  T ones[skinny_parts];
+  std::fill_n(ones, skinny_parts, T(1));
+  const Index lines = p_.c.transposed ? p_.columns : p_.rows;
+  const Index length = p_.c.transposed ? p_.rows : p_.columns;
+  for (Index line = 0; line < lines; ++line)
+    kernels_.matmul->stream({1, length, parts_, ones, 0, 1, memory + line * length, lines * length,
+                             p_.c.data + line * p_.c.stride, p_.c.stride, p_.bias, p_.accumulate,
+                             p_.relu});
+}
+
+template <class T>
+void run(std::span<const Matmul<T>> products, Index more_tasks, TaskRef more) {
+  Index memory = 0, scratch = 0, packs = 0, tasks = more_tasks, work = 0;
+  for (const Matmul<T>& product : products) {
+    memory += product.memory_size();
+    scratch = std::max(scratch, product.scratch_size());
+    packs += product.pack_tasks();
+    tasks += product.tasks();
+    work += product.work();
+  }
+  // Little work is one task: a parallel region costs some microseconds.
+  const bool alone = work < 2 * task_work;
+  const auto each = [&](Index count, TaskRef body) {
+    if (!alone) return parallel_for(count, body);
+    parallel_for(1, [&](Index, int) {
+      for (Index task = 0; task < count; ++task) body(task, 0);
+    });
   };
-  if (task < pack_a_.count) {
-    const auto [k, end] = range(pack_a_, task, 16, p_.depth);
-    const int tile = kernels_.matmul->tile_rows;
-    kernels_.matmul->pack(p_.a.at(0, k), p_.a.stride, end - k, p_.rows, tile, packed + k * tile,
-                          tile * p_.depth);
-    return;
-  }
-  packed += packed_a_size();
-  task -= pack_a_.count;
-  if (p_.b.transposed) {
-    const Index first = pack_b_.begin(task);
-    pack_columns(first, pack_b_.end(task), 0, p_.depth, packed + panel_begin(first) * p_.depth,
-                 p_.depth);
-    return;
-  }
-  const auto [k, end] = range(pack_b_, task, 16, p_.depth);
-  for (Index panel = 0; panel < panels_.count; panel = same_width(panel, panels_.count))
-    pack_columns(panel, same_width(panel, panels_.count), k, end - k,
-                 packed + panel_begin(panel) * p_.depth + k * panel_width(panel), p_.depth);
-}
-
-template <class T>
-void Matmul<T>::run_panels(const Block& block, const T* packed, T* scratch) const {
-  const auto& kernels = *kernels_.matmul;
-  const Index tile = kernels.tile_rows;
-  Index first_panel = 0;
-  while (panel_begin(first_panel) < block.column) ++first_panel;
-  Index end_panel = first_panel;
-  while (end_panel < panels_.count && panel_begin(end_panel) < block.column + block.columns)
-    ++end_panel;
-  const Split chunks(std::max<Index>(p_.depth, 1), depth_block);
-  kernels::MatmulPanel<T> panel{};
-  panel.rows = block.rows;
-  panel.c_stride = p_.c.stride;
-  T* scratch_b = scratch + 2 * a_block_bytes / sizeof(T);
-  for (Index chunk = 0; chunk < chunks.count; ++chunk) {
-    const Index k = chunks.begin(chunk), depth = std::min(chunks.end(chunk), p_.depth) - k;
-    panel.depth = depth;
-    panel.accumulate = p_.accumulate || chunk > 0;
-    panel.relu = p_.relu && chunk + 1 == chunks.count;
-    if (pack_a_.count) {
-      panel.a = packed + block.row * p_.depth + k * tile;
-      panel.a_tile = tile * p_.depth, panel.a_row = 1, panel.a_step = tile;
-    } else if (p_.a.transposed) {
-      kernels.pack(p_.a.at(block.row, k), p_.a.stride, depth, block.rows, static_cast<int>(tile),
-                   scratch, tile * depth);
-      panel.a = scratch, panel.a_tile = tile * depth, panel.a_row = 1, panel.a_step = tile;
-    } else if (knob("PACKA", 0)) {
-      const Index st = depth + 16;
-      for (Index r = 0; r < block.rows; ++r)
-        std::copy_n(p_.a.at(block.row + r, k), depth, scratch + r * st);
-      panel.a = scratch, panel.a_tile = tile * st, panel.a_row = st, panel.a_step = 1;
-    } else {
-      panel.a = p_.a.at(block.row, k);
-      panel.a_tile = tile * p_.a.stride, panel.a_row = p_.a.stride, panel.a_step = 1;
+  const Index workers = alone ? 1 : parallel_workers(tasks);
+  const Workspace workspace((memory + scratch * workers) * sizeof(T));
+  // Calls on(product, its task, its memory) for a task among those of all products.
+  const auto among = [&](Index task, auto count, auto on) {
+    T* own = workspace.as<T>();
+    for (const Matmul<T>& product : products) {
+      if (task < count(product)) return on(product, task, own);
+      task -= count(product);
+      own += product.memory_size();
     }
-    for (Index i = first_panel; i < end_panel;) {
-      Index next = end_panel;
-      const T* b = packed + packed_a_size() + panel_begin(i) * p_.depth + k * panel_width(i);
-      Index step = panel_width(i) * p_.depth;
-      next = same_width(i, next);
-      if (!pack_b_.count) {
-        step = panel_width(i) * depth;
-        next = std::min(next, i + std::max<Index>(1, b_block_bytes / Index(sizeof(T)) /
-                                                         std::max<Index>(step, 1)));
-        pack_columns(i, next, k, depth, scratch_b, depth);
-        b = scratch_b;
-      }
-      for (; i < next; ++i, b += step) {
-        const Index column = panel_begin(i);
-        panel.columns = static_cast<int>(std::min(panel_width(i), p_.columns - column));
-        panel.b = b;
-        panel.c = p_.c.at(block.row, column);
-        panel.bias = p_.bias ? p_.bias + (p_.c.transposed ? block.row : column) : nullptr;
-        const int vectors = static_cast<int>(panel_width(i) / kernels_.lanes);
-        (p_.c.transposed ? kernels.panel_transposed : kernels.panel)(vectors, panel);
-      }
-    }
-  }
-}
-
-template <class T>
-void Matmul<T>::run(Index task, const T* packed, T* scratch) const {
-  const auto& kernels = *kernels_.matmul;
-  const Block b = block(task);
-  if (manner_ == Manner::panels) return run_panels(b, packed, scratch);
-  T* c = p_.c.at(b.row, b.column);
-  if (manner_ == Manner::dot) {
-    const bool turned = p_.c.transposed;
-    return kernels.dot({b.rows, b.columns, p_.depth, p_.a.at(b.row, 0), p_.a.stride,
-                        p_.b.at(0, b.column), p_.b.stride, c, turned ? 1 : p_.c.stride,
-                        turned ? p_.c.stride : 1,
-                        p_.bias ? p_.bias + (turned ? b.row : b.column) : nullptr, turned ? 1 : 0,
-                        turned ? 0 : 1, p_.relu});
-  }
-  kernels.stream({b.rows, b.columns, p_.depth, p_.a.at(b.row, 0), p_.a.transposed ? 1 : p_.a.stride,
-                  p_.a.transposed ? p_.a.stride : 1, p_.b.at(0, b.column), p_.b.stride, c,
-                  p_.c.stride, p_.bias ? p_.bias + b.column : nullptr, p_.accumulate, p_.relu});
-}
-
-template <class T>
-void run(const Matmul<T>* products, int count) {
-  Index packed = 0, pack_tasks = 0, tasks = 0;
-  for (int i = 0; i < count; ++i) {
-    packed += Index(round_up(products[i].packed_size(), 64));
-    pack_tasks += products[i].pack_tasks();
-    tasks += products[i].tasks();
-  }
-  const Index scratch = Matmul<T>::scratch_size();
-  Workspace workspace((packed + scratch * parallel_workers(tasks)) * sizeof(T));
-  T* memory = workspace.as<T>();
-  parallel_for(pack_tasks, [&](Index task, int) {
-    T* to = memory;
-    int i = 0;
-    for (; task >= products[i].pack_tasks(); ++i)
-      task -= products[i].pack_tasks(), to += Index(round_up(products[i].packed_size(), 64));
-    products[i].pack(task, to);
+    more(task, 0);
+  };
+  if (packs)
+    each(packs, [&](Index task, int) {
+      among(
+          task, [](const auto& p) { return p.pack_tasks(); },
+          [](const auto& p, Index own, T* at) { p.pack(own, at); });
+    });
+  each(tasks, [&](Index task, int worker) {
+    among(
+        task, [](const auto& p) { return p.tasks(); },
+        [&](const auto& p, Index own, T* at) {
+          p.run(own, at, workspace.as<T>() + memory + worker * scratch);
+        });
   });
-  parallel_for(tasks, [&](Index task, int worker) {
-    T* from = memory;
-    int i = 0;
-    for (; task >= products[i].tasks(); ++i)
-      task -= products[i].tasks(), from += Index(round_up(products[i].packed_size(), 64));
-    products[i].run(task, from, memory + packed + worker * scratch);
-  });
+  T* own = workspace.as<T>();
+  for (const Matmul<T>& product : products) {
+    if (product.finish_tasks()) each(1, [&](Index, int) { product.finish(own); });
+    own += product.memory_size();
+  }
 }
 
 template <class T>
 void matmul(const Product<T>& product) {
-  const Matmul<T> tasks(product);
-  run(&tasks, 1);
+  const Matmul<T> whole(product);
+  run<T>({&whole, 1}, 0, [](Index, int) {});
 }
 
 template class Matmul<float>;
 template class Matmul<double>;
-template void run(const Matmul<float>*, int);
-template void run(const Matmul<double>*, int);
+template void run(std::span<const Matmul<float>>, Index, TaskRef);
+template void run(std::span<const Matmul<double>>, Index, TaskRef);
 template void matmul(const Product<float>&);
 template void matmul(const Product<double>&);
 

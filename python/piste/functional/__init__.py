@@ -33,8 +33,6 @@ from .conv import (
     conv2d_backward,
     conv3d,
     conv3d_backward,
-    linear,
-    linear_backward,
 )
 from .dropout import dropout, dropout_backward
 from .likelihood_losses import (
@@ -43,6 +41,7 @@ from .likelihood_losses import (
     binary_cross_entropy_with_logits,
     binary_cross_entropy_with_logits_backward,
 )
+from .linear import linear, linear_backward
 from .losses import (
     l1_loss,
     l1_loss_backward,

@@ -69,8 +69,8 @@ struct MatmulKernels {
   /// y[j / width * y_panel + k * width + j % width] = x[k * x_stride + j] for k < depth, j < n;
   /// the last panel's columns from n on are zero.
   void (*pack)(const T* x, Index x_stride, Index depth, Index n, int width, T* y, Index y_panel);
-  /// sums[j] (+)= sum over rows of x[row * stride + j] for j < n.
-  void (*column_sums)(const T* x, Index rows, Index stride, T* sums, Index n, bool accumulate);
+  /// sums[j] = sum over rows of x[row * stride + j] for j < n.
+  void (*column_sums)(const T* x, Index rows, Index stride, T* sums, Index n);
 };
 
 }  // namespace piste::kernels

@@ -18,6 +18,8 @@ constexpr int tile_rows = 8, tile_vectors = 3;  // 24 + 3 + 1 of 32
 constexpr int tile_rows = 4, tile_vectors = 3;  // 12 + 3 + 1 of 16
 #endif
 
+constexpr Index sum_rows = 128;
+
 template <class T>
 using Panel = kernels::MatmulPanel<T>;
 
@@ -195,26 +197,38 @@ void pack(const T* __restrict x, Index x_stride, Index depth, Index n, int width
   }
 }
 
+// Sums of blocks of rows are added up: a long chain of additions loses accuracy.
+template <class T, int Vectors>
+void vector_sums(const T* x, Index rows, Index stride, T* sums) {
+  constexpr int lanes = Vec<T>::lanes;
+  Vec<T> total[Vectors] = {};
+  for (Index begin = 0; begin < rows; begin += sum_rows) {
+    const Index end = rows - begin < sum_rows ? rows : begin + sum_rows;
+    Vec<T> part[Vectors] = {};
+    for (Index row = begin; row < end; ++row)
+#pragma GCC unroll 4
+      for (int v = 0; v < Vectors; ++v) part[v] += Vec<T>::load(x + row * stride + v * lanes);
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; ++v) total[v] += part[v];
+  }
+#pragma GCC unroll 4
+  for (int v = 0; v < Vectors; ++v) total[v].store(sums + v * lanes);
+}
+
 template <class T>
-void column_sums(const T* x, Index rows, Index stride, T* sums, Index n, bool accumulate) {
-  constexpr int lanes = Vec<T>::lanes, vectors = 4;
+void column_sums(const T* x, Index rows, Index stride, T* sums, Index n) {
+  constexpr int lanes = Vec<T>::lanes;
   Index j = 0;
-  for (; j + vectors * lanes <= n; j += vectors * lanes) {
-    Vec<T> total[vectors];
-    for (int v = 0; v < vectors; ++v)
-      total[v] = accumulate ? Vec<T>::load(sums + j + v * lanes) : Vec<T>::zero();
-    for (Index row = 0; row < rows; ++row)
-      for (int v = 0; v < vectors; ++v) total[v] += Vec<T>::load(x + row * stride + j + v * lanes);
-    for (int v = 0; v < vectors; ++v) total[v].store(sums + j + v * lanes);
-  }
-  for (; j + lanes <= n; j += lanes) {
-    Vec<T> total = accumulate ? Vec<T>::load(sums + j) : Vec<T>::zero();
-    for (Index row = 0; row < rows; ++row) total += Vec<T>::load(x + row * stride + j);
-    total.store(sums + j);
-  }
+  for (; j + 4 * lanes <= n; j += 4 * lanes) vector_sums<T, 4>(x + j, rows, stride, sums + j);
+  for (; j + lanes <= n; j += lanes) vector_sums<T, 1>(x + j, rows, stride, sums + j);
   for (; j < n; ++j) {
-    T total = accumulate ? sums[j] : T(0);
-    for (Index row = 0; row < rows; ++row) total += x[row * stride + j];
+    T total = 0;
+    for (Index begin = 0; begin < rows; begin += sum_rows) {
+      const Index end = rows - begin < sum_rows ? rows : begin + sum_rows;
+      T part = 0;
+      for (Index row = begin; row < end; ++row) part += x[row * stride + j];
+      total += part;
+    }
     sums[j] = total;
   }
 }
