@@ -1,5 +1,6 @@
 #include "ops/matmul.h"
 
+#include <optional>
 #include <utility>
 
 #include "base/workspace.h"
@@ -76,7 +77,10 @@ void Matmul<T>::split_panels() {
              into(parts(p_.columns, kernels_.lanes),
                   parts(p_.columns, kernels_.lanes * kernels_.matmul->tile_vectors))};
   const Index tiles = parts(p_.rows, row_unit_);
-  const Index block_tiles = a_bytes / (depth_block() * row_unit_ * Index(sizeof(T)));
+  Index block_tiles = a_bytes / (depth_block() * row_unit_ * Index(sizeof(T)));
+  if (p_.c.transposed)
+    block_tiles =
+        std::clamp<Index>(c_bytes / (p_.columns * row_unit_ * Index(sizeof(T))), 1, block_tiles);
   const bool skinny = p_.rows * p_.columns <= skinny_values && p_.depth >= skinny_depth;
   if (skinny) parts_ = std::min(wanted_tasks_, skinny_parts);
   Index row_blocks = parts(tiles, block_tiles),
@@ -134,13 +138,21 @@ Index Matmul<T>::scratch_a_size() const {
   return aligned(row_blocks_.end(0) * tile_rows() * std::min(p_.depth, depth_block()));
 }
 
+/// Of a transposed c, the block that a task computes in scratch memory.
+template <class T>
+Index Matmul<T>::c_values() const {
+  if (!p_.c.transposed) return 0;
+  return aligned(row_blocks_.end(0) * tile_rows() * panels_.begin(column_blocks_.end(0)));
+}
+
 template <class T>
 Index Matmul<T>::scratch_size() const {
   if (manner_ != Manner::panels || !tasks()) return 0;
   const Index depth = std::min(p_.depth, depth_block());
-  if (pack_b_.count) return scratch_a_size();
-  return scratch_a_size() + std::min(panels_.begin(panels_.count()) * depth,
-                                     (b_bytes + panel_bytes) / Index(sizeof(T)));
+  if (pack_b_.count) return scratch_a_size() + c_values();
+  return scratch_a_size() + c_values() +
+         std::min(panels_.begin(panels_.count()) * depth,
+                  (b_bytes + panel_bytes) / Index(sizeof(T)));
 }
 
 template <class T>
@@ -248,10 +260,12 @@ void run(std::span<const Matmul<T>> products, Index more_tasks, TaskRef more) {
     });
   };
   const Index workers = alone ? 1 : parallel_workers(tasks);
-  const Workspace workspace((memory + scratch * workers) * sizeof(T));
+  std::optional<Workspace> workspace;
+  if (memory + scratch > 0) workspace.emplace((memory + scratch * workers) * sizeof(T));
+  T* const shared = workspace ? workspace->as<T>() : nullptr;
   // Calls on(product, its task, its memory) for a task among those of all products.
   const auto among = [&](Index task, auto count, auto on) {
-    T* own = workspace.as<T>();
+    T* own = shared;
     for (const Matmul<T>& product : products) {
       if (task < count(product)) return on(product, task, own);
       task -= count(product);
@@ -269,10 +283,10 @@ void run(std::span<const Matmul<T>> products, Index more_tasks, TaskRef more) {
     among(
         task, [](const auto& p) { return p.tasks(); },
         [&](const auto& p, Index own, T* at) {
-          p.run(own, at, workspace.as<T>() + memory + worker * scratch);
+          p.run(own, at, shared + memory + worker * scratch);
         });
   });
-  T* own = workspace.as<T>();
+  T* own = shared;
   for (const Matmul<T>& product : products) {
     if (product.finish_tasks()) each(1, [&](Index, int) { product.finish(own); });
     own += product.memory_size();

@@ -88,6 +88,7 @@ class Matmul {
   Index packed_a_size() const;
   Index packed_b_size() const;
   Index scratch_a_size() const;
+  Index c_values() const;
   void pack_columns(const Matrix<const T>& b, Index panel, Index end, Index k, Index depth, T* to,
                     Index to_depth) const;
   Block stored_block(Index task) const;
@@ -96,6 +97,8 @@ class Matmul {
   void run_stream(const Product<T>& p, const Block& block) const;
   void run_panels(const Product<T>& p, const Block& block, Index first, Index end, const T* memory,
                   T* scratch) const;
+  void multiply_panels(const Product<T>& p, const Block& block, Index first, Index end, T* c,
+                       const T* memory, T* scratch) const;
   void point_to_a(const Product<T>& p, const Block& block, Index k, const T* memory, T* scratch,
                   kernels::MatmulPanel<T>& panel) const;
 

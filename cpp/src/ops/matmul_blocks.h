@@ -17,6 +17,8 @@ inline Index knob(const char* name, Index value) {
 inline const Index panel_bytes = knob("PB", 24) << 10;
 // Bytes of a block of a, and of the panels of b that a task packs at a time: both stay in L2.
 inline const Index a_bytes = knob("AB", 256) << 10, b_bytes = knob("BB", 128) << 10;
+// Bytes of a block of c that is computed in scratch memory and stored transposed.
+inline const Index c_bytes = knob("CB", 64) << 10;
 // Panels that a task takes at most.
 inline const Index block_panels = knob("NP", 16);
 // Operands up to so many bytes are packed once for all tasks, where several need them.

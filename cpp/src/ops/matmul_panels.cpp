@@ -91,10 +91,26 @@ void Matmul<T>::point_to_a(const Product<T>& p, const Block& block, Index k, con
   panel.a_tile = tile * panel.depth;
 }
 
+// A transposed c is computed in scratch memory, where its rows lie side by side.
 template <class T>
 void Matmul<T>::run_panels(const Product<T>& p, const Block& block, Index first, Index end,
                            const T* memory, T* scratch) const {
-  const auto multiply = p.c.transposed ? kernels_.matmul->panel_transposed : kernels_.matmul->panel;
+  T* c = p.c.at(block.row, block.column);
+  if (!p.c.transposed) return multiply_panels(p, block, first, end, c, memory, scratch);
+  Product<T> q = p;
+  q.c = {scratch, panels_.begin(end) - panels_.begin(first)};
+  q.accumulate = p.bias || p.accumulate;
+  for (Index i = 0; i < block.rows && q.accumulate; ++i)
+    for (Index j = 0; j < block.columns; ++j)
+      *q.c.at(i, j) = p.accumulate ? c[j * p.c.stride + i] : p.bias[block.row + i];
+  multiply_panels(q, block, first, end, q.c.data, memory, scratch + c_values());
+  kernels_.layout->transpose(q.c.data, q.c.stride, c, p.c.stride, block.rows, block.columns,
+                             block.rows);
+}
+
+template <class T>
+void Matmul<T>::multiply_panels(const Product<T>& p, const Block& block, Index first, Index end,
+                                T* c, const T* memory, T* scratch) const {
   T* scratch_b = scratch + scratch_a_size();
   const Index chunks = std::max<Index>(parts(p.depth, depth_block()), 1);
   kernels::MatmulPanel<T> panel{};
@@ -112,17 +128,16 @@ void Matmul<T>::run_panels(const Product<T>& p, const Block& block, Index first,
       panel.b = memory + packed_a_size() + panels_.begin(i) * p.depth + k * width;
       if (!pack_b_.count) {
         size = width * panel.depth;
-        next = std::min(
-            next, i + std::max<Index>(b_bytes / std::max<Index>(size * Index(sizeof(T)), 1), 1));
+        next = std::min(next, i + std::max<Index>(b_bytes / (size * Index(sizeof(T)) + 1), 1));
         pack_columns(p.b, i, next, k, panel.depth, scratch_b, panel.depth);
         panel.b = scratch_b;
       }
       for (; i < next; ++i, panel.b += size) {
         const Index column = panels_.begin(i);
-        panel.columns = static_cast<int>(panels_.valid(i));
-        panel.c = p.c.at(block.row, column);
-        panel.bias = p.bias ? p.bias + (p.c.transposed ? block.row : column) : nullptr;
-        multiply(static_cast<int>(width / kernels_.lanes), panel);
+        panel.columns = static_cast<int>(p_.c.transposed ? width : panels_.valid(i));
+        panel.c = c + (column - block.column);
+        panel.bias = p.bias ? p.bias + column : nullptr;
+        kernels_.matmul->panel(static_cast<int>(width / kernels_.lanes), panel);
       }
     }
   }

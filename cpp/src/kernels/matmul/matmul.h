@@ -10,8 +10,8 @@ namespace piste::kernels {
 /// For i < rows, j < columns:
 ///   c(i, j) = f(start(i, j) + sum over k < depth of a(i, k) * b[k][j])
 ///   a(i, k) = a[i / tile_rows * a_tile + i % tile_rows * a_row + k * a_step]
-///   c(i, j) = c[i * c_stride + j], in panel_transposed c[j * c_stride + i]
-///   start = c itself to accumulate, else bias along the contiguous axis of c, else (null) zero
+///   c(i, j) = c[i * c_stride + j]
+///   start = c itself to accumulate, else bias[j], else (null) zero
 ///   f = max(., 0) for relu (NaN kept), else nothing
 template <class T>
 struct MatmulPanel {
@@ -63,7 +63,6 @@ struct MatmulKernels {
   int tile_rows;     // rows of a register tile
   int tile_vectors;  // vectors of a full panel; panel() takes 1 to tile_vectors
   void (*panel)(int vectors, const MatmulPanel<T>& panel);
-  void (*panel_transposed)(int vectors, const MatmulPanel<T>& panel);
   void (*dot)(const MatmulDot<T>& product);
   void (*stream)(const MatmulStream<T>& product);
   /// y[j / width * y_panel + k * width + j % width] = x[k * x_stride + j] for k < depth, j < n;

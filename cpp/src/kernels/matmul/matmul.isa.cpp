@@ -3,7 +3,6 @@
 #include <cstring>
 
 #include "kernels/matmul/thin.h"
-#include "simd/transpose.h"
 #include "simd/vec.h"
 
 namespace piste::PISTE_ISA {
@@ -71,50 +70,6 @@ struct Tile {
       }
   }
 
-  /// Rows of the tile to columns of c: blocks of `Block` rows are transposed in registers.
-  [[gnu::always_inline]] void store_transposed(const Panel<T>& p, T* c, const T* bias) {
-    constexpr int block = Rows < lanes ? Rows : lanes;
-    if (bias && !p.accumulate) {
-#pragma GCC unroll 8
-      for (int r = 0; r < Rows; ++r)
-#pragma GCC unroll 3
-        for (int v = 0; v < Vectors; ++v) sum[r][v] += Vec<T>(bias[r]);
-    }
-#pragma GCC unroll 8
-    for (int first = 0; first < Rows; first += block)
-#pragma GCC unroll 3
-      for (int v = 0; v < Vectors; ++v) {
-        Vec<T> rows[block];
-#pragma GCC unroll 8
-        for (int r = 0; r < block; ++r) rows[r] = sum[first + r][v];
-        transpose_blocks<T, block>(rows);
-#pragma GCC unroll 8
-        for (int r = 0; r < block; ++r)
-          store_pieces<block>(p, rows[r], c + (v * lanes + r) * p.c_stride + first,
-                              std::make_integer_sequence<int, lanes / block>());
-      }
-  }
-
-  template <int Block, int... Piece>
-  [[gnu::always_inline]] static void store_pieces(const Panel<T>& p, Vec<T> values, T* c,
-                                                  std::integer_sequence<int, Piece...>) {
-    (store_piece<Block, Piece>(p, values, c + Piece * Block * p.c_stride,
-                               std::make_integer_sequence<int, Block>()),
-     ...);
-  }
-  template <int Block, int Piece, int... I>
-  [[gnu::always_inline]] static void store_piece(const Panel<T>& p, Vec<T> values, T* c,
-                                                 std::integer_sequence<int, I...>) {
-    auto piece = __builtin_shufflevector(values.v, values.v, Piece * Block + I...);
-    decltype(piece) before;
-    if (p.accumulate) {
-      std::memcpy(&before, c, sizeof before);
-      piece += before;
-    }
-    if (p.relu) piece = rectified(piece);
-    std::memcpy(c, &piece, sizeof piece);
-  }
-
   [[gnu::always_inline]] void copy_to(T* buffer) const {
 #pragma GCC unroll 8
     for (int r = 0; r < Rows; ++r)
@@ -123,58 +78,55 @@ struct Tile {
   }
 };
 
-/// What is left of a tile at the edges of c, value by value.
+// Rows of c that end within a vector, from a copy of the tile.
 template <class T>
-[[gnu::noinline]] void store_edge(const Panel<T>& p, bool transposed, const T* tile, int width,
-                                  Index first_row, int rows) {
-  for (int r = 0; r < rows; ++r)
-    for (int j = 0; j < p.columns; ++j) {
-      const Index i = first_row + r;
-      T& c = transposed ? p.c[j * p.c_stride + i] : p.c[i * p.c_stride + j];
-      T y = tile[r * width + j];
-      if (p.accumulate)
-        y += c;
-      else if (p.bias)
-        y += p.bias[transposed ? i : j];
-      c = p.relu && y < 0 ? T(0) : y;
+[[gnu::noinline]] void store_edge(const Panel<T>& p, const T* tile, int width, T* c, int rows) {
+  constexpr int lanes = Vec<T>::lanes;
+  const int whole = p.columns / lanes * lanes;
+  for (int r = 0; r < rows; ++r, tile += width, c += p.c_stride) {
+    const T* start = p.accumulate ? c : p.bias;
+    for (int j = 0; j < whole; j += lanes) {
+      Vec<T> y = Vec<T>::load(tile + j);
+      if (start) y += Vec<T>::load(start + j);
+      if (p.relu) y = rectified(y.v);
+      y.store(c + j);
     }
+    for (int j = whole; j < p.columns; ++j) {
+      const T y = start ? tile[j] + start[j] : tile[j];
+      c[j] = p.relu && y < 0 ? T(0) : y;
+    }
+  }
 }
 
-template <class T, int Rows, int Vectors, bool Transposed>
+template <class T, int Rows, int Vectors>
 void tile_of(const Panel<T>& p, Index row) {
   Tile<T, Rows, Vectors> tile;
-  if constexpr (!Transposed)
-    for (int r = 0; r < Rows; ++r)
-      for (int v = 0; v < Vectors; ++v)
-        __builtin_prefetch(p.c + (row + r) * p.c_stride + v * tile.lanes, 1);
+  T* c = p.c + row * p.c_stride;
+  // They are needed when the sums are done: not to wait for them then.
+  for (int r = 0; r < Rows; ++r)
+    for (int v = 0; v < Vectors; ++v) __builtin_prefetch(c + r * p.c_stride + v * tile.lanes, 1);
   tile.multiply(p, p.a + row / tile_rows * p.a_tile);
-  if constexpr (Transposed && Rows == tile_rows) {
-    if (p.columns == tile.width)
-      return tile.store_transposed(p, p.c + row, p.bias ? p.bias + row : nullptr);
-  } else if constexpr (!Transposed) {
-    if (p.columns == tile.width) return tile.store(p, p.c + row * p.c_stride);
-  }
+  if (p.columns == tile.width) return tile.store(p, c);
   T buffer[Rows * tile.width];
   tile.copy_to(buffer);
-  store_edge(p, Transposed, buffer, tile.width, row, Rows);
+  store_edge(p, buffer, tile.width, c, Rows);
 }
 
 // The tile's size as template arguments: rows and vectors count down to the value asked for.
-template <class T, int Vectors, bool Transposed, int Rows = tile_rows - 1>
+template <class T, int Vectors, int Rows = tile_rows - 1>
 void last_tile(const Panel<T>& p, Index row) {
   if constexpr (Rows > 1)
-    if (p.rows - row < Rows) return last_tile<T, Vectors, Transposed, Rows - 1>(p, row);
-  tile_of<T, Rows, Vectors, Transposed>(p, row);
+    if (p.rows - row < Rows) return last_tile<T, Vectors, Rows - 1>(p, row);
+  tile_of<T, Rows, Vectors>(p, row);
 }
 
-template <class T, bool Transposed, int Vectors = tile_vectors>
+template <class T, int Vectors = tile_vectors>
 void panel(int vectors, const Panel<T>& p) {
   if constexpr (Vectors > 1)
-    if (vectors < Vectors) return panel<T, Transposed, Vectors - 1>(vectors, p);
+    if (vectors < Vectors) return panel<T, Vectors - 1>(vectors, p);
   Index row = 0;
-  for (; row + tile_rows <= p.rows; row += tile_rows)
-    tile_of<T, tile_rows, Vectors, Transposed>(p, row);
-  if (row < p.rows) last_tile<T, Vectors, Transposed>(p, row);
+  for (; row + tile_rows <= p.rows; row += tile_rows) tile_of<T, tile_rows, Vectors>(p, row);
+  if (row < p.rows) last_tile<T, Vectors>(p, row);
 }
 
 template <class T>
@@ -235,8 +187,7 @@ void column_sums(const T* x, Index rows, Index stride, T* sums, Index n) {
 
 template <class T>
 constexpr kernels::MatmulKernels<T> entries() {
-  return {tile_rows, tile_vectors, panel<T, false>, panel<T, true>,
-          dot<T>,    stream<T>,    pack<T>,         column_sums<T>};
+  return {tile_rows, tile_vectors, panel<T>, dot<T>, stream<T>, pack<T>, column_sums<T>};
 }
 
 }  // namespace
