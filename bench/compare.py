@@ -151,7 +151,11 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
     parser.add_argument("--threads", type=int, metavar="N", default=os.cpu_count() or 1)
-    parser.add_argument("--only", choices=("layers", "steps"))
+    parser.add_argument(
+        "--only",
+        choices=("layers", "steps", "linear"),
+        help="one set of cases; linear, a grid of linear layers, runs only so",
+    )
     parser.add_argument("--case", metavar="TEXT", default="", help="cases whose name has TEXT")
     parser.add_argument("--rounds", type=int, metavar="R", default=5)
     parser.add_argument("--seconds", type=float, default=0.2, help="per case, system and round")
@@ -167,8 +171,9 @@ def main() -> None:
     options = arguments()
     if hasattr(os, "sched_setaffinity"):  # the children inherit it
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.threads])
-    cases = layer_cases() if options.only != "steps" else []
-    cases += step_cases() if options.only != "layers" else []
+    cases = layer_cases() if options.only in (None, "layers") else []
+    cases += step_cases() if options.only in (None, "steps") else []
+    cases += layer_cases("linear") if options.only == "linear" else []
     workers = start(options.pythons, options.peers, options.threads)
     peers = [worker.name for worker in workers[1:]]
     print(

@@ -6,7 +6,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['BatchNormOptions', 'ConvOptions', 'LabelCount', 'LabelLossInputF32', 'LabelLossInputF64', 'LossF32', 'LossF64', 'NetworkF32', 'NetworkF64', 'PoolWindow', 'Progress', 'SgdF32', 'SgdF64', 'activation', 'activation_backward', 'active_isa', 'adaptive_avg_pool2d', 'adaptive_avg_pool2d_backward', 'algorithm', 'available_cpus', 'available_isas', 'avg_pool2d', 'avg_pool2d_backward', 'batch_norm', 'batch_norm_backward', 'compiler', 'conv', 'conv_backward', 'count_labels', 'cross_entropy', 'cross_entropy_backward', 'cross_entropy_probabilities', 'cross_entropy_probabilities_backward', 'dropout', 'max_pool2d', 'max_pool2d_backward', 'multi_margin_loss', 'multi_margin_loss_backward', 'nll_loss', 'nll_loss_backward', 'num_threads', 'pointwise_loss', 'pointwise_loss_backward', 'pool_extent', 'prelu', 'prelu_backward', 'set_algorithm', 'set_num_threads', 'sgd', 'softmax', 'softmax_backward']
+__all__: list[str] = ['BatchNormOptions', 'ConvOptions', 'LabelCount', 'LabelLossInputF32', 'LabelLossInputF64', 'LossF32', 'LossF64', 'NetworkF32', 'NetworkF64', 'PoolWindow', 'Progress', 'SgdF32', 'SgdF64', 'activation', 'activation_backward', 'active_isa', 'adaptive_avg_pool2d', 'adaptive_avg_pool2d_backward', 'algorithm', 'available_cpus', 'available_isas', 'avg_pool2d', 'avg_pool2d_backward', 'batch_norm', 'batch_norm_backward', 'compiler', 'conv', 'conv_backward', 'count_labels', 'cross_entropy', 'cross_entropy_backward', 'cross_entropy_probabilities', 'cross_entropy_probabilities_backward', 'dropout', 'linear', 'linear_backward', 'max_pool2d', 'max_pool2d_backward', 'multi_margin_loss', 'multi_margin_loss_backward', 'nll_loss', 'nll_loss_backward', 'num_threads', 'pointwise_loss', 'pointwise_loss_backward', 'pool_extent', 'set_algorithm', 'set_num_threads', 'sgd', 'softmax', 'softmax_backward']
 class PoolWindow:
     def __init__(self, kernel: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"], stride: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"], padding: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"], dilation: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"], ceil_mode: bool) -> None:
         ...
@@ -288,6 +288,18 @@ def dropout(input: numpy.typing.NDArray[numpy.float32] | None, out: numpy.typing
 def dropout(input: numpy.typing.NDArray[numpy.float64] | None, out: numpy.typing.NDArray[numpy.float64] | None, p: typing.SupportsFloat | typing.SupportsIndex, key: typing.SupportsInt | typing.SupportsIndex) -> None:
     ...
 @typing.overload
+def linear(input: numpy.typing.NDArray[numpy.float32] | None, weight: numpy.typing.NDArray[numpy.float32] | None, bias: numpy.typing.NDArray[numpy.float32] | None, out: numpy.typing.NDArray[numpy.float32] | None) -> None:
+    ...
+@typing.overload
+def linear(input: numpy.typing.NDArray[numpy.float64] | None, weight: numpy.typing.NDArray[numpy.float64] | None, bias: numpy.typing.NDArray[numpy.float64] | None, out: numpy.typing.NDArray[numpy.float64] | None) -> None:
+    ...
+@typing.overload
+def linear_backward(grad_output: numpy.typing.NDArray[numpy.float32] | None, input: numpy.typing.NDArray[numpy.float32] | None, weight: numpy.typing.NDArray[numpy.float32] | None, grad_input: numpy.typing.NDArray[numpy.float32] | None, grad_weight: numpy.typing.NDArray[numpy.float32] | None, grad_bias: numpy.typing.NDArray[numpy.float32] | None) -> None:
+    ...
+@typing.overload
+def linear_backward(grad_output: numpy.typing.NDArray[numpy.float64] | None, input: numpy.typing.NDArray[numpy.float64] | None, weight: numpy.typing.NDArray[numpy.float64] | None, grad_input: numpy.typing.NDArray[numpy.float64] | None, grad_weight: numpy.typing.NDArray[numpy.float64] | None, grad_bias: numpy.typing.NDArray[numpy.float64] | None) -> None:
+    ...
+@typing.overload
 def max_pool2d(input: numpy.typing.NDArray[numpy.float32] | None, out: numpy.typing.NDArray[numpy.float32] | None, indices: numpy.typing.NDArray[numpy.int64] | None, window: PoolWindow) -> None:
     ...
 @typing.overload
@@ -338,18 +350,6 @@ def pointwise_loss_backward(kind: str, a: typing.SupportsFloat | typing.Supports
 def pointwise_loss_backward(kind: str, a: typing.SupportsFloat | typing.SupportsIndex, b: typing.SupportsFloat | typing.SupportsIndex, input: numpy.typing.NDArray[numpy.float64] | None, target: numpy.typing.NDArray[numpy.float64] | None, extra: numpy.typing.NDArray[numpy.float64] | None, weight: numpy.typing.NDArray[numpy.float64] | None, grad_output: numpy.typing.NDArray[numpy.float64] | None, scale: typing.SupportsFloat | typing.SupportsIndex, grad_input: numpy.typing.NDArray[numpy.float64] | None, grad_target: numpy.typing.NDArray[numpy.float64] | None, grad_extra: numpy.typing.NDArray[numpy.float64] | None) -> None:
     ...
 def pool_extent(input: typing.SupportsInt | typing.SupportsIndex, kernel: typing.SupportsInt | typing.SupportsIndex, stride: typing.SupportsInt | typing.SupportsIndex, padding: typing.SupportsInt | typing.SupportsIndex, dilation: typing.SupportsInt | typing.SupportsIndex, ceil_mode: bool) -> int:
-    ...
-@typing.overload
-def prelu(input: numpy.typing.NDArray[numpy.float32] | None, weight: numpy.typing.NDArray[numpy.float32] | None, out: numpy.typing.NDArray[numpy.float32] | None) -> None:
-    ...
-@typing.overload
-def prelu(input: numpy.typing.NDArray[numpy.float64] | None, weight: numpy.typing.NDArray[numpy.float64] | None, out: numpy.typing.NDArray[numpy.float64] | None) -> None:
-    ...
-@typing.overload
-def prelu_backward(grad_output: numpy.typing.NDArray[numpy.float32] | None, input: numpy.typing.NDArray[numpy.float32] | None, weight: numpy.typing.NDArray[numpy.float32] | None, grad_input: numpy.typing.NDArray[numpy.float32] | None, grad_weight: numpy.typing.NDArray[numpy.float32] | None) -> None:
-    ...
-@typing.overload
-def prelu_backward(grad_output: numpy.typing.NDArray[numpy.float64] | None, input: numpy.typing.NDArray[numpy.float64] | None, weight: numpy.typing.NDArray[numpy.float64] | None, grad_input: numpy.typing.NDArray[numpy.float64] | None, grad_weight: numpy.typing.NDArray[numpy.float64] | None) -> None:
     ...
 def set_algorithm(arg0: str) -> None:
     ...

@@ -5,6 +5,7 @@
 #include "kernels/gemm/gemm.h"
 #include "kernels/layout/layout.h"
 #include "kernels/loss/loss.h"
+#include "kernels/matmul/matmul.h"
 #include "kernels/norm/norm.h"
 #include "kernels/pointwise/pointwise.h"
 #include "kernels/pool/pool.h"
@@ -21,6 +22,7 @@ struct Table {
   const GemmKernels<T>* gemm;
   const LayoutKernels<T>* layout;
   const LossKernels<T>* loss;
+  const MatmulKernels<T>* matmul;
   const NormKernels<T>* norm;
   const PointwiseKernels<T>* pointwise;
   const PoolKernels<T>* pool;

@@ -37,8 +37,6 @@ from .conv import (
     conv2d_backward,
     conv3d,
     conv3d_backward,
-    linear,
-    linear_backward,
 )
 from .dropout import dropout, dropout_backward
 from .likelihood_losses import (
@@ -53,6 +51,7 @@ from .likelihood_losses import (
     poisson_nll_loss,
     poisson_nll_loss_backward,
 )
+from .linear import linear, linear_backward
 from .losses import (
     huber_loss,
     huber_loss_backward,
