@@ -6,7 +6,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['BatchNormOptions', 'ConvOptions', 'LossF32', 'LossF64', 'NetworkF32', 'NetworkF64', 'PoolWindow', 'Progress', 'SgdF32', 'SgdF64', 'activation', 'activation_backward', 'active_isa', 'adaptive_avg_pool2d', 'adaptive_avg_pool2d_backward', 'available_cpus', 'available_isas', 'avg_pool2d', 'avg_pool2d_backward', 'batch_norm', 'batch_norm_backward', 'compiler', 'conv', 'conv_backward', 'dropout', 'max_pool2d', 'max_pool2d_backward', 'num_threads', 'pool_extent', 'prelu', 'prelu_backward', 'set_num_threads', 'softmax', 'softmax_backward']
+__all__: list[str] = ['BatchNormOptions', 'ConvOptions', 'LossF32', 'LossF64', 'NetworkF32', 'NetworkF64', 'PoolWindow', 'Progress', 'ResponseNormOptions', 'SgdF32', 'SgdF64', 'activation', 'activation_backward', 'active_isa', 'adaptive_avg_pool2d', 'adaptive_avg_pool2d_backward', 'available_cpus', 'available_isas', 'avg_pool2d', 'avg_pool2d_backward', 'batch_norm', 'batch_norm_backward', 'compiler', 'conv', 'conv_backward', 'dropout', 'group_norm', 'group_norm_backward', 'layer_norm', 'layer_norm_backward', 'local_response_norm', 'local_response_norm_backward', 'max_pool2d', 'max_pool2d_backward', 'num_threads', 'pool_extent', 'prelu', 'prelu_backward', 'set_num_threads', 'softmax', 'softmax_backward']
 class PoolWindow:
     def __init__(self, kernel: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"], stride: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"], padding: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"], dilation: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"], ceil_mode: bool) -> None:
         ...
@@ -15,6 +15,9 @@ class ConvOptions:
         ...
 class BatchNormOptions:
     def __init__(self, training: bool, momentum: typing.SupportsFloat | typing.SupportsIndex, eps: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        ...
+class ResponseNormOptions:
+    def __init__(self, size: typing.SupportsInt | typing.SupportsIndex, alpha: typing.SupportsFloat | typing.SupportsIndex, beta: typing.SupportsFloat | typing.SupportsIndex, k: typing.SupportsFloat | typing.SupportsIndex) -> None:
         ...
 class Progress:
     @property
@@ -236,6 +239,42 @@ def dropout(input: numpy.typing.NDArray[numpy.float32] | None, out: numpy.typing
     ...
 @typing.overload
 def dropout(input: numpy.typing.NDArray[numpy.float64] | None, out: numpy.typing.NDArray[numpy.float64] | None, p: typing.SupportsFloat | typing.SupportsIndex, key: typing.SupportsInt | typing.SupportsIndex) -> None:
+    ...
+@typing.overload
+def group_norm(input: numpy.typing.NDArray[numpy.float32] | None, groups: typing.SupportsInt | typing.SupportsIndex, weight: numpy.typing.NDArray[numpy.float32] | None, bias: numpy.typing.NDArray[numpy.float32] | None, eps: typing.SupportsFloat | typing.SupportsIndex, out: numpy.typing.NDArray[numpy.float32] | None, mean: numpy.typing.NDArray[numpy.float32] | None, var: numpy.typing.NDArray[numpy.float32] | None) -> None:
+    ...
+@typing.overload
+def group_norm(input: numpy.typing.NDArray[numpy.float64] | None, groups: typing.SupportsInt | typing.SupportsIndex, weight: numpy.typing.NDArray[numpy.float64] | None, bias: numpy.typing.NDArray[numpy.float64] | None, eps: typing.SupportsFloat | typing.SupportsIndex, out: numpy.typing.NDArray[numpy.float64] | None, mean: numpy.typing.NDArray[numpy.float64] | None, var: numpy.typing.NDArray[numpy.float64] | None) -> None:
+    ...
+@typing.overload
+def group_norm_backward(grad_output: numpy.typing.NDArray[numpy.float32] | None, input: numpy.typing.NDArray[numpy.float32] | None, groups: typing.SupportsInt | typing.SupportsIndex, weight: numpy.typing.NDArray[numpy.float32] | None, eps: typing.SupportsFloat | typing.SupportsIndex, grad_input: numpy.typing.NDArray[numpy.float32] | None, grad_weight: numpy.typing.NDArray[numpy.float32] | None, grad_bias: numpy.typing.NDArray[numpy.float32] | None) -> None:
+    ...
+@typing.overload
+def group_norm_backward(grad_output: numpy.typing.NDArray[numpy.float64] | None, input: numpy.typing.NDArray[numpy.float64] | None, groups: typing.SupportsInt | typing.SupportsIndex, weight: numpy.typing.NDArray[numpy.float64] | None, eps: typing.SupportsFloat | typing.SupportsIndex, grad_input: numpy.typing.NDArray[numpy.float64] | None, grad_weight: numpy.typing.NDArray[numpy.float64] | None, grad_bias: numpy.typing.NDArray[numpy.float64] | None) -> None:
+    ...
+@typing.overload
+def layer_norm(input: numpy.typing.NDArray[numpy.float32] | None, weight: numpy.typing.NDArray[numpy.float32] | None, bias: numpy.typing.NDArray[numpy.float32] | None, eps: typing.SupportsFloat | typing.SupportsIndex, out: numpy.typing.NDArray[numpy.float32] | None) -> None:
+    ...
+@typing.overload
+def layer_norm(input: numpy.typing.NDArray[numpy.float64] | None, weight: numpy.typing.NDArray[numpy.float64] | None, bias: numpy.typing.NDArray[numpy.float64] | None, eps: typing.SupportsFloat | typing.SupportsIndex, out: numpy.typing.NDArray[numpy.float64] | None) -> None:
+    ...
+@typing.overload
+def layer_norm_backward(grad_output: numpy.typing.NDArray[numpy.float32] | None, input: numpy.typing.NDArray[numpy.float32] | None, weight: numpy.typing.NDArray[numpy.float32] | None, eps: typing.SupportsFloat | typing.SupportsIndex, grad_input: numpy.typing.NDArray[numpy.float32] | None, grad_weight: numpy.typing.NDArray[numpy.float32] | None, grad_bias: numpy.typing.NDArray[numpy.float32] | None) -> None:
+    ...
+@typing.overload
+def layer_norm_backward(grad_output: numpy.typing.NDArray[numpy.float64] | None, input: numpy.typing.NDArray[numpy.float64] | None, weight: numpy.typing.NDArray[numpy.float64] | None, eps: typing.SupportsFloat | typing.SupportsIndex, grad_input: numpy.typing.NDArray[numpy.float64] | None, grad_weight: numpy.typing.NDArray[numpy.float64] | None, grad_bias: numpy.typing.NDArray[numpy.float64] | None) -> None:
+    ...
+@typing.overload
+def local_response_norm(input: numpy.typing.NDArray[numpy.float32] | None, options: ResponseNormOptions, out: numpy.typing.NDArray[numpy.float32] | None) -> None:
+    ...
+@typing.overload
+def local_response_norm(input: numpy.typing.NDArray[numpy.float64] | None, options: ResponseNormOptions, out: numpy.typing.NDArray[numpy.float64] | None) -> None:
+    ...
+@typing.overload
+def local_response_norm_backward(grad_output: numpy.typing.NDArray[numpy.float32] | None, input: numpy.typing.NDArray[numpy.float32] | None, options: ResponseNormOptions, grad_input: numpy.typing.NDArray[numpy.float32] | None) -> None:
+    ...
+@typing.overload
+def local_response_norm_backward(grad_output: numpy.typing.NDArray[numpy.float64] | None, input: numpy.typing.NDArray[numpy.float64] | None, options: ResponseNormOptions, grad_input: numpy.typing.NDArray[numpy.float64] | None) -> None:
     ...
 @typing.overload
 def max_pool2d(input: numpy.typing.NDArray[numpy.float32] | None, out: numpy.typing.NDArray[numpy.float32] | None, indices: numpy.typing.NDArray[numpy.int64] | None, window: PoolWindow) -> None:

@@ -40,6 +40,16 @@ from .conv import (
     linear_backward,
 )
 from .dropout import dropout, dropout_backward
+from .group_norm import (
+    group_norm,
+    group_norm_backward,
+    instance_norm,
+    instance_norm_backward,
+)
+from .layer_norm import (
+    layer_norm,
+    layer_norm_backward,
+)
 from .norm import batch_norm, batch_norm_backward
 from .pool import (
     adaptive_avg_pool2d,
@@ -60,6 +70,10 @@ from .pool1d import (
 from .prelu import (
     prelu,
     prelu_backward,
+)
+from .response_norm import (
+    local_response_norm,
+    local_response_norm_backward,
 )
 from .smooth import (
     celu,
@@ -106,16 +120,24 @@ __all__ = [
     "elu_backward",
     "gelu",
     "gelu_backward",
+    "group_norm",
+    "group_norm_backward",
     "hardsigmoid",
     "hardsigmoid_backward",
     "hardswish",
     "hardswish_backward",
     "hardtanh",
     "hardtanh_backward",
+    "instance_norm",
+    "instance_norm_backward",
+    "layer_norm",
+    "layer_norm_backward",
     "leaky_relu",
     "leaky_relu_backward",
     "linear",
     "linear_backward",
+    "local_response_norm",
+    "local_response_norm_backward",
     "log_softmax",
     "log_softmax_backward",
     "logsigmoid",
