@@ -7,6 +7,7 @@
 #include "kernels/loss/loss.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/norm/norm.h"
+#include "kernels/norm/response.h"
 #include "kernels/pointwise/pointwise.h"
 #include "kernels/pool/pool.h"
 #include "kernels/softmax/softmax.h"
@@ -26,6 +27,7 @@ struct Table {
   const NormKernels<T>* norm;
   const PointwiseKernels<T>* pointwise;
   const PoolKernels<T>* pool;
+  const ResponseKernels<T>* response;
   const SoftmaxKernels<T>* softmax;
   const UpdateKernels<T>* update;
   const WinogradKernels<T>* winograd;

@@ -29,7 +29,12 @@ from .activation import (
     threshold,
     threshold_backward,
 )
-from .class_losses import cross_entropy, cross_entropy_backward, nll_loss, nll_loss_backward
+from .class_losses import (
+    cross_entropy,
+    cross_entropy_backward,
+    nll_loss,
+    nll_loss_backward,
+)
 from .conv import (
     conv1d,
     conv1d_backward,
@@ -38,7 +43,20 @@ from .conv import (
     conv3d,
     conv3d_backward,
 )
-from .dropout import dropout, dropout_backward
+from .dropout import (
+    dropout,
+    dropout_backward,
+)
+from .group_norm import (
+    group_norm,
+    group_norm_backward,
+    instance_norm,
+    instance_norm_backward,
+)
+from .layer_norm import (
+    layer_norm,
+    layer_norm_backward,
+)
 from .likelihood_losses import (
     binary_cross_entropy,
     binary_cross_entropy_backward,
@@ -51,7 +69,10 @@ from .likelihood_losses import (
     poisson_nll_loss,
     poisson_nll_loss_backward,
 )
-from .linear import linear, linear_backward
+from .linear import (
+    linear,
+    linear_backward,
+)
 from .losses import (
     huber_loss,
     huber_loss_backward,
@@ -72,7 +93,10 @@ from .margin_losses import (
     soft_margin_loss,
     soft_margin_loss_backward,
 )
-from .norm import batch_norm, batch_norm_backward
+from .norm import (
+    batch_norm,
+    batch_norm_backward,
+)
 from .pool import (
     adaptive_avg_pool2d,
     adaptive_avg_pool2d_backward,
@@ -93,7 +117,13 @@ from .prelu import (
     prelu,
     prelu_backward,
 )
-from .sgd import sgd_
+from .response_norm import (
+    local_response_norm,
+    local_response_norm_backward,
+)
+from .sgd import (
+    sgd_,
+)
 from .smooth import (
     celu,
     celu_backward,
@@ -112,7 +142,12 @@ from .smooth import (
     softplus,
     softplus_backward,
 )
-from .softmax import log_softmax, log_softmax_backward, softmax, softmax_backward
+from .softmax import (
+    log_softmax,
+    log_softmax_backward,
+    softmax,
+    softmax_backward,
+)
 
 __all__ = [
     "adaptive_avg_pool1d",
@@ -147,6 +182,8 @@ __all__ = [
     "gaussian_nll_loss_backward",
     "gelu",
     "gelu_backward",
+    "group_norm",
+    "group_norm_backward",
     "hardsigmoid",
     "hardsigmoid_backward",
     "hardswish",
@@ -157,16 +194,22 @@ __all__ = [
     "hinge_embedding_loss_backward",
     "huber_loss",
     "huber_loss_backward",
+    "instance_norm",
+    "instance_norm_backward",
     "kl_div",
     "kl_div_backward",
     "l1_loss",
     "l1_loss_backward",
+    "layer_norm",
+    "layer_norm_backward",
     "leaky_relu",
     "leaky_relu_backward",
     "least_squares_loss",
     "least_squares_loss_backward",
     "linear",
     "linear_backward",
+    "local_response_norm",
+    "local_response_norm_backward",
     "log_softmax",
     "log_softmax_backward",
     "logsigmoid",

@@ -1,21 +1,10 @@
 #include "kernels/pointwise/pointwise.h"
 
 #include "kernels/pointwise/activations.h"
+#include "simd/map.h"
 
 namespace piste::PISTE_ISA {
 namespace {
-
-// y[i] = f(x[i]...) over whole vectors, then once more over the tail, padded to a vector: every
-// value goes through the same arithmetic wherever it stands. Flattened: a formula that is called
-// from two places would not be inlined.
-template <class T, class F, class... X>
-[[gnu::flatten]] void map(F f, T* y, Index n, const X*... x) {
-  constexpr int lanes = Vec<T>::lanes;
-  Index i = 0;
-  for (; i + lanes <= n; i += lanes) f(Vec<T>::load(x + i)...).store(y + i);
-  if (const int tail = static_cast<int>(n - i))
-    f(Vec<T>::load_partial(x + i, tail)...).store_partial(y + i, tail);
-}
 
 template <class T>
 void forward(Activation kind, const T* x, T* y, Index n, T a, T b) {
