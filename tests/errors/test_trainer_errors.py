@@ -205,27 +205,51 @@ def test_a_diverged_model_is_refused_and_named(layer, value):
     trainer.step(np.ones_like(X), Y)
 
 
-@pytest.mark.parametrize("lr", [1e4, 1e20, 3e38])
-def test_after_divergence_a_smaller_rate_goes_on(lr):
-    trainer = make_trainer(optimizer=SGD(lr, 0.9))
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("lr", [10.0, 1e4, 1e20, 3e38])
+def test_after_divergence_the_last_good_weights_stand(lr, momentum):
+    trainer = make_trainer(nn.LeastSquaresLoss(), SGD(lr, momentum))
     x = np.random.default_rng(0).standard_normal((40, 8, 8)).astype(np.float32)
-    y = np.arange(40) % 10
+    y = np.ones((40, 10), np.float32)
+    twin = make_trainer(nn.LeastSquaresLoss(), SGD(lr, momentum))
     with pytest.raises(piste.DivergenceError) as caught:
-        trainer.fit(x, y, epochs=1000, batch_size=8)
+        trainer.fit(x, y, epochs=1000, batch_size="full", shuffle=False)
     error = caught.value
-    assert error.step == trainer.steps
+    assert error.step == trainer.steps == trainer.model[1].num_batches_tracked
     assert error.lr == lr
     assert error.layer in "01234"
     assert f"diverged at step {error.step}: loss" in str(error)
-    assert all(np.isfinite(a).all() for a in state_of(trainer))
-    kept = state_of(trainer)
+    # The model is as that number of steps leaves it, and of use.
+    for _ in range(trainer.steps):
+        twin.step(x, y)
+    assert unchanged(trainer, state_of(twin))
+    assert np.isfinite(trainer.evaluate(x, y)[0])
     with pytest.raises(piste.DivergenceError):  # the same again, from the same weights
-        for _ in range(1000):
-            trainer.step(x[:8], y[:8])
-    assert all(np.isfinite(a).all() for a in state_of(trainer))
+        trainer.fit(x, y, epochs=1000, batch_size="full", shuffle=False)
+    assert unchanged(trainer, state_of(twin))
     trainer.optimizer.lr = 0.0
-    assert np.isfinite(trainer.step(x[:8], y[:8]))
-    assert len(kept) == len(state_of(trainer))
+    assert np.isfinite(trainer.step(x, y))
+
+
+def test_weights_set_by_the_user_are_not_taken_back():
+    trainer = make_trainer(nn.LeastSquaresLoss(), SGD(10.0))
+    x, y = np.ones_like(X), np.ones((3, 10), np.float32)
+    trainer.step(x, y)  # a long step, which would be taken back
+    trainer.model[4].weight[...] = 3e38
+    with pytest.raises(piste.DivergenceError, match="layer '4'") as caught:
+        trainer.step(x, y)
+    assert caught.value.step == trainer.steps == 1
+    assert (trainer.model[4].weight == np.float32(3e38)).all()
+
+
+def test_a_long_step_is_not_blamed_for_bad_data():
+    trainer = make_trainer(nn.LeastSquaresLoss(), SGD(1.0))
+    y = np.ones((3, 10), np.float32)
+    trainer.step(np.ones_like(X), y)
+    before = state_of(trainer)
+    with pytest.raises(ValueError, match="x: sample 1 holds NaN"):
+        trainer.step(with_value(np.nan), y)
+    assert unchanged(trainer, before)
 
 
 def test_a_rate_that_becomes_bad_is_refused():

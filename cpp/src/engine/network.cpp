@@ -193,14 +193,19 @@ template <class T>
 bool Network<T>::apply(Sgd<T>& sgd) {
   const auto& kernels = *kernel_table<T>().update;
   constexpr double safe = sizeof(T) == 4 ? 1e15 : 1e120;
-  std::atomic<bool> finite{true}, careful{false};
+  std::atomic<bool> finite{true}, careful{false}, far{false};
   for_each_block([&](std::size_t i, Index first, Index n) {
     const T* gradient = parameters_[i].gradient.data() + first;
     if (!kernels.all_finite(gradient, n)) finite = false;
-    if (!(kernels.sum_squares(gradient, n) < safe * safe) || !(double(sgd.lr[i]) < 1e10))
-      careful = true;
+    const double squares = kernels.sum_squares(gradient, n), rate = sgd.lr[i];
+    if (!(squares < safe * safe) || !(rate < 1e10)) careful = true;
+    // Sound steps are short; those that end in overflow grow from step to step.
+    if (rate * rate * squares > 1 || rate * sgd.weight_decay[i] > 1 || sgd.momentum[i] >= 1)
+      far = true;
   });
+  undo_->clear();
   if (!finite || (careful && !rehearse(sgd))) return false;
+  if (far) remember(sgd);
   for_each_block([&](std::size_t i, Index first, Index n) {
     T* buffer = sgd.buffers[i].data;
     kernels.sgd(parameters_[i].value.data + first, parameters_[i].gradient.data() + first,
@@ -227,6 +232,39 @@ bool Network<T>::rehearse(const Sgd<T>& sgd) const {
     if (!buffer.empty() && !kernels.all_finite(buffer.data(), n)) return false;
   }
   return true;
+}
+
+/// Keeps what the next update will change, in case that the step turns out to have gone too far.
+template <class T>
+void Network<T>::remember(const Sgd<T>& sgd) {
+  first_step_before_ = sgd.first_step;
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    undo_->remember(parameters_[i].value.data, parameters_[i].value.size());
+    undo_->remember(sgd.buffers[i].data, sgd.buffers[i] ? sgd.buffers[i].size() : 0);
+  }
+  for (const Node& node : nodes_) {
+    undo_->remember(static_cast<T*>(node.running_mean), node.channels);
+    undo_->remember(static_cast<T*>(node.running_var), node.channels);
+  }
+}
+
+/// Names what is not finite, and takes back the step before where that has led here.
+template <class T>
+void Network<T>::diverged(const Run<T>& run, Index batch, const Shape& sample_shape, Sgd<T>& sgd,
+                          Progress& progress) {
+  progress.diverged = true;
+  progress.step = run.step;
+  progress.layer = first_bad_layer(run, batch, sample_shape);
+  const auto& kernels = *kernel_table<T>().update;
+  const bool update_overflows =
+      std::isfinite(progress.loss) &&
+      std::all_of(parameters_.begin(), parameters_.end(), [&](const Parameter& p) {
+        return kernels.all_finite(p.gradient.data(), static_cast<Index>(p.gradient.size()));
+      });
+  if (update_overflows || progress.layer == nodes_[0].name || !undo_->run()) return;
+  sgd.first_step = first_step_before_;
+  progress.undone = 1;
+  --progress.step;
 }
 
 template <class T>
@@ -267,13 +305,9 @@ void Network<T>::train(const Input<T>& x, const Target<T>& y, View<const std::in
       p.finish();
       sound = apply(sgd);
     }
-    if (!sound) {
-      progress.diverged = true;
-      progress.step = run.step;
-      progress.layer = first_bad_layer(run, count, sample);
-      return;
-    }
+    if (!sound) return diverged(run, count, sample, sgd, progress);
     p.commit();
+    undo_->step_done();
     ++progress.batches;
     progress.samples += count;
     progress.correct += static_cast<Index>(correct);
