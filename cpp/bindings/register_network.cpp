@@ -252,7 +252,7 @@ void register_network(py::module_& module) {
       .def_readonly("batches", &Progress::batches)
       .def_readonly("samples", &Progress::samples)
       .def_readonly("correct", &Progress::correct)
-      .def_readonly("loss_sum", &Progress::loss_sum)
+      .def_readwrite("loss_sum", &Progress::loss_sum)
       .def_readonly("diverged", &Progress::diverged)
       .def_readonly("undone", &Progress::undone)
       .def_readonly("step", &Progress::step)

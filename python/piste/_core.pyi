@@ -56,6 +56,9 @@ class Progress:
     @property
     def loss_sum(self) -> float:
         ...
+    @loss_sum.setter
+    def loss_sum(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        ...
     @property
     def samples(self) -> int:
         ...

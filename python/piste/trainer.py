@@ -262,9 +262,11 @@ class Trainer:
         done, total, correct, bar = 0, 0.0, 0, _bar(progress, batches, title)
         try:
             while done < batches:
-                result = self._run(images, targets, weights, order, size, done, _SLICE_SECONDS)
+                result = self._run(
+                    images, targets, weights, order, size, done, _SLICE_SECONDS, total
+                )
                 done += result.batches
-                total += result.loss_sum
+                total = result.loss_sum
                 correct += result.correct
                 if bar is not None:
                     bar.set_postfix_str(f"loss {result.loss:.4g}", refresh=False)
@@ -283,9 +285,11 @@ class Trainer:
         size: int,
         first: int,
         seconds: float = 0.0,
+        loss_sum: float = 0.0,
     ) -> Any:
         loss, sgd = self.loss._lower(self._network.dtype), self._state.core()
         result = _core.Progress()
+        result.loss_sum = loss_sum
         try:
             self._network.net.train(
                 images, targets, order, size, first, seconds, weights, loss, sgd, self.seed,

@@ -276,7 +276,10 @@ void Network<T>::train(const Input<T>& x, const Target<T>& y, View<const std::in
   check_targets(x, y, order, loss, result);
   const Index n = order.size(), batches = (n + batch_size - 1) / batch_size;
   const auto start = std::chrono::steady_clock::now();
+  // Calls that follow one another go on adding to one sum: its bits don't tell where they were cut.
+  const double loss_sum = progress.loss_sum;
   progress = {};
+  progress.loss_sum = loss_sum;
   Watch watch(question_);
   Run<T> run;
   run.watch = &watch;
