@@ -7,20 +7,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
-import platform
 import statistics
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 from cases import Case, flops, layer_cases, step_cases
+from report import Row, geometric_means, header, line, machine, markdown
 
-PEERS = ("torch", "torch_channels_last", "sklearn")
+PEERS = ("torch", "torch_channels_last", "jax", "mlx", "sklearn")
+ON_REQUEST = ("torch_compile",)  # a minute of compilation for each network
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-Row = dict[str, Any]
 
 
 class Worker:
@@ -29,7 +27,7 @@ class Worker:
     def __init__(self, python: str, name: str, threads: int) -> None:
         self.name = name
         environment = {k: v for k, v in os.environ.items() if k != "OPENBLAS_CORETYPE"}
-        environment |= dict.fromkeys(THREAD_VARIABLES, str(threads))
+        environment |= dict.fromkeys(THREAD_VARIABLES, str(threads)) | {"JAX_PLATFORMS": "cpu"}
         self.process = subprocess.Popen(
             [python, str(Path(__file__).with_name("worker.py")), name, str(threads)],
             stdin=subprocess.PIPE,
@@ -37,7 +35,9 @@ class Worker:
             text=True,
             env=environment,
         )
-        self.missing: str | None = self._answer().get("error")
+        answer = self._answer()
+        self.missing: str | None = answer.get("error")
+        self.version: str = answer.get("version", "")
 
     def _answer(self) -> Row:
         assert self.process.stdout is not None
@@ -74,54 +74,39 @@ def compare(case: Case, workers: list[Worker], rounds: int, seconds: float) -> R
     return {"case": case["name"], "kind": case["kind"], "flops": flops(case), "ms": medians}
 
 
-def line(row: Row, peers: list[str]) -> str:
-    """A row of the table."""
-    own = row["ms"].get("piste")
-    text = f"{row['case']:28}" + (f"{own:10.3f}" if own else f"{'-':>10}")
-    text += f"{row['flops'] / own / 1e6:8.1f}" if own and row["flops"] else f"{'':8}"
-    for peer in peers:
-        other = row["ms"].get(peer)
-        text += f"{other:21.3f}" if other else f"{'-':>21}"
-        text += f"{other / own:7.2f}" if other and own else f"{'':7}"
-    return text
-
-
-def geometric_means(rows: list[Row], peers: list[str]) -> dict[str, float]:
-    """Of the ratios peer / piste, over the cases that both did."""
-    means = {}
-    for peer in peers:
-        pairs = [
-            (r["ms"][peer], r["ms"]["piste"]) for r in rows if {peer, "piste"} <= r["ms"].keys()
-        ]
-        if pairs:
-            means[peer] = math.exp(statistics.fmean(math.log(a / b) for a, b in pairs))
-    return means
-
-
-def start(python: str, threads: int) -> list[Worker]:
-    """piste with this interpreter and the peers that `python` has."""
+def start(pythons: list[str], names: list[str], threads: int) -> list[Worker]:
+    """piste with this interpreter, and each peer with the first of `pythons` that has it."""
     workers = [Worker(sys.executable, "piste", threads)]
     if workers[0].missing:
         raise SystemExit(f"piste: {workers[0].missing}")
-    for name in PEERS:
-        worker = Worker(python, name, threads)
-        if worker.missing:
-            print(f"without {name}: {worker.missing}", file=sys.stderr)
+    for name in names:
+        for python in pythons:
+            worker = Worker(python, name, threads)
+            if not worker.missing:
+                workers.append(worker)
+                break
             worker.close()
         else:
-            workers.append(worker)
+            print(f"without {name}: {worker.missing}", file=sys.stderr)
     return workers
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("peer_python", metavar="PEER_PYTHON", help="interpreter with the peers")
+    parser.add_argument(
+        "peer_pythons", metavar="PEER_PYTHON", nargs="+", help="interpreters that have the peers"
+    )
+    parser.add_argument(
+        "--peers", nargs="+", choices=(*PEERS, *ON_REQUEST), default=PEERS, metavar="NAME",
+        help=f"by default {', '.join(PEERS)}; also {', '.join(ON_REQUEST)}",
+    )  # fmt: skip
     parser.add_argument("--threads", type=int, metavar="N", default=os.cpu_count() or 1)
     parser.add_argument("--only", choices=("layers", "steps"))
     parser.add_argument("--case", metavar="TEXT", default="", help="cases whose name has TEXT")
     parser.add_argument("--rounds", type=int, metavar="R", default=5)
     parser.add_argument("--seconds", type=float, default=0.2, help="per case, system and round")
     parser.add_argument("--json", type=Path, metavar="OUT")
+    parser.add_argument("--markdown", type=Path, metavar="OUT")
     options = parser.parse_args()
     if options.threads < 1 or options.rounds < 1:
         parser.error("--threads and --rounds: expected at least 1")
@@ -134,11 +119,10 @@ def main() -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.threads])
     cases = layer_cases() if options.only != "steps" else []
     cases += step_cases() if options.only != "layers" else []
-    workers = start(options.peer_python, options.threads)
+    workers = start(options.peer_pythons, options.peers, options.threads)
     peers = [worker.name for worker in workers[1:]]
-    print(
-        f"{'case':28}{'piste ms':>10}{'GF/s':>8}" + "".join(f"{p:>21}{'ratio':>7}" for p in peers)
-    )
+    where, versions = machine(options.threads), {w.name: w.version for w in workers}
+    print(where, ", ".join(versions.values()), header(peers), sep="\n")
     rows = []
     for case in cases:
         if options.case in case["name"]:
@@ -150,8 +134,10 @@ def main() -> None:
     for peer, mean in means.items():
         print(f"geometric mean {peer} / piste: {mean:.2f}")
     if options.json:
-        result = {"machine": platform.platform(), "threads": options.threads, "rows": rows}
-        options.json.write_text(json.dumps({**result, "geometric_means": means}, indent=1) + "\n")
+        result = {"machine": where, "versions": versions, "rows": rows, "geometric_means": means}
+        options.json.write_text(json.dumps(result, indent=1) + "\n")
+    if options.markdown:
+        options.markdown.write_text(markdown(rows, versions, where))
 
 
 if __name__ == "__main__":
