@@ -43,7 +43,7 @@ def test_without_a_compiler(tmp_path):
 
 
 def test_without_openmp(tmp_path):
-    compiler = compiler_that_refuses(tmp_path, "openmp")
+    compiler = compiler_that_refuses(tmp_path, "-fopenmp")
     status, complaint = configure(tmp_path, compiler)
     assert status != 0
     assert f"piste needs OpenMP from the C++ compiler, and {compiler} has none" in complaint
