@@ -1,165 +1,133 @@
-"""The cases in JAX, each jitted as a whole; images in NHWC, which XLA prefers on CPUs."""
+"""The cases in JAX, compiled by `jit`."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from cases import Case, layer_arrays, step_arrays
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import jax
 from jax import lax
+from jax import numpy as jnp
 
 version = f"JAX {jax.__version__}"
-Params = Any
+Params = list[Any]
 
 
 def set_threads(threads: int) -> None:
-    """XLA takes as many as the affinity grants."""
-    if hasattr(os, "sched_getaffinity"):
-        assert len(os.sched_getaffinity(0)) <= threads
+    """XLA takes as many threads as the process may use CPUs."""
 
 
-def _conv(x: jax.Array, weight: jax.Array, stride: int, padding: int, groups: int) -> jax.Array:
+def _conv(x: Any, weight: Any, stride: int, padding: int, groups: int = 1) -> Any:
+    sides = [(padding, padding)] * 2
     return lax.conv_general_dilated(
-        x,
-        weight,
-        (stride, stride),
-        ((padding, padding), (padding, padding)),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        feature_group_count=groups,
-    )
+        x, weight, (stride, stride), sides, feature_group_count=groups,
+        dimension_numbers=("NCHW", "OIHW", "NCHW"),
+    )  # fmt: skip
 
 
-# ---- networks: make(sizes) gives parameters, apply(parameters, x) the output --------------------
+def _block_layers(channels: int, filters: int, stride: int) -> tuple[list[Any], list[Any]]:
+    body = [
+        ["conv", channels, filters, 3, stride, 1, False], ["batch_norm", filters], ["relu"],
+        ["conv", filters, filters, 3, 1, 1, False], ["batch_norm", filters],
+    ]  # fmt: skip
+    shortcut = [["conv", channels, filters, 1, stride, 0, False], ["batch_norm", filters]]
+    return body, shortcut if channels != filters else []
 
 
-def _pool(x: jax.Array, size: int, kind: str) -> jax.Array:
-    window = (1, size, size, 1)
-    if kind == "max_pool":
-        return lax.reduce_window(x, -jnp.inf, lax.max, window, window, "VALID")
-    return lax.reduce_window(x, 0.0, lax.add, window, window, "VALID") / size**2
-
-
-def _normal(*shape: int) -> jax.Array:
-    rng = np.random.default_rng(0)
-    values = rng.standard_normal(shape) / np.sqrt(np.prod(shape[:-1]))
-    return jnp.asarray(values, jnp.float32)
-
-
-def _batch_norm(parameters: Params, x: jax.Array) -> jax.Array:
-    mean, variance = x.mean((0, 1, 2)), x.var((0, 1, 2))
-    z = (x - mean) * lax.rsqrt(variance + 1e-5)
-    return z * parameters["scale"] + parameters["shift"]
-
-
-def _make(kind: str, *sizes: Any) -> Params:
-    if kind == "conv":
-        channels, filters, kernel, _, _, *no_bias = sizes
-        weight = {"weight": _normal(kernel, kernel, channels, filters)}
-        return weight if no_bias else {**weight, "bias": jnp.zeros(filters)}
-    if kind == "linear":
-        return {"weight": _normal(*sizes), "bias": jnp.zeros(sizes[1])}
+def _parameters(layer: list[Any], rng: np.random.Generator) -> Any:
+    kind, *sizes = layer
+    if kind in ("conv", "linear"):
+        channels, filters = sizes[:2]
+        shape = (filters, channels, *([sizes[2]] * 2 if kind == "conv" else []))
+        scale = np.float32(np.prod(shape[1:]) ** -0.5)
+        weight = rng.uniform(-scale, scale, shape).astype(np.float32)
+        return {"weight": weight} | (
+            {} if len(sizes) > 5 else {"bias": np.zeros(filters, np.float32)}
+        )
     if kind == "batch_norm":
-        return {"scale": jnp.ones(sizes[0]), "shift": jnp.zeros(sizes[0])}
+        return {"weight": np.ones(sizes[0], np.float32), "bias": np.zeros(sizes[0], np.float32)}
     if kind == "block":
-        return [_make(*layer) for layer in _block(*sizes)]
-    return None
+        return [[_parameters(part, rng) for part in branch] for branch in _block_layers(*sizes)]
+    return {}
 
 
-def _block(channels: int, filters: int, stride: int) -> list[tuple[Any, ...]]:
-    shortcut = [("conv", channels, filters, 1, stride, 0, False), ("batch_norm", filters)]
-    return [
-        ("conv", channels, filters, 3, stride, 1, False),
-        ("batch_norm", filters),
-        ("relu",),
-        ("conv", filters, filters, 3, 1, 1, False),
-        ("batch_norm", filters),
-        *(shortcut if channels != filters else []),
-    ]
+def _apply(layer: list[Any], p: Any, x: Any) -> Any:
+    kind, *sizes = layer
+    if kind == "conv":
+        y = _conv(x, p["weight"], *sizes[3:5])
+        return y + p["bias"][:, None, None] if "bias" in p else y
+    if kind == "linear":
+        return x @ p["weight"].T + p["bias"]
+    if kind == "relu":
+        return jax.nn.relu(x)
+    if kind == "flatten":
+        return x.reshape(len(x), -1)
+    if kind in ("max_pool", "avg_pool"):
+        window = (1, 1, sizes[0], sizes[0])
+        if kind == "max_pool":
+            return lax.reduce_window(x, -jnp.inf, lax.max, window, window, "VALID")
+        return lax.reduce_window(x, 0.0, lax.add, window, window, "VALID") / sizes[0] ** 2
+    if kind == "batch_norm":
+        mean, var = x.mean((0, 2, 3), keepdims=True), x.var((0, 2, 3), keepdims=True)
+        scale = p["weight"][:, None, None] * lax.rsqrt(var + 1e-5)
+        return (x - mean) * scale + p["bias"][:, None, None]
+    body, shortcut = (
+        _network(layers, parts, x)
+        for layers, parts in zip(_block_layers(*sizes), p, strict=True)
+    )  # fmt: skip
+    return jax.nn.relu(body + shortcut)
 
 
-def _apply(parameters: Params, x: jax.Array, kind: str, *sizes: Any) -> jax.Array:
-    match kind:
-        case "conv":
-            y = _conv(x, parameters["weight"], sizes[3], sizes[4], 1)
-            return y + parameters["bias"] if "bias" in parameters else y
-        case "linear":
-            return x @ parameters["weight"] + parameters["bias"]
-        case "relu":
-            return jax.nn.relu(x)
-        case "flatten":
-            return x.reshape(len(x), -1)
-        case "batch_norm":
-            return _batch_norm(parameters, x)
-        case "block":
-            layers = _block(*sizes)
-            body = shortcut = x
-            for part, layer in zip(parameters[:5], layers[:5], strict=True):
-                body = _apply(part, body, *layer)
-            for part, layer in zip(parameters[5:], layers[5:], strict=True):
-                shortcut = _apply(part, shortcut, *layer)
-            return jax.nn.relu(body + shortcut)
-        case _:
-            return _pool(x, sizes[0], kind)
+def _network(layers: list[Any], params: Params, x: Any) -> Any:
+    for layer, p in zip(layers, params, strict=True):
+        x = _apply(layer, p, x)
+    return x
 
 
 def _step(case: Case) -> Callable[[], object]:
-    images, labels = step_arrays(case)
-    if images.ndim == 4:
-        images = images.transpose(0, 2, 3, 1)
-    x, y, layers = jnp.asarray(images), jnp.asarray(labels), case["layers"]
+    images, labels = (jnp.asarray(a) for a in step_arrays(case))
+    rng = np.random.default_rng(0)
+    params = jax.tree.map(jnp.asarray, [_parameters(layer, rng) for layer in case["layers"]])
 
-    def loss_of(parameters: Params) -> jax.Array:
-        z = x
-        for part, layer in zip(parameters, layers, strict=True):
-            z = _apply(part, z, *layer)
-        return -jax.nn.log_softmax(z)[jnp.arange(len(y)), y].mean()
+    def loss(params: Params) -> Any:
+        log_p = jax.nn.log_softmax(_network(case["layers"], params, images))
+        return -jnp.take_along_axis(log_p, labels[:, None], 1).mean()
 
-    @partial(jax.jit, donate_argnums=(0, 1))
-    def update(parameters: Params, momenta: Params) -> tuple[Params, Params, jax.Array]:
-        loss, gradients = jax.value_and_grad(loss_of)(parameters)
-        momenta = jax.tree.map(lambda m, g: 0.9 * m + g, momenta, gradients)
-        return jax.tree.map(lambda p, m: p - 1e-3 * m, parameters, momenta), momenta, loss
+    @jax.jit
+    def step(params: Params, buffers: Params) -> Any:
+        value, grads = jax.value_and_grad(loss)(params)
+        buffers = jax.tree.map(lambda b, g: 0.9 * b + g, buffers, grads)
+        return value, jax.tree.map(lambda p, b: p - 1e-3 * b, params, buffers), buffers
 
-    parameters = [_make(*layer) for layer in layers]
-    state = [parameters, jax.tree.map(jnp.zeros_like, parameters)]
+    state = [params, jax.tree.map(jnp.zeros_like, params)]
 
     def run() -> float:
-        state[0], state[1], loss = update(*state)
-        jax.block_until_ready(state)
-        return float(loss)
+        value, *state[:] = step(*state)
+        return float(value)
 
     return run
-
-
-# ---- single layers ------------------------------------------------------------------------------
 
 
 def prepare(case: Case) -> Callable[[], object] | None:
     """What is timed, or None where it can't be done."""
     if case["kind"] == "step":
         return _step(case)
-    x, weight, bias, grad = layer_arrays(case)
-    if case["kind"] == "linear":
-        weight = weight.T
+    x, weight, bias, grad = (jnp.asarray(a) for a in layer_arrays(case))
 
-        def layer(x: jax.Array, weight: jax.Array, bias: jax.Array) -> jax.Array:
-            return x @ weight + bias
-    else:
-        x, grad = x.transpose(0, 2, 3, 1), grad.transpose(0, 2, 3, 1)
-        weight = weight.transpose(2, 3, 1, 0)
+    def layer(x: Any, weight: Any, bias: Any) -> Any:
+        if case["kind"] == "linear":
+            return x @ weight.T + bias
+        y = _conv(x, weight, case["stride"], case["padding"], case["groups"])
+        return y + bias[:, None, None]
 
-        def layer(x: jax.Array, weight: jax.Array, bias: jax.Array) -> jax.Array:
-            return _conv(x, weight, case["stride"], case["padding"], case["groups"]) + bias
-
-    inputs = [jnp.asarray(a) for a in (x, weight, bias)]
     if case["direction"] == "forward":
         forward = jax.jit(layer)
-        return lambda: jax.block_until_ready(forward(*inputs))
-    backward = jax.jit(lambda dy, *inputs: jax.vjp(layer, *inputs)[1](dy))
-    dy = jnp.asarray(grad)
-    return lambda: jax.block_until_ready(backward(dy, *inputs))
+        return lambda: forward(x, weight, bias).block_until_ready()
+    backward = jax.jit(lambda x, w, b, g: jax.vjp(layer, x, w, b)[1](g))
+    return lambda: jax.block_until_ready(backward(x, weight, bias, grad))

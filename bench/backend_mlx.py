@@ -1,30 +1,25 @@
-"""The cases in MLX on its CPU device; steps compiled by mx.compile."""
+"""The cases in MLX, channels last as it has them."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import mlx.core as mx
-import mlx.nn as nn
+import numpy as np
 from cases import Case, layer_arrays, step_arrays
-from mlx import optimizers
+from mlx import nn, optimizers
 
 version = f"MLX {mx.__version__}"
 
 
 def set_threads(threads: int) -> None:
-    """MLX takes what the affinity grants."""
-    mx.set_default_device(mx.cpu)
-    if hasattr(os, "sched_getaffinity"):
-        assert len(os.sched_getaffinity(0)) <= threads
+    """The environment has set what can be set."""
 
 
 class _Flatten(nn.Module):
-    def __call__(self, x: mx.array) -> mx.array:
-        return x.reshape(len(x), -1)
+    def __call__(self, x: Any) -> Any:
+        return x.reshape(x.shape[0], -1)
 
 
 class _Block(nn.Module):
@@ -37,12 +32,13 @@ class _Block(nn.Module):
             nn.Conv2d(filters, filters, 3, 1, 1, bias=False),
             nn.BatchNorm(filters),
         )
-        self.shortcut = nn.Identity()
+        self.shortcut = nn.Sequential()
         if channels != filters:
-            conv = nn.Conv2d(channels, filters, 1, stride, bias=False)
-            self.shortcut = nn.Sequential(conv, nn.BatchNorm(filters))
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(channels, filters, 1, stride, bias=False), nn.BatchNorm(filters)
+            )
 
-    def __call__(self, x: mx.array) -> mx.array:
+    def __call__(self, x: Any) -> Any:
         return nn.relu(self.body(x) + self.shortcut(x))
 
 
@@ -53,8 +49,8 @@ def _layer(kind: str, *sizes: Any) -> nn.Module:
     makers = {
         "linear": nn.Linear,
         "relu": nn.ReLU,
-        "max_pool": nn.MaxPool2d,
-        "avg_pool": nn.AvgPool2d,
+        "max_pool": lambda size: nn.MaxPool2d(size, size),
+        "avg_pool": lambda size: nn.AvgPool2d(size, size),
         "batch_norm": nn.BatchNorm,
         "flatten": _Flatten,
         "block": _Block,
@@ -62,29 +58,24 @@ def _layer(kind: str, *sizes: Any) -> nn.Module:
     return makers[kind](*sizes)
 
 
+def _channels_last(array: np.ndarray) -> Any:
+    return mx.array(np.moveaxis(array, 1, -1) if array.ndim == 4 else array)
+
+
 def _step(case: Case) -> Callable[[], object]:
     images, labels = step_arrays(case)
-    x = mx.array(images.transpose(0, 2, 3, 1) if images.ndim == 4 else images)
-    y = mx.array(labels)
+    x, y = _channels_last(images), mx.array(labels)
     model = nn.Sequential(*(_layer(*layer) for layer in case["layers"]))
     optimizer = optimizers.SGD(1e-3, momentum=0.9)
-    loss_and_gradients = nn.value_and_grad(
-        model, lambda x, y: nn.losses.cross_entropy(model(x), y, reduction="mean")
+    compute = nn.value_and_grad(
+        model, lambda model, x, y: nn.losses.cross_entropy(model(x), y, reduction="mean")
     )
-    mx.eval(model.parameters())
-    optimizer.init(model.trainable_parameters())
-    state = [model.state, optimizer.state]
-
-    @partial(mx.compile, inputs=state, outputs=state)
-    def update(x: mx.array, y: mx.array) -> mx.array:
-        loss, gradients = loss_and_gradients(x, y)
-        optimizer.update(model, gradients)
-        return loss
 
     def run() -> float:
-        loss = update(x, y)
-        mx.eval(state, loss)
-        return float(loss.item())
+        loss, grads = compute(model, x, y)
+        optimizer.update(model, grads)
+        mx.eval(model.parameters(), optimizer.state)
+        return float(loss)
 
     return run
 
@@ -93,20 +84,13 @@ def prepare(case: Case) -> Callable[[], object] | None:
     """What is timed, or None where it can't be done."""
     if case["kind"] == "step":
         return _step(case)
-    x, weight, bias, grad = layer_arrays(case)
-    if case["kind"] == "linear":
+    x, weight, bias, grad = (_channels_last(a) for a in layer_arrays(case))
 
-        def layer(x: mx.array, weight: mx.array, bias: mx.array) -> mx.array:
-            return mx.addmm(bias, x, weight.T)
-    else:
-        x, grad, weight = (a.transpose(0, 2, 3, 1) for a in (x, grad, weight))
+    def layer(x: Any, weight: Any, bias: Any) -> Any:
+        if case["kind"] == "linear":
+            return x @ weight.T + bias
+        return mx.conv2d(x, weight, case["stride"], case["padding"], 1, case["groups"]) + bias
 
-        def layer(x: mx.array, weight: mx.array, bias: mx.array) -> mx.array:
-            options = (case["stride"], case["padding"], 1, case["groups"])
-            return mx.conv2d(x, weight, *options) + bias
-
-    inputs = [mx.array(a) for a in (x, weight, bias)]
     if case["direction"] == "forward":
-        return lambda: mx.eval(layer(*inputs))
-    dy = mx.array(grad)
-    return lambda: mx.eval(mx.vjp(layer, inputs, [dy])[1])
+        return lambda: mx.eval(layer(x, weight, bias))
+    return lambda: mx.eval(mx.vjp(layer, [x, weight, bias], [grad])[1])

@@ -6,19 +6,23 @@ Every system runs in a process of its own, so that no thread pool or allocator m
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
+import math
 import os
+import platform
 import statistics
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from cases import Case, flops, layer_cases, step_cases
-from report import Row, geometric_means, header, line, machine, markdown
 
 PEERS = ("torch", "torch_channels_last", "jax", "mlx", "sklearn")
-ON_REQUEST = ("torch_compile",)  # a minute of compilation for each network
+ON_REQUEST = ("torch_compile",)  # compiles each network for up to a minute
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+Row = dict[str, Any]
 
 
 class Worker:
@@ -27,7 +31,7 @@ class Worker:
     def __init__(self, python: str, name: str, threads: int) -> None:
         self.name = name
         environment = {k: v for k, v in os.environ.items() if k != "OPENBLAS_CORETYPE"}
-        environment |= dict.fromkeys(THREAD_VARIABLES, str(threads)) | {"JAX_PLATFORMS": "cpu"}
+        environment |= dict.fromkeys(THREAD_VARIABLES, str(threads))
         self.process = subprocess.Popen(
             [python, str(Path(__file__).with_name("worker.py")), name, str(threads)],
             stdin=subprocess.PIPE,
@@ -74,12 +78,36 @@ def compare(case: Case, workers: list[Worker], rounds: int, seconds: float) -> R
     return {"case": case["name"], "kind": case["kind"], "flops": flops(case), "ms": medians}
 
 
-def start(pythons: list[str], names: list[str], threads: int) -> list[Worker]:
-    """piste with this interpreter, and each peer with the first of `pythons` that has it."""
+def line(row: Row, peers: list[str]) -> str:
+    """A row of the table."""
+    own = row["ms"].get("piste")
+    text = f"{row['case']:28}" + (f"{own:10.3f}" if own else f"{'-':>10}")
+    text += f"{row['flops'] / own / 1e6:8.1f}" if own and row["flops"] else f"{'':8}"
+    for peer in peers:
+        other = row["ms"].get(peer)
+        text += f"{other:21.3f}" if other else f"{'-':>21}"
+        text += f"{other / own:7.2f}" if other and own else f"{'':7}"
+    return text
+
+
+def geometric_means(rows: list[Row], peers: list[str]) -> dict[str, float]:
+    """Of the ratios peer / piste, over the cases that both did."""
+    means = {}
+    for peer in peers:
+        pairs = [
+            (r["ms"][peer], r["ms"]["piste"]) for r in rows if {peer, "piste"} <= r["ms"].keys()
+        ]
+        if pairs:
+            means[peer] = math.exp(statistics.fmean(math.log(a / b) for a, b in pairs))
+    return means
+
+
+def start(pythons: list[str], peers: list[str], threads: int) -> list[Worker]:
+    """piste with this interpreter and the peers that one of `pythons` has."""
     workers = [Worker(sys.executable, "piste", threads)]
     if workers[0].missing:
         raise SystemExit(f"piste: {workers[0].missing}")
-    for name in names:
+    for name in peers:
         for python in pythons:
             worker = Worker(python, name, threads)
             if not worker.missing:
@@ -91,17 +119,49 @@ def start(pythons: list[str], names: list[str], threads: int) -> list[Worker]:
     return workers
 
 
+def machine() -> str:
+    """The CPU's name and how many of them this process may use."""
+    name = platform.processor() or platform.machine()
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        for row in information.read_text().splitlines():
+            if row.startswith("model name"):
+                name = row.split(":", 1)[1].strip()
+                break
+    return f"{name}, {os.cpu_count()} CPUs"
+
+
+def markdown(rows: list[Row], peers: list[str], title: str) -> str:
+    """The table for a page: piste's milliseconds, and how many times as long each peer took."""
+    lines = [title, "", f"| case | piste, ms | {' | '.join(peers)} |"]
+    lines.append("|---|---:|" + "---:|" * len(peers))
+    for row in rows:
+        own = row["ms"].get("piste")
+        ratios = (row["ms"].get(peer) for peer in peers)
+        cells = (f"{other / own:.2f}" if other and own else "" for other in ratios)
+        shown = f"{own:.3g}" if own else ""
+        lines.append(f"| {row['case']} | {shown} | {' | '.join(cells)} |")
+    means = geometric_means(rows, peers)
+    cells = (f"**{means[peer]:.2f}**" if peer in means else "" for peer in peers)
+    lines.append(f"| **geometric mean** | | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "peer_pythons", metavar="PEER_PYTHON", nargs="+", help="interpreters that have the peers"
+        "pythons", metavar="PYTHON", nargs="+", help="interpreters that have the peers"
     )
     parser.add_argument(
-        "--peers", nargs="+", choices=(*PEERS, *ON_REQUEST), default=PEERS, metavar="NAME",
-        help=f"by default {', '.join(PEERS)}; also {', '.join(ON_REQUEST)}",
+        "--peers", nargs="+", choices=(*PEERS, *ON_REQUEST), default=PEERS, metavar="PEER",
+        help=f"default: {' '.join(PEERS)}; there is {' '.join(ON_REQUEST)} too",
     )  # fmt: skip
     parser.add_argument("--threads", type=int, metavar="N", default=os.cpu_count() or 1)
-    parser.add_argument("--only", choices=("layers", "steps"))
+    parser.add_argument(
+        "--only",
+        choices=("layers", "steps", "linear"),
+        help="one set of cases; linear, a grid of linear layers, runs only so",
+    )
     parser.add_argument("--case", metavar="TEXT", default="", help="cases whose name has TEXT")
     parser.add_argument("--rounds", type=int, metavar="R", default=5)
     parser.add_argument("--seconds", type=float, default=0.2, help="per case, system and round")
@@ -117,12 +177,16 @@ def main() -> None:
     options = arguments()
     if hasattr(os, "sched_setaffinity"):  # the children inherit it
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.threads])
-    cases = layer_cases() if options.only != "steps" else []
-    cases += step_cases() if options.only != "layers" else []
-    workers = start(options.peer_pythons, options.peers, options.threads)
+    cases = layer_cases() if options.only in (None, "layers") else []
+    cases += step_cases() if options.only in (None, "steps") else []
+    cases += layer_cases("linear") if options.only == "linear" else []
+    workers = start(options.pythons, options.peers, options.threads)
     peers = [worker.name for worker in workers[1:]]
-    where, versions = machine(options.threads), {w.name: w.version for w in workers}
-    print(where, ", ".join(versions.values()), header(peers), sep="\n")
+    versions = ", ".join(dict.fromkeys(worker.version for worker in workers))
+    print(f"{machine()}, {options.threads} threads; {versions}")
+    print(
+        f"{'case':28}{'piste ms':>10}{'GF/s':>8}" + "".join(f"{p:>21}{'ratio':>7}" for p in peers)
+    )
     rows = []
     for case in cases:
         if options.case in case["name"]:
@@ -134,10 +198,14 @@ def main() -> None:
     for peer, mean in means.items():
         print(f"geometric mean {peer} / piste: {mean:.2f}")
     if options.json:
-        result = {"machine": where, "versions": versions, "rows": rows, "geometric_means": means}
-        options.json.write_text(json.dumps(result, indent=1) + "\n")
+        result = {"machine": machine(), "versions": versions, "threads": options.threads}
+        options.json.write_text(
+            json.dumps({**result, "rows": rows, "geometric_means": means}, indent=1) + "\n"
+        )
     if options.markdown:
-        options.markdown.write_text(markdown(rows, versions, where))
+        threads = f"{options.threads} thread{'s' * (options.threads > 1)}"
+        title = f"{machine()}, {threads}, {datetime.date.today()}; {versions}. Medians of one run."
+        options.markdown.write_text(markdown(rows, peers, title))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,9 @@ class CompiledNetwork:
             raise ValueError(
                 "a layer with weights stands in the network twice; sharing weights is not supported"
             )
-        dtypes = {array.dtype for array in parameters}
+        # Running statistics count too: a norm without weights has nothing else.
+        arrays = [a for _, child in module.named_modules() for _, a in child._own_items()]
+        dtypes = {array.dtype for array in arrays if array.dtype.kind == "f"}
         if len(dtypes) > 1:
             names = sorted(str(dtype) for dtype in dtypes)
             raise TypeError(f"all layers of a network need one dtype, got {' and '.join(names)}")

@@ -329,12 +329,47 @@ void Conv<T>::backward_data(const T* dy, const T* packed, T* dx, Index, Index be
 }
 
 template <class T>
+Index Conv<T>::weight_parts() const {
+  return g_.groups * static_cast<Index>(all_.offsets.size()) * forward_.blocks();
+}
+
+/// Parts [first_part, last_part) of the gradient (a tap and a block of filters each), from samples
+/// with their border.
+template <class T>
+void Conv<T>::outer_products(const T* bordered, const T* dy, T* gradient, Index n, Index first_part,
+                             Index last_part, bool accumulate, void* scratch) const {
+  const auto& kernels = *kernel_table<T>().gemm;
+  const Scratch s = carve(scratch);
+  const Index padded = forward_.padded(), pixels = n * g_.out_pixels();
+  const Index taps = static_cast<Index>(all_.offsets.size()), blocks = forward_.blocks();
+  for (Index first = 0; first < pixels; first += range_pixels) {
+    kernels::OuterTile<T> tile;
+    tile.pixels = std::min(range_pixels, pixels - first);
+    point(all_, x_border_.pixels() * g_.x_stride, bordered, 0, nullptr, first, tile.pixels, s.rows,
+          nullptr);
+    tile.x = s.rows;
+    tile.dy_stride = g_.y_stride;
+    tile.channels = all_.run;
+    tile.gradient_stride = padded;
+    tile.accumulate = accumulate || first > 0;
+    for (Index part = first_part; part < last_part; ++part) {
+      const Index block = part % blocks, tap = part / blocks % taps, group = part / (blocks * taps);
+      tile.first_channel = all_.offsets[tap] + group * forward_.depth;
+      tile.dy = dy + first * g_.y_stride + group * forward_.columns + block * forward_.panel;
+      tile.gradient = gradient + (group * taps_ + all_.tap_ids[tap]) * forward_.depth * padded +
+                      block * forward_.panel;
+      kernels.outer(static_cast<int>(forward_.width(block) / forward_.lanes), tile);
+    }
+  }
+}
+
+template <class T>
 void Conv<T>::backward_weight(const T* x, const T* dy, T* gradient, T* bias_gradient, Index n,
                               bool accumulate, void* scratch) const {
-  const auto& kernels = *kernel_table<T>().gemm;
-  const Index per_sample = g_.out_pixels(), padded = forward_.padded();
+  const Index per_sample = g_.out_pixels();
   if (bias_gradient)
-    kernels.column_sums(dy, n * per_sample, g_.y_stride, bias_gradient, g_.filters, accumulate);
+    kernel_table<T>().gemm->column_sums(dy, n * per_sample, g_.y_stride, bias_gradient, g_.filters,
+                                        accumulate);
   const Scratch s = carve(scratch);
   const Index samples = x_border_.needed ? x_border_.samples(n) : std::max<Index>(n, 1);
   for (Index sample = 0; sample < n; sample += samples) {
@@ -344,30 +379,19 @@ void Conv<T>::backward_weight(const T* x, const T* dy, T* gradient, T* bias_grad
       copy_bordered(x_border_, from, count, s.border);
       from = s.border;
     }
-    for (Index first = 0; first < count * per_sample; first += range_pixels) {
-      kernels::OuterTile<T> tile;
-      tile.pixels = std::min(range_pixels, count * per_sample - first);
-      point(all_, x_border_.pixels() * g_.x_stride, from, 0, nullptr, first, tile.pixels, s.rows,
-            nullptr);
-      tile.x = s.rows;
-      tile.dy_stride = g_.y_stride;
-      tile.channels = all_.run;
-      tile.gradient_stride = padded;
-      tile.accumulate = accumulate || sample > 0 || first > 0;
-      const T* dy_rows = dy + (sample * per_sample + first) * g_.y_stride;
-      for (Index group = 0; group < g_.groups; ++group)
-        for (std::size_t tap = 0; tap < all_.offsets.size(); ++tap)
-          for (Index block = 0; block < forward_.blocks(); ++block) {
-            tile.first_channel = all_.offsets[tap] + group * forward_.depth;
-            tile.dy = dy_rows + group * forward_.columns + block * forward_.panel;
-            tile.gradient = gradient +
-                            (group * taps_ + all_.tap_ids[tap]) * forward_.depth * padded +
-                            block * forward_.panel;
-            kernels.outer(static_cast<int>(forward_.width(block) / forward_.lanes), tile);
-          }
-    }
+    outer_products(from, dy + sample * per_sample * g_.y_stride, gradient, count, 0, weight_parts(),
+                   accumulate || sample > 0, scratch);
   }
   if (n == 0 && !accumulate) std::memset(gradient, 0, gradient_size() * sizeof(T));
+}
+
+template <class T>
+Index Conv<T>::bordered_values() const {
+  return x_border_.pixels() * g_.x_stride;
+}
+template <class T>
+void Conv<T>::add_border(const T* x, T* bordered) const {
+  copy_bordered(x_border_, x, 1, bordered);
 }
 
 template class Conv<float>;

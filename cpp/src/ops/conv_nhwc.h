@@ -49,6 +49,14 @@ class Conv {
   /// dx of samples [begin, end), whole.
   void backward_data(const T* dy, const T* packed, T* dx, Index n, Index begin, Index end,
                      void* scratch) const;
+  // The weight gradient in parts that may be computed at the same time, each over all samples.
+  Index weight_parts() const;
+  void outer_products(const T* bordered, const T* dy, T* gradient, Index n, Index first_part,
+                      Index last_part, bool accumulate, void* scratch) const;
+  /// One sample with the zero border that the parts read.
+  Index bordered_values() const;
+  void add_border(const T* x, T* bordered) const;
+
   /// Sums over n samples; bias_gradient (filters) may be null.
   void backward_weight(const T* x, const T* dy, T* gradient, T* bias_gradient, Index n,
                        bool accumulate, void* scratch) const;

@@ -70,24 +70,34 @@ void tile(int rows, int vectors, const kernels::GemmTile<T>& a) {
 template <class T, int Channels, int Vectors>
 void outer_of(const kernels::OuterTile<T>& a, Index c) {
   constexpr int lanes = Vec<T>::lanes;
-  Vec<T> sum[Channels][Vectors];
-  for (int i = 0; i < Channels; ++i)
-    for (int v = 0; v < Vectors; ++v) sum[i][v] = Vec<T>::zero();
-  const T* dy = a.dy;
-  for (Index p = 0; p < a.pixels; ++p, dy += a.dy_stride) {
+  // Where the tile is small, pixels alternate between two sets of sums, which then are enough to
+  // keep the multipliers busy.
+  constexpr int sets = Channels * Vectors <= 6 ? 2 : 1;
+  Vec<T> sum[sets][Channels][Vectors];
+  for (auto& set : sum)
+    for (auto& row : set)
+      for (auto& value : row) value = Vec<T>::zero();
+  const auto add = [&](Vec<T>(&set)[Channels][Vectors], Index p) {
     const T* x = a.x[p] + a.first_channel + c;
+    const T* dy = a.dy + p * a.dy_stride;
     Vec<T> g[Vectors];
     for (int v = 0; v < Vectors; ++v) g[v] = Vec<T>::load(dy + v * lanes);
     for (int i = 0; i < Channels; ++i) {
       const Vec<T> value(x[i]);
-      for (int v = 0; v < Vectors; ++v) sum[i][v] = fma(value, g[v], sum[i][v]);
+      for (int v = 0; v < Vectors; ++v) set[i][v] = fma(value, g[v], set[i][v]);
     }
-  }
+  };
+  Index p = 0;
+  for (; p + sets <= a.pixels; p += sets)
+    for (int set = 0; set < sets; ++set) add(sum[set], p + set);
+  for (; p < a.pixels; ++p) add(sum[0], p);
   for (int i = 0; i < Channels; ++i)
     for (int v = 0; v < Vectors; ++v) {
+      Vec<T> total = sum[0][i][v];
+      if constexpr (sets == 2) total += sum[1][i][v];
       T* to = a.gradient + (c + i) * a.gradient_stride + v * lanes;
-      if (a.accumulate) sum[i][v] += Vec<T>::load(to);
-      sum[i][v].store(to);
+      if (a.accumulate) total += Vec<T>::load(to);
+      total.store(to);
     }
 }
 
