@@ -5,4 +5,4 @@ import torch
 
 backend_torch.memory_format = torch.channels_last
 prepare, set_threads = backend_torch.prepare, backend_torch.set_threads
-version = f"{backend_torch.version}, channels_last"
+version = backend_torch.version

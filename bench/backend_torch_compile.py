@@ -9,7 +9,7 @@ import torch
 from cases import Case
 
 set_threads = backend_torch.set_threads
-version = f"{backend_torch.version}, compiled"
+version = backend_torch.version
 
 
 def prepare(case: Case) -> Callable[[], object] | None:
