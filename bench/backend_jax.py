@@ -15,6 +15,7 @@ import jax
 from jax import lax
 from jax import numpy as jnp
 
+version = f"JAX {jax.__version__}"
 Params = list[Any]
 
 

@@ -10,6 +10,8 @@ import numpy as np
 from cases import Case, layer_arrays, step_arrays
 from mlx import nn, optimizers
 
+version = f"MLX {mx.__version__}"
+
 
 def set_threads(threads: int) -> None:
     """The environment has set what can be set."""

@@ -7,8 +7,10 @@ from typing import Any
 
 import piste
 from cases import Case, layer_arrays, step_arrays
+from piste import _core, nn
 from piste import functional as F
-from piste import nn
+
+version = f"piste {piste.__version__} ({_core.active_isa()})"
 
 
 def set_threads(threads: int) -> None:

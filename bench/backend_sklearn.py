@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import sklearn
 from cases import Case, step_arrays
 from sklearn.neural_network import MLPClassifier
+
+version = f"scikit-learn {sklearn.__version__}"
 
 
 def set_threads(threads: int) -> None:

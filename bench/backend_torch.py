@@ -10,6 +10,7 @@ from cases import Case, layer_arrays, step_arrays
 from torch import nn
 from torch.nn import functional as F
 
+version = f"PyTorch {torch.__version__}"
 memory_format = torch.contiguous_format
 
 
@@ -56,16 +57,18 @@ def _laid_out(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.contiguous(memory_format=memory_format) if tensor.ndim == 4 else tensor
 
 
-def _step(case: Case) -> Callable[[], object]:
+def step(case: Case, wrap: Callable[[nn.Module], Any] = lambda m: m) -> Callable[[], object]:
+    """A training step of the model that `wrap` makes of it."""
     images, labels = step_arrays(case)
     x, y = _laid_out(torch.from_numpy(images)), torch.from_numpy(labels)
     model = nn.Sequential(*(_layer(*layer) for layer in case["layers"]))
     model.to(memory_format=memory_format)
+    run_model = wrap(model)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
 
     def run() -> float:
         optimizer.zero_grad()
-        loss = F.cross_entropy(model(x), y)
+        loss = F.cross_entropy(run_model(x), y)
         loss.backward()
         optimizer.step()
         return loss.item()  # piste's step returns the loss too
@@ -79,7 +82,7 @@ def prepare(case: Case) -> Callable[[], object] | None:
     if flat and memory_format is torch.channels_last:
         return None  # nothing to lay out
     if case["kind"] == "step":
-        return _step(case)
+        return step(case)
     x, weight, bias, grad = (_laid_out(torch.from_numpy(a)) for a in layer_arrays(case))
 
     def forward() -> torch.Tensor:

@@ -48,10 +48,50 @@ def weight_shape(case: Case) -> tuple[int, ...]:
     return case["filters"], channels // case["groups"], case["kernel"], case["kernel"]
 
 
+def _block_layers(channels: int, filters: int, stride: int) -> list[list[Any]]:
+    """The convolutions of a residual block; the first and the last of three read its input."""
+    first = ["conv", channels, filters, 3, stride, 1]
+    shortcut = [["conv", channels, filters, 1, stride, 0]] if channels != filters else []
+    return [first, ["conv", filters, filters, 3, 1, 1], *shortcut]
+
+
+def _forward_flops(layer: list[Any], shape: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
+    """Flops of one layer of a network, and the shape that it puts out."""
+    kind, *sizes = layer
+    n, channels, *size = shape
+    if kind == "conv":
+        _, filters, kernel, stride, padding, *_ = sizes
+        size = [(side + 2 * padding - kernel) // stride + 1 for side in size]
+        return 2 * n * filters * math.prod(size) * channels * kernel**2, (n, filters, *size)
+    if kind == "linear":
+        return 2 * n * channels * sizes[1], (n, sizes[1])
+    if kind in ("max_pool", "avg_pool"):
+        return 0, (n, channels, *(side // sizes[0] for side in size))
+    if kind == "flatten":
+        return 0, (n, math.prod(shape[1:]))
+    if kind == "block":
+        first, second, *shortcut = _block_layers(*sizes)
+        flops, middle = _forward_flops(first, shape)
+        for part, source in ((second, middle), *((part, shape) for part in shortcut)):
+            more, out = _forward_flops(part, source)
+            flops += more
+        return flops, out
+    return 0, shape
+
+
+def _step_flops(case: Case) -> int:
+    """Forward, gradients by weights and by inputs; none by the input of the first layer."""
+    total, shape = 0, tuple(case["input"])
+    for layer in case["layers"]:
+        forward, shape = _forward_flops(layer, shape)
+        total += forward * (3 if total else 2)
+    return total
+
+
 def flops(case: Case) -> int:
-    """Flops of the direct method, two per multiply-add; 0 for a whole step."""
+    """Flops of the direct method in convolutions and linear layers, two per multiply-add."""
     if case["kind"] == "step":
-        return 0
+        return _step_flops(case)
     forward = 2 * math.prod(output_shape(case)) * math.prod(weight_shape(case)[1:])
     return forward if case["direction"] == "forward" else 2 * forward
 

@@ -20,6 +20,7 @@ from typing import Any
 from cases import Case, flops, layer_cases, step_cases
 
 PEERS = ("torch", "torch_channels_last", "jax", "mlx", "sklearn")
+ON_REQUEST = ("torch_compile",)  # compiles each network for up to a minute
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 Row = dict[str, Any]
 
@@ -38,7 +39,9 @@ class Worker:
             text=True,
             env=environment,
         )
-        self.missing: str | None = self._answer().get("error")
+        answer = self._answer()
+        self.missing: str | None = answer.get("error")
+        self.version: str = answer.get("version", "")
 
     def _answer(self) -> Row:
         assert self.process.stdout is not None
@@ -149,7 +152,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "pythons", metavar="PYTHON", nargs="+", help="interpreters that have the peers"
     )
-    parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
+    parser.add_argument(
+        "--peers", nargs="+", choices=(*PEERS, *ON_REQUEST), default=PEERS, metavar="PEER",
+        help=f"default: {' '.join(PEERS)}; there is {' '.join(ON_REQUEST)} too",
+    )  # fmt: skip
     parser.add_argument("--threads", type=int, metavar="N", default=os.cpu_count() or 1)
     parser.add_argument(
         "--only",
@@ -176,6 +182,8 @@ def main() -> None:
     cases += layer_cases("linear") if options.only == "linear" else []
     workers = start(options.pythons, options.peers, options.threads)
     peers = [worker.name for worker in workers[1:]]
+    versions = ", ".join(dict.fromkeys(worker.version for worker in workers))
+    print(f"{machine()}, {options.threads} threads; {versions}")
     print(
         f"{'case':28}{'piste ms':>10}{'GF/s':>8}" + "".join(f"{p:>21}{'ratio':>7}" for p in peers)
     )
@@ -190,11 +198,13 @@ def main() -> None:
     for peer, mean in means.items():
         print(f"geometric mean {peer} / piste: {mean:.2f}")
     if options.json:
-        result = {"machine": machine(), "threads": options.threads, "rows": rows}
-        options.json.write_text(json.dumps({**result, "geometric_means": means}, indent=1) + "\n")
+        result = {"machine": machine(), "versions": versions, "threads": options.threads}
+        options.json.write_text(
+            json.dumps({**result, "rows": rows, "geometric_means": means}, indent=1) + "\n"
+        )
     if options.markdown:
         threads = f"{options.threads} thread{'s' * (options.threads > 1)}"
-        title = f"{machine()}, {threads}, {datetime.date.today()}; medians of the same run."
+        title = f"{machine()}, {threads}, {datetime.date.today()}; {versions}. Medians of one run."
         options.markdown.write_text(markdown(rows, peers, title))
 
 

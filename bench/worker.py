@@ -1,6 +1,6 @@
 """One side of the comparison: times cases as lines of JSON ask for it.
 
-`worker.py BACKEND THREADS` answers `{"ready": true}`, then for each line
+`worker.py BACKEND THREADS` answers `{"version": text}`, then for each line
 `{"case": {...}, "seconds": s}` with `{"times": [...]}`, `{"times": null}` where the backend can't
 do the case, or `{"error": text}`.
 """
@@ -40,7 +40,7 @@ def main() -> None:
         answer(error=str(error))
         return
     backend.set_threads(int(sys.argv[2]))
-    answer(ready=True)
+    answer(version=backend.version)
     name, run = None, None
     for line in sys.stdin:
         request = json.loads(line)

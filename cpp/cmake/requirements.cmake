@@ -1,5 +1,13 @@
 # What the build needs, each with a sentence that says what to do when it is missing.
-# (CMake itself says so when there is no C++ compiler at all.)
+
+include(CheckLanguage)
+check_language(CXX)
+if(NOT CMAKE_CXX_COMPILER)
+  message(FATAL_ERROR "piste needs a C++ compiler, and none was found. Install one (Debian: "
+                      "apt-get install g++; Fedora: dnf install gcc-c++; macOS: xcode-select "
+                      "--install), or set CXX to the one to use.")
+endif()
+enable_language(CXX)
 
 include(CheckCXXCompilerFlag)
 check_cxx_compiler_flag(-std=c++20 PISTE_HAS_CXX20)

@@ -1,11 +1,16 @@
-// Threads, splits and scratch memory.
+// Threads, their number, giving up, splits and memory.
 
 #include <atomic>
 #include <cstdint>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <stdexcept>
+#include <string>
+#include <thread>
 #include <vector>
 
+#include "base/cgroup.h"
 #include "base/parallel.h"
 #include "base/workspace.h"
 #include "check.h"
@@ -97,6 +102,121 @@ void test_scratch_memory_is_aligned_writable_and_comes_back() {
   EXPECT(none.data() != nullptr);
 }
 
+void test_zeroed_memory_is_aligned_and_zero() {
+  for (const std::size_t bytes : {std::size_t{0}, std::size_t{1}, std::size_t{5000000}}) {
+    const AlignedBytes memory = zeroed_bytes(bytes);
+    EXPECT(reinterpret_cast<std::uintptr_t>(memory.get()) % alignment == 0);
+    bool zero = true;
+    for (std::size_t i = 0; i < bytes; ++i) zero &= memory.get()[i] == std::byte{0};
+    EXPECT(zero);
+  }
+}
+
+struct Enough {};
+
+void test_a_question_that_throws_ends_all_workers() {
+  for (const int threads : {1, 2, 5}) {
+    set_num_threads(threads);
+    std::atomic<int> pieces{0};
+    Watch watch([] { throw Enough(); });
+    bool caught = false;
+    try {
+      // Tasks that would take minutes: only a watch that all look at ends them.
+      parallel_for(
+          2,
+          [&](Index, int worker) {
+            for (int i = 0; i < 100000 && !watch.stop(worker); ++i, ++pieces)
+              std::this_thread::sleep_for(std::chrono::milliseconds(1));
+          },
+          &watch);
+    } catch (const Enough&) {
+      caught = true;
+    }
+    EXPECT(caught);
+    EXPECT(pieces < 10000);
+  }
+}
+
+void test_the_calling_thread_asks_while_it_waits() {
+  set_num_threads(2);
+  Watch watch([] { throw Enough(); });
+  std::atomic<bool> other_has_begun{false};
+  bool caught = false;
+  try {
+    parallel_for(
+        2,
+        [&](Index, int worker) {
+          if (worker == 0) {  // waits until the other task is taken, then has no more to do
+            while (!other_has_begun) std::this_thread::yield();
+            return;
+          }
+          other_has_begun = true;
+          for (int i = 0; i < 100000 && !watch.stop(worker); ++i)
+            std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        },
+        &watch);
+  } catch (const Enough&) {
+    caught = true;
+  }
+  EXPECT(caught);
+}
+
+void test_the_number_of_threads_stands_still_in_a_call() {
+  set_num_threads(2);
+  {
+    const FixedThreads fixed;
+    set_num_threads(7);
+    EXPECT(num_threads() == 2);
+    {
+      const FixedThreads inner;
+      EXPECT(num_threads() == 2);
+    }
+    EXPECT(num_threads() == 2);
+    int elsewhere = 0;
+    std::thread([&] { elsewhere = num_threads(); }).join();
+    EXPECT(elsewhere == 7);
+  }
+  EXPECT(num_threads() == 7);
+}
+
+void write(const std::filesystem::path& path, const std::string& text) {
+  std::filesystem::create_directories(path.parent_path());
+  std::ofstream(path) << text;
+}
+
+void test_cgroup_quotas() {
+  const auto folder = std::filesystem::temp_directory_path() / "piste-test-cgroup";
+  const auto cpus = [&](const std::string& membership) {
+    write(folder / "membership", membership);
+    return cgroup_cpus((folder / "membership").string(), (folder / "mount").string());
+  };
+  std::filesystem::remove_all(folder);
+  EXPECT(cgroup_cpus((folder / "none").string(), (folder / "none").string()) == 0);
+  EXPECT(cpus("0::/\n") == 0);
+  const auto mount = folder / "mount";
+  write(mount / "cpu.max", "max 100000\n");
+  EXPECT(cpus("0::/\n") == 0);
+  write(mount / "cpu.max", "250000 100000\n");
+  EXPECT(cpus("0::/\n") == 3);  // two and a half
+  write(mount / "a/cpu.max", "800000 100000\n");
+  write(mount / "a/b/cpu.max", "max 100000\n");
+  EXPECT(cpus("0::/a/b\n") == 3);  // the tightest of all above
+  write(mount / "a/b/cpu.max", "1000 100000\n");
+  EXPECT(cpus("0::/a/b\n") == 1);  // never less than one
+  EXPECT(cpus("0::/a\n") == 3);
+  EXPECT(cpus("0::/gone\n") == 3);
+  write(mount / "cpu.max", "nonsense\n");
+  EXPECT(cpus("0::/\n") == 0);
+  // Version 1: only the hierarchy that has the cpu controller counts.
+  write(mount / "cpu/box/cpu.cfs_quota_us", "400000\n");
+  write(mount / "cpu/box/cpu.cfs_period_us", "100000\n");
+  EXPECT(cpus("3:cpuset:/other\n2:cpuacct,cpu:/box\n1:memory:/box\n") == 4);
+  EXPECT(cpus("3:cpuset:/box\n") == 0);
+  write(mount / "cpu/box/cpu.cfs_quota_us", "-1\n");
+  EXPECT(cpus("2:cpu:/box\n") == 0);
+  std::filesystem::remove_all(folder);
+}
+
 }  // namespace
 }  // namespace piste
 
@@ -107,5 +227,10 @@ int main() {
   piste::test_a_split_covers_everything_in_order();
   piste::test_numbers_of_threads_out_of_range_are_refused();
   piste::test_scratch_memory_is_aligned_writable_and_comes_back();
+  piste::test_zeroed_memory_is_aligned_and_zero();
+  piste::test_a_question_that_throws_ends_all_workers();
+  piste::test_the_calling_thread_asks_while_it_waits();
+  piste::test_the_number_of_threads_stands_still_in_a_call();
+  piste::test_cgroup_quotas();
   return piste::test::failures != 0;
 }

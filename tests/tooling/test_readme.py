@@ -12,6 +12,9 @@ TEXT = README.read_text(encoding="utf-8")
 SNIPPETS = re.findall(r"^```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 
 
+COMMANDS = re.findall(r"^```sh\n(.*?)\n```$", TEXT, re.MULTILINE | re.DOTALL)
+
+
 def run(code, folder):
     return subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
@@ -36,9 +39,26 @@ def test_the_example_learns(tmp_path):
     assert "held out: loss" in result.stdout
 
 
+def test_the_example_is_short():
+    example = next(code for code in SNIPPETS if "Trainer" in code)
+    assert len(example.splitlines()) <= 24
+
+
+def test_the_command_line_on_data_of_your_own(tmp_path):
+    lines = next(block for block in COMMANDS if "piste predict" in block).splitlines()
+    assert all(line.startswith("piste ") for line in lines)
+    run(next(code for code in SNIPPETS if "np.savez" in code), tmp_path).check_returncode()
+    for line in lines:
+        result = subprocess.run(
+            [sys.executable, "-m", "piste.cli", *line.split()[1:]],
+            cwd=tmp_path, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert result.returncode == 0, result.stderr
+    assert len(result.stdout.split()) == 100
+
+
 def test_the_two_commands_come_first():
-    commands = re.findall(r"^```sh\n(.*?)\n```$", TEXT, re.MULTILINE | re.DOTALL)
-    assert commands[:2] == ["pip install . && piste train", 'pip install ".[test]" && pytest']
+    assert COMMANDS[:2] == ["pip install . && piste train", 'pip install ".[test]" && pytest']
 
 
 def test_folders_on_the_map_exist():

@@ -3,17 +3,14 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cmath>
 #include <cstdlib>
-#include <fstream>
-#include <sstream>
-#include <string>
 #include <thread>
 
 #if defined(__linux__)
 #include <sched.h>
 #endif
 
+#include "base/cgroup.h"
 #include "piste/errors.h"
 #include "piste/threads.h"
 
@@ -26,44 +23,6 @@ int affinity_cpus() {
   if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
 #endif
   return std::max(1u, std::thread::hardware_concurrency());
-}
-
-/// Ceiling of quota/period of one cgroup folder, or 0 where it sets no limit.
-int quota_of(const std::string& folder) {
-  if (std::ifstream v2(folder + "/cpu.max"); v2) {
-    std::string quota;
-    double period = 0;
-    if (v2 >> quota >> period && quota != "max" && period > 0)
-      return std::max(1, static_cast<int>(std::ceil(std::atof(quota.c_str()) / period)));
-  }
-  std::ifstream v1_quota(folder + "/cpu.cfs_quota_us"), v1_period(folder + "/cpu.cfs_period_us");
-  double quota = 0, period = 0;
-  if (v1_quota >> quota && v1_period >> period && quota > 0 && period > 0)
-    return std::max(1, static_cast<int>(std::ceil(quota / period)));
-  return 0;
-}
-
-/// The tightest CPU quota of this process's cgroup and its parents, or 0 where there is none.
-int cgroup_cpus() {
-  int limit = 0;
-  std::ifstream groups("/proc/self/cgroup");
-  for (std::string line; std::getline(groups, line);) {  // hierarchy:controllers:path
-    std::istringstream fields(line);
-    std::string id, controllers, path;
-    std::getline(fields, id, ':');
-    std::getline(fields, controllers, ':');
-    std::getline(fields, path);
-    const bool v2 = id == "0" && controllers.empty();
-    if (!v2 && controllers.find("cpu") == std::string::npos) continue;
-    const std::string root = v2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/cpu";
-    for (;;) {  // a parent's quota binds its children
-      if (const int cpus = quota_of(root + (path == "/" ? "" : path)))
-        limit = limit ? std::min(limit, cpus) : cpus;
-      if (path.empty() || path == "/") break;
-      path.resize(path.rfind('/') == std::string::npos ? 0 : path.rfind('/'));
-    }
-  }
-  return limit;
 }
 
 /// A whole number from 1 to max_num_threads from the environment, or 0.
@@ -93,7 +52,7 @@ thread_local int fixed_threads = 0;  // 0: by the setting
 }  // namespace
 
 int available_cpus() {
-  const int affinity = affinity_cpus(), quota = cgroup_cpus();
+  const int affinity = affinity_cpus(), quota = cgroup_cpus("/proc/self/cgroup", "/sys/fs/cgroup");
   return quota ? std::min(affinity, quota) : affinity;
 }
 

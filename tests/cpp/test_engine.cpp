@@ -1,0 +1,248 @@
+// Whole networks: steps, predictions, divergence and interruption, for the sanitizers.
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "check.h"
+#include "piste/network.h"
+#include "piste/threads.h"
+
+namespace piste {
+namespace {
+
+using test::values;
+
+constexpr Index samples = 11, channels = 2, height = 9, width = 7, classes = 5;
+
+/// A network with a bit of everything, and its memory.
+template <class T>
+struct Model {
+  std::vector<std::vector<T>> arrays;
+  Network<T> network;
+  Sgd<T> sgd;
+  std::vector<std::size_t> trainable;
+
+  View<T> array(const Shape& shape, T scale, T shift = 0) {
+    arrays.push_back(
+        values<T>(static_cast<std::size_t>(shape.size()), static_cast<int>(arrays.size())));
+    for (T& value : arrays.back()) value = value * scale + shift;
+    return {arrays.back().data(), shape};
+  }
+  View<T> parameter(const Shape& shape, T scale = T(0.1)) {
+    trainable.push_back(arrays.size());
+    return array(shape, scale);
+  }
+
+  int batch_norm(int x, Index features, const char* name) {
+    const View<T> weight = parameter({features}), bias = parameter({features});
+    return network.batch_norm(x, name, weight, bias, array({features}, 0), array({features}, 0, 1),
+                              T(0.1), T(1e-5));
+  }
+
+  int conv(int x, Index in, Index out, Index kernel, Index groups, const char* name) {
+    const std::array<Pair, 2> same{{{kernel / 2, kernel / 2}, {kernel / 2, kernel / 2}}};
+    const View<T> weight = parameter({out, in / groups, kernel, kernel}), bias = parameter({out});
+    return network.conv(x, name, weight, bias, {1, 1}, same, {1, 1}, groups);
+  }
+
+  Model() {
+    arrays.reserve(64);
+    int x = network.input();
+    x = conv(x, channels, 6, 3, 1, "0");
+    x = batch_norm(x, 6, "1");
+    x = network.activation(x, "2", Activation::relu, 0, 0);
+    int y = conv(x, 6, 6, 3, 6, "3");
+    y = network.activation(y, "4", Activation::tanh, 0, 0);
+    x = network.add(x, y, "5");
+    x = network.max_pool(x, "6", {2, 2}, {2, 2}, {0, 0}, {1, 1}, true);
+    x = conv(x, 6, 17, 1, 1, "7");
+    x = network.avg_pool(x, "8", {3, 2}, {1, 1}, {1, 1}, false, true, 0);
+    x = network.adaptive_avg_pool(x, "9", {3, 2});
+    x = network.flatten(x, "10");
+    x = network.dropout(x, "11", T(0.3));
+    const View<T> weight = parameter({classes, 17 * 6}), bias = parameter({classes});
+    network.output(network.linear(x, "12", weight, bias));
+    network.set_input_scale(T(1) / 255, 0);
+    const std::size_t n = trainable.size();
+    sgd.lr.assign(n, T(0.05));
+    sgd.momentum.assign(n, T(0.9));
+    sgd.dampening.assign(n, 0);
+    sgd.weight_decay.assign(n, 0);
+    sgd.nesterov.assign(n, 0);
+    sgd.maximize.assign(n, 0);
+    const std::vector<std::size_t> owners = trainable;
+    for (const std::size_t owner : owners)
+      sgd.buffers.push_back(array({static_cast<Index>(arrays[owner].size())}, 0));
+  }
+};
+
+struct Data {
+  std::vector<std::uint8_t> images;
+  std::vector<std::int64_t> labels, order;
+  Data() {
+    for (Index i = 0; i < samples * channels * height * width; ++i)
+      images.push_back(static_cast<std::uint8_t>(i * 89 % 251));
+    for (Index i = 0; i < samples; ++i) {
+      labels.push_back(i % classes);
+      order.push_back((i * 7) % samples);
+    }
+  }
+  template <class T>
+  Input<T> input() const {
+    return {nullptr, images.data(), {samples, channels, height, width}};
+  }
+  template <class T>
+  Target<T> target() const {
+    return {{labels.data(), {samples}}, {}, {}};
+  }
+};
+
+template <class T>
+Progress train(Model<T>& model, const Data& data, Index batch_size, Index step = 0) {
+  Progress progress;
+  model.network.train(data.input<T>(), data.target<T>(), {data.order.data(), {samples}}, batch_size,
+                      0, 1e9, Loss<T>{}, model.sgd, 3, step, progress);
+  return progress;
+}
+
+template <class T>
+void test_steps_have_the_same_bits_on_any_number_of_threads() {
+  const Data data;
+  std::vector<std::vector<T>> first;
+  for (const int threads : {1, 2, 4}) {
+    set_num_threads(threads);
+    Model<T> model;
+    for (const Index batch_size : {4, 11, 3}) {
+      const Progress progress = train(model, data, batch_size);
+      EXPECT(!progress.diverged);
+      EXPECT(progress.samples == samples);
+      EXPECT(std::isfinite(progress.loss));
+    }
+    if (first.empty()) first = model.arrays;
+    EXPECT(first == model.arrays);
+    std::vector<T> out(samples * classes);
+    model.network.predict(data.input<T>(), {out.data(), {samples, classes}});
+    for (const T value : out) EXPECT(std::isfinite(value));
+    const Progress all = model.network.evaluate(data.input<T>(), data.target<T>(), 4, Loss<T>{});
+    EXPECT(all.samples == samples && std::isfinite(all.loss));
+  }
+}
+
+template <class T>
+void test_forward_and_backward_by_hand() {
+  const Data data;
+  Model<T> model;
+  const std::vector<T> x = values<T>(samples * channels * height * width, 4);
+  const Input<T> input{x.data(), nullptr, {samples, channels, height, width}};
+  std::vector<T> out(samples * classes), dx(x.size());
+  for (const bool training : {true, false}) {
+    model.network.forward(input, {out.data(), {samples, classes}}, training, 0, 0);
+    const std::vector<T> dy = values<T>(out.size(), 9);
+    model.network.backward({dy.data(), {samples, classes}}, {dx.data(), input.shape});
+    EXPECT(std::any_of(dx.begin(), dx.end(), [](T value) { return value != 0; }));
+  }
+}
+
+template <class T>
+void test_divergence_leaves_finite_weights() {
+  const Data data;
+  Model<T> model;
+  std::fill(model.sgd.lr.begin(), model.sgd.lr.end(), T(1e8));
+  Progress progress;
+  for (Index step = 0; step < 200 && !progress.diverged; ++step)
+    progress = train(model, data, samples, step);
+  EXPECT(progress.diverged);
+  EXPECT(!progress.layer.empty());
+  for (const auto& array : model.arrays)
+    for (const T value : array) EXPECT(std::isfinite(value));
+  EXPECT(std::isfinite(
+      model.network.evaluate(data.input<T>(), data.target<T>(), samples, Loss<T>{}).loss));
+  model.arrays[0][0] = std::numeric_limits<T>::quiet_NaN();
+  progress = train(model, data, samples);
+  EXPECT(progress.diverged && progress.layer == "0" && progress.undone == 0);
+}
+
+struct Enough {};
+
+template <class T>
+void test_an_interrupted_call_ends_between_steps() {
+  const Data data;
+  Model<T> model, twin;
+  static int questions = 0;
+  questions = 0;
+  model.network.set_question([] {
+    if (++questions == 2) throw Enough();
+  });
+  Index steps = 0;
+  bool caught = false;
+  Progress progress;
+  while (!caught) {
+    try {
+      std::vector<std::int64_t> order;
+      for (int i = 0; i < 50000; ++i) order.push_back(i % samples);
+      model.network.train(data.input<T>(), data.target<T>(),
+                          {order.data(), {static_cast<Index>(order.size())}}, samples, 0, 1e9,
+                          Loss<T>{}, model.sgd, 3, steps, progress);
+    } catch (const Enough&) {
+      caught = true;
+    }
+    steps += progress.batches;
+  }
+  std::vector<std::int64_t> order;
+  for (int i = 0; i < 50000; ++i) order.push_back(i % samples);
+  const Index per_call = (50000 + samples - 1) / samples;
+  for (Index step = 0; step < steps; ++step) {
+    Progress one;
+    const Index first = step % per_call * samples;
+    const Index count = std::min<Index>(samples, 50000 - first);
+    twin.network.train(data.input<T>(), data.target<T>(), {order.data() + first, {count}}, samples,
+                       0, 0, Loss<T>{}, twin.sgd, 3, step, one);
+  }
+  EXPECT(model.arrays == twin.arrays);
+}
+
+void test_bad_calls_are_refused() {
+  Data data;
+  Model<float> model;
+  const std::vector<std::vector<float>> before = model.arrays;
+  const auto refused = [&](const char* part) {
+    try {
+      train(model, data, samples);
+    } catch (const ArgumentError& error) {
+      return std::string(error.what()).find(part) != std::string::npos;
+    }
+    return false;
+  };
+  data.labels[3] = classes;
+  EXPECT(refused("label 5 at index 3"));
+  data.labels[3] = -1;
+  EXPECT(refused("label -1 at index 3"));
+  data.labels[3] = 0;
+  data.order[2] = samples;
+  EXPECT(refused("sample index 11"));
+  data.order[2] = -1;
+  EXPECT(refused("sample index -1"));
+  EXPECT(model.arrays == before);
+}
+
+template <class T>
+void test_all() {
+  test_steps_have_the_same_bits_on_any_number_of_threads<T>();
+  test_forward_and_backward_by_hand<T>();
+  test_divergence_leaves_finite_weights<T>();
+  test_an_interrupted_call_ends_between_steps<T>();
+}
+
+}  // namespace
+}  // namespace piste
+
+int main() {
+  piste::test_all<float>();
+  piste::test_all<double>();
+  piste::test_bad_calls_are_refused();
+  return piste::test::failures != 0;
+}
