@@ -6,6 +6,7 @@
 #include "kernels/layout/layout.h"
 #include "kernels/loss/loss.h"
 #include "kernels/norm/norm.h"
+#include "kernels/planes/planes.h"
 #include "kernels/pointwise/pointwise.h"
 #include "kernels/pool/pool.h"
 #include "kernels/softmax/softmax.h"
@@ -21,6 +22,7 @@ struct Table {
   const LayoutKernels<T>* layout;
   const LossKernels<T>* loss;
   const NormKernels<T>* norm;
+  const PlanesKernels<T>* planes;
   const PointwiseKernels<T>* pointwise;
   const PoolKernels<T>* pool;
   const SoftmaxKernels<T>* softmax;

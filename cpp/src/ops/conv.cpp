@@ -7,6 +7,7 @@
 #include "base/workspace.h"
 #include "dispatch/dispatch.h"
 #include "ops/conv_nhwc.h"
+#include "ops/conv_planes.h"
 
 namespace piste {
 namespace {
@@ -89,6 +90,7 @@ void conv(View<const T> x, View<const T> weight, View<const T> bias, const ConvO
         ", expected ", Shape{g.filters});
   const Index n = x.shape[0], per_task = samples_per_task(g, n);
   if (n == 0 || g.filters == 0) return;
+  if (conv_planes_takes(g)) return conv_planes(g, n, x.data, weight.data, bias.data, y.data);
   const Conv<T> conv(g);
   const WorkerLayout<T> layout(conv, g, per_task);
   const Split split(n, per_task, n);
@@ -130,6 +132,9 @@ void conv_backward(View<const T> dy, View<const T> x, View<const T> weight,
     if (dbias) std::fill_n(dbias.data, dbias.size(), T(0));
     return;
   }
+  if (conv_planes_takes(g))
+    return conv_planes_backward(g, n, dy.data, x.data, weight.data, dx.data, dweight.data,
+                                dbias.data);
   const Conv<T> conv(g);
   const Split groups(n, 1, max_partials);  // each has partial sums of its own
   const WorkerLayout<T> layout(conv, g, 1);
