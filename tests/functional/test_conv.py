@@ -23,7 +23,7 @@ def problems(draw):
         for k, d, p in zip(kernel, dilation, pads, strict=True)
     )
     groups = draw(st.sampled_from([1, 1, 2, 3]))
-    channels, filters = groups * draw(st.integers(1, 9)), groups * draw(st.integers(1, 20))
+    channels, filters = groups * draw(st.integers(1, 14)), groups * draw(st.integers(1, 20))
     return {
         "x": (draw(st.integers(0, 10)), channels, *size),
         "weight": (filters, channels // groups, *kernel),
@@ -105,16 +105,19 @@ def test_out_and_unbatched():
         F.conv2d(x, w, out=np.empty(3))
 
 
-def test_same_bits_on_any_number_of_threads():
+@pytest.mark.parametrize(
+    ("channels", "kernel", "groups"), [(20, 3, 1), (20, 5, 1), (3, 5, 1), (36, 3, 36), (40, 1, 1)]
+)
+def test_same_bits_on_any_number_of_threads(channels, kernel, groups):
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((13, 20, 15, 15)).astype(np.float32)
-    w = rng.standard_normal((37, 20, 3, 3)).astype(np.float32)
-    b, threads, results = np.ones(37, np.float32), piste.get_num_threads(), []
+    x = rng.standard_normal((13, channels, 15, 15)).astype(np.float32)
+    w = rng.standard_normal((36, channels // groups, kernel, kernel)).astype(np.float32)
+    b, threads, results = np.ones(36, np.float32), piste.get_num_threads(), []
     try:
         for n in range(1, 9):
             piste.set_num_threads(n)
-            y = F.conv2d(x, w, b)
-            results.append((y, *F.conv2d_backward(y, x, w, b)))
+            y = F.conv2d(x, w, b, groups=groups)
+            results.append((y, *F.conv2d_backward(y, x, w, b, groups=groups)))
     finally:
         piste.set_num_threads(threads)
     for result in results[1:]:

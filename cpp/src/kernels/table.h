@@ -8,6 +8,7 @@
 #include "kernels/matmul/matmul.h"
 #include "kernels/norm/norm.h"
 #include "kernels/norm/response.h"
+#include "kernels/planes/planes.h"
 #include "kernels/pointwise/pointwise.h"
 #include "kernels/pool/pool.h"
 #include "kernels/softmax/softmax.h"
@@ -25,6 +26,7 @@ struct Table {
   const LossKernels<T>* loss;
   const MatmulKernels<T>* matmul;
   const NormKernels<T>* norm;
+  const PlanesKernels<T>* planes;
   const PointwiseKernels<T>* pointwise;
   const PoolKernels<T>* pool;
   const ResponseKernels<T>* response;

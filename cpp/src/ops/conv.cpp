@@ -7,6 +7,7 @@
 #include "base/workspace.h"
 #include "dispatch/dispatch.h"
 #include "ops/conv_nhwc.h"
+#include "ops/conv_planes.h"
 #include "ops/conv_winograd.h"
 
 namespace piste {
@@ -115,6 +116,7 @@ void conv(View<const T> x, View<const T> weight, View<const T> bias, const ConvO
       winograd_map<T>(Winograd<T>::forward_pass(g), Winograd<T>::tile_size(g), n, x.data,
                       weight.data, bias.data, y.data))
     return;
+  if (conv_planes_takes(g)) return conv_planes(g, n, x.data, weight.data, bias.data, y.data);
   const Conv<T> conv(g);
   const WorkerLayout<T> layout(conv, g, per_task);
   const Split split(n, per_task, n);
@@ -156,17 +158,20 @@ void conv_backward(View<const T> dy, View<const T> x, View<const T> weight,
     if (dbias) std::fill_n(dbias.data, dbias.size(), T(0));
     return;
   }
-  const bool winograd = use_winograd<T>(g, options);
-  if (winograd) {
+  if (use_winograd<T>(g, options)) {
     const int m = Winograd<T>::tile_size(g);
     if (dbias) sum_planes(dy, dbias);
     if (dx && winograd_map<T>(Winograd<T>::backward_pass(g), m, n, dy.data, weight.data, nullptr,
                               dx.data))
       dx = {};
     if (dweight && winograd_weight_gradient(g, m, n, x.data, dy.data, dweight.data)) dweight = {};
+    dbias = {};
     if (!dx && !dweight) return;
   }
-  if (dbias && !winograd) sum_planes(dy, dbias);
+  if (conv_planes_takes(g))
+    return conv_planes_backward(g, n, dy.data, x.data, weight.data, dx.data, dweight.data,
+                                dbias.data);
+  if (dbias) sum_planes(dy, dbias);
   const Conv<T> conv(g);
   // Samples [0, chunk) at a time as rows, x with its border: then all pixels are there for every
   // part of the weight gradient, whose sums need no second memory.

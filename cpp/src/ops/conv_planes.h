@@ -1,0 +1,19 @@
+#pragma once
+
+#include "ops/conv_nhwc.h"
+
+namespace piste {
+
+/// Whether a convolution is done on the planes as they stand, not as NHWC rows.
+bool conv_planes_takes(const ConvGeometry& g);
+
+/// y (n, filters, out...) = x (n, channels, in...) * weight + bias; bias may be null.
+template <class T>
+void conv_planes(const ConvGeometry& g, Index n, const T* x, const T* weight, const T* bias, T* y);
+
+/// Its gradients, n >= 1; each of the three may be null.
+template <class T>
+void conv_planes_backward(const ConvGeometry& g, Index n, const T* dy, const T* x, const T* weight,
+                          T* dx, T* dweight, T* dbias);
+
+}  // namespace piste
