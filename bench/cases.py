@@ -17,11 +17,11 @@ def load(name: str) -> list[Case]:
     return json.loads((Path(__file__).parent / "shapes" / f"{name}.json").read_text())
 
 
-def layer_cases() -> list[Case]:
-    """Every layer twice: forward, and backward with its three gradients."""
+def layer_cases(name: str = "layers") -> list[Case]:
+    """Every layer of a file twice: forward, and backward with its three gradients."""
     return [
         {**layer, "name": f"{layer['name']} {direction}", "direction": direction}
-        for layer in load("layers")
+        for layer in load(name)
         for direction in ("forward", "backward")
     ]
 
@@ -60,8 +60,9 @@ def layer_arrays(case: Case) -> tuple[np.ndarray, ...]:
     """Input, weight, bias and output gradient; outputs have a variance near 1."""
     rng = np.random.default_rng(0)
     shapes = (case["input"], weight_shape(case), (case["filters"],), output_shape(case))
-    x, weight, bias, grad = (rng.standard_normal(shape, np.float32) for shape in shapes)
-    return x, weight / np.float32(math.sqrt(math.prod(weight.shape[1:]))), bias, grad
+    dtype = np.dtype(case.get("dtype", "float32"))
+    x, weight, bias, grad = (rng.standard_normal(shape, dtype) for shape in shapes)
+    return x, weight / dtype.type(math.sqrt(math.prod(weight.shape[1:]))), bias, grad
 
 
 def step_arrays(case: Case) -> tuple[np.ndarray, np.ndarray]:

@@ -6,6 +6,7 @@ Every system runs in a process of its own, so that no thread pool or allocator m
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import math
 import os
@@ -18,7 +19,7 @@ from typing import Any
 
 from cases import Case, flops, layer_cases, step_cases
 
-PEERS = ("torch", "torch_channels_last", "sklearn")
+PEERS = ("torch", "torch_channels_last", "jax", "mlx", "sklearn")
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 Row = dict[str, Any]
 
@@ -98,30 +99,68 @@ def geometric_means(rows: list[Row], peers: list[str]) -> dict[str, float]:
     return means
 
 
-def start(python: str, threads: int) -> list[Worker]:
-    """piste with this interpreter and the peers that `python` has."""
+def start(pythons: list[str], peers: list[str], threads: int) -> list[Worker]:
+    """piste with this interpreter and the peers that one of `pythons` has."""
     workers = [Worker(sys.executable, "piste", threads)]
     if workers[0].missing:
         raise SystemExit(f"piste: {workers[0].missing}")
-    for name in PEERS:
-        worker = Worker(python, name, threads)
-        if worker.missing:
-            print(f"without {name}: {worker.missing}", file=sys.stderr)
+    for name in peers:
+        for python in pythons:
+            worker = Worker(python, name, threads)
+            if not worker.missing:
+                workers.append(worker)
+                break
             worker.close()
         else:
-            workers.append(worker)
+            print(f"without {name}: {worker.missing}", file=sys.stderr)
     return workers
+
+
+def machine() -> str:
+    """The CPU's name and how many of them this process may use."""
+    name = platform.processor() or platform.machine()
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        for row in information.read_text().splitlines():
+            if row.startswith("model name"):
+                name = row.split(":", 1)[1].strip()
+                break
+    return f"{name}, {os.cpu_count()} CPUs"
+
+
+def markdown(rows: list[Row], peers: list[str], title: str) -> str:
+    """The table for a page: piste's milliseconds, and how many times as long each peer took."""
+    lines = [title, "", f"| case | piste, ms | {' | '.join(peers)} |"]
+    lines.append("|---|---:|" + "---:|" * len(peers))
+    for row in rows:
+        own = row["ms"].get("piste")
+        ratios = (row["ms"].get(peer) for peer in peers)
+        cells = (f"{other / own:.2f}" if other and own else "" for other in ratios)
+        shown = f"{own:.3g}" if own else ""
+        lines.append(f"| {row['case']} | {shown} | {' | '.join(cells)} |")
+    means = geometric_means(rows, peers)
+    cells = (f"**{means[peer]:.2f}**" if peer in means else "" for peer in peers)
+    lines.append(f"| **geometric mean** | | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("peer_python", metavar="PEER_PYTHON", help="interpreter with the peers")
+    parser.add_argument(
+        "pythons", metavar="PYTHON", nargs="+", help="interpreters that have the peers"
+    )
+    parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
     parser.add_argument("--threads", type=int, metavar="N", default=os.cpu_count() or 1)
-    parser.add_argument("--only", choices=("layers", "steps"))
+    parser.add_argument(
+        "--only",
+        choices=("layers", "steps", "linear"),
+        help="one set of cases; linear, a grid of linear layers, runs only so",
+    )
     parser.add_argument("--case", metavar="TEXT", default="", help="cases whose name has TEXT")
     parser.add_argument("--rounds", type=int, metavar="R", default=5)
     parser.add_argument("--seconds", type=float, default=0.2, help="per case, system and round")
     parser.add_argument("--json", type=Path, metavar="OUT")
+    parser.add_argument("--markdown", type=Path, metavar="OUT")
     options = parser.parse_args()
     if options.threads < 1 or options.rounds < 1:
         parser.error("--threads and --rounds: expected at least 1")
@@ -132,9 +171,10 @@ def main() -> None:
     options = arguments()
     if hasattr(os, "sched_setaffinity"):  # the children inherit it
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.threads])
-    cases = layer_cases() if options.only != "steps" else []
-    cases += step_cases() if options.only != "layers" else []
-    workers = start(options.peer_python, options.threads)
+    cases = layer_cases() if options.only in (None, "layers") else []
+    cases += step_cases() if options.only in (None, "steps") else []
+    cases += layer_cases("linear") if options.only == "linear" else []
+    workers = start(options.pythons, options.peers, options.threads)
     peers = [worker.name for worker in workers[1:]]
     print(
         f"{'case':28}{'piste ms':>10}{'GF/s':>8}" + "".join(f"{p:>21}{'ratio':>7}" for p in peers)
@@ -150,8 +190,12 @@ def main() -> None:
     for peer, mean in means.items():
         print(f"geometric mean {peer} / piste: {mean:.2f}")
     if options.json:
-        result = {"machine": platform.platform(), "threads": options.threads, "rows": rows}
+        result = {"machine": machine(), "threads": options.threads, "rows": rows}
         options.json.write_text(json.dumps({**result, "geometric_means": means}, indent=1) + "\n")
+    if options.markdown:
+        threads = f"{options.threads} thread{'s' * (options.threads > 1)}"
+        title = f"{machine()}, {threads}, {datetime.date.today()}; medians of the same run."
+        options.markdown.write_text(markdown(rows, peers, title))
 
 
 if __name__ == "__main__":

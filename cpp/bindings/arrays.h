@@ -9,6 +9,7 @@
 #include <type_traits>
 
 #include "piste/tensor.h"
+#include "piste/threads.h"
 
 namespace pybind11::detail {
 
@@ -38,10 +39,11 @@ namespace piste {
 
 namespace py = pybind11;
 
-/// Registers one C++ function; array arguments are converted, then the GIL is released.
+/// Registers one C++ function; array arguments are converted, then the GIL is released and the
+/// number of threads fixed.
 template <class F, class... Args>
 void def_released(py::module_& module, const char* name, F function, const Args&... args) {
-  module.def(name, function, args..., py::call_guard<py::gil_scoped_release>());
+  module.def(name, function, args..., py::call_guard<py::gil_scoped_release, FixedThreads>());
 }
 
 }  // namespace piste

@@ -8,6 +8,7 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
   piste::register_activation(module);
   piste::register_pool(module);
   piste::register_conv(module);
+  piste::register_linear(module);
   piste::register_norm(module);
   piste::register_loss(module);
   piste::register_sgd(module);

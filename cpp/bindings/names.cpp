@@ -15,18 +15,28 @@ Kind named(const char* tag, const std::pair<const char*, Kind> (&names)[N],
 
 }  // namespace
 
-// Those that the kernels have.
 Activation activation_named(const std::string& name) {
   static const std::pair<const char*, Activation> names[] = {
       {"relu", Activation::relu},
       {"sigmoid", Activation::sigmoid},
       {"tanh", Activation::tanh},
       {"relu6", Activation::relu6},
-      {"hardtanh", Activation::hardtanh},
       {"leaky_relu", Activation::leaky_relu},
+      {"elu", Activation::elu},
+      {"selu", Activation::selu},
+      {"celu", Activation::celu},
+      {"gelu", Activation::gelu},
+      {"gelu_tanh", Activation::gelu_tanh},
       {"silu", Activation::silu},
-      {"softsign", Activation::softsign},
+      {"mish", Activation::mish},
+      {"softplus", Activation::softplus},
+      {"logsigmoid", Activation::logsigmoid},
+      {"threshold", Activation::threshold},
+      {"hardswish", Activation::hardswish},
+      {"hardsigmoid", Activation::hardsigmoid},
+      {"hardtanh", Activation::hardtanh},
       {"tanhshrink", Activation::tanhshrink},
+      {"softsign", Activation::softsign},
   };
   return named("activation", names, name);
 }

@@ -21,6 +21,9 @@ void define(py::module_& module) {
       },
       py::arg("kind"), py::arg("grad_output"), py::arg("input"), py::arg("grad_input"),
       py::arg("a") = 0, py::arg("b") = 0);
+  def_released(module, "prelu", &prelu<T>, py::arg("input"), py::arg("weight"), py::arg("out"));
+  def_released(module, "prelu_backward", &prelu_backward<T>, py::arg("grad_output"),
+               py::arg("input"), py::arg("weight"), py::arg("grad_input"), py::arg("grad_weight"));
   def_released(module, "softmax", &softmax<T>, py::arg("input"), py::arg("out"), py::arg("log"));
   def_released(module, "softmax_backward", &softmax_backward<T>, py::arg("grad_output"),
                py::arg("output"), py::arg("grad_input"), py::arg("log"));

@@ -45,12 +45,13 @@ struct BoundNetwork {
   }
 };
 
-/// A call into the engine: without the GIL, and alone on its network.
+/// A call into the engine: without the GIL, alone on its network, on one number of threads.
 template <class T>
 struct Call {
   explicit Call(BoundNetwork<T>& b) : hold(b.exclusive) {}
   py::gil_scoped_release released;  // first: whoever holds the network may need the GIL
   Exclusive::Hold hold;
+  FixedThreads threads;
 };
 
 template <class T>
@@ -263,6 +264,7 @@ void register_network(py::module_& module) {
       .def_readonly("correct", &Progress::correct)
       .def_readonly("loss_sum", &Progress::loss_sum)
       .def_readonly("diverged", &Progress::diverged)
+      .def_readonly("undone", &Progress::undone)
       .def_readonly("step", &Progress::step)
       .def_readonly("loss", &Progress::loss)
       .def_readonly("layer", &Progress::layer);

@@ -55,7 +55,11 @@ def as_float(value: object, name: str, like: FloatArray | None = None) -> FloatA
         For any other dtype, or one that differs from `like`'s.
     """
     array = as_array(value, name)
-    native = array.dtype.newbyteorder("=")
+    dtype = array.dtype
+    usual = dtype.char in "fd" and dtype.isnative and array.flags.c_contiguous
+    if usual and (like is None or dtype == like.dtype):
+        return array  # small arrays should not wait for more
+    native = dtype.newbyteorder("=")
     if native not in _FLOATS:
         raise TypeError(f"{name}: expected dtype float32 or float64, got {array.dtype}")
     if like is not None and native != like.dtype:

@@ -14,22 +14,68 @@ import numpy.typing as npt
 Path_ = str | os.PathLike[str]
 
 
-def check_target(path: Path_) -> Path:
-    """Where a file called `path` will stand, links followed.
-
-    Raises
-    ------
-    OSError
-        Where no file can be written there: no such folder, not writable, or a folder itself.
-    """
+def _target(path: Path_) -> Path:
+    """Where a file called `path` will stand, links followed."""
     target = Path(os.path.realpath(path))
     if not target.parent.is_dir():
         raise FileNotFoundError(f"{os.fspath(path)}: no such folder")
     if target.is_dir():
         raise IsADirectoryError(f"{os.fspath(path)}: is a folder")
-    if not os.access(target.parent, os.W_OK | os.X_OK):
-        raise PermissionError(f"{os.fspath(path)}: the folder is not writable")
     return target
+
+
+def _beside(target: Path) -> Path:
+    # Not by tempfile, whose files only their owner can read: ours are to have the usual rights.
+    return target.with_name(f".piste-{secrets.token_hex(8)}")
+
+
+def _explained(error: OSError, path: Path_) -> OSError:
+    return OSError(error.errno, f"{os.fspath(path)}: cannot be written: {error.strerror}")
+
+
+def check_target(path: Path_) -> None:
+    """Make sure that a file can be written there.
+
+    Raises
+    ------
+    OSError
+        Where there is no such folder, the folder is not writable, or `path` is a folder itself.
+    """
+    temporary = _beside(_target(path))
+    try:
+        temporary.touch(exist_ok=False)
+        temporary.unlink()
+    except OSError as error:
+        raise _explained(error, path) from None
+
+
+def write_file(path: Path_, content: bytes) -> None:
+    """Write to a temporary file, sync it, and put it in place: whole or not at all.
+
+    Raises
+    ------
+    OSError
+        Where it cannot be written (a full disk, say); an older file at `path` is then untouched.
+    """
+    target = _target(path)
+    temporary = _beside(target)
+    try:
+        with open(temporary, "xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise _explained(error, path) from None
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the new name survives a power cut too
+    finally:
+        os.close(folder)
 
 
 def _plain(value: object) -> Any:
@@ -40,34 +86,11 @@ def _plain(value: object) -> Any:
 
 
 def save_arrays(path: Path_, arrays: dict[str, npt.NDArray[Any]], state: dict[str, Any]) -> None:
-    """Write arrays and a JSON-able state to a temporary file, sync it, and put it in place.
-
-    Raises
-    ------
-    OSError
-        Where it cannot be written (a full disk, say); an older file at `path` is then untouched.
-    """
+    """Write arrays and a JSON-able state, whole or not at all (see `write_file`)."""
     from safetensors.numpy import save
 
-    target = check_target(path)
     contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    content = save(contiguous, {"piste": json.dumps(state, default=_plain)})
-    # Not by tempfile, whose files only their owner can read: this one is to have the usual rights.
-    temporary = target.with_name(f".piste-{secrets.token_hex(8)}")
-    try:
-        with open(temporary, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # the new name survives a power cut too
-    finally:
-        os.close(folder)
+    write_file(path, save(contiguous, {"piste": json.dumps(state, default=_plain)}))
 
 
 def load_arrays(path: Path_) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
@@ -88,7 +111,7 @@ def load_arrays(path: Path_) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any
         with safe_open(os.fspath(path), framework="numpy") as file:
             metadata = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, TypeError) as error:
         raise ValueError(f"{os.fspath(path)}: not a whole weights file ({error})") from None
     try:
         state = json.loads(metadata.get("piste", "{}"))

@@ -10,6 +10,8 @@ from . import nn
 def lenet(shape: tuple[int, ...], classes: int) -> nn.Sequential:
     """A small LeNet for images of any size: two 3x3 convolutions, one pooling, two linears."""
     channels, height, width = shape
+    if height < 2 or width < 2:
+        raise ValueError(f"lenet: expected images of at least 2x2, got {height}x{width}")
     features = 32 * (height // 2) * (width // 2)
     return nn.Sequential(
         nn.Conv2d(channels, 16, 3, padding=1),

@@ -48,11 +48,16 @@ class SGD:
         self.lr, self.momentum, self.dampening = lr, momentum, dampening
         self.weight_decay, self.nesterov, self.maximize = weight_decay, nesterov, maximize
         _check(self._defaults())
+        if not isinstance(groups, (list, tuple)) or not all(isinstance(g, dict) for g in groups):
+            raise TypeError(f"groups: expected a list of dictionaries, got {groups!r}")
         self.groups = [dict(group) for group in groups]
         for group in self.groups:
             unknown = group.keys() - {"params", *_NUMBERS, *_FLAGS}
             if unknown or "params" not in group:
                 raise ValueError(f"groups: expected 'params' and hyperparameters, got {group}")
+            names = group["params"]
+            if not isinstance(names, (list, tuple)) or not all(isinstance(n, str) for n in names):
+                raise TypeError(f"groups: expected 'params' to be a list of names, got {names!r}")
             _check({**self._defaults(), **group})
 
     def _defaults(self) -> dict[str, Any]:

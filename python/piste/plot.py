@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 
+from .checkpoint import write_file
 from .history import History
+
+FORMATS = (".png", ".pdf", ".svg")
+"""Endings of the files that can be drawn."""
 
 
 def save_history(history: History, path: str | os.PathLike[str]) -> None:
@@ -14,6 +19,8 @@ def save_history(history: History, path: str | os.PathLike[str]) -> None:
     ------
     ImportError
         Where matplotlib is missing: ``pip install "piste[plot]"``.
+    OSError
+        Where the file cannot be written.
     """
     from matplotlib.figure import Figure
 
@@ -29,5 +36,8 @@ def save_history(history: History, path: str | os.PathLike[str]) -> None:
         axes.set_ylabel(title)
         axes.grid(alpha=0.3)
         axes.legend()
-    losses.set_yscale("log")
-    figure.savefig(path, dpi=120)
+    if all(loss > 0 for loss in history.loss):
+        losses.set_yscale("log")
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=120, format=os.path.splitext(path)[1][1:])
+    write_file(path, picture.getvalue())

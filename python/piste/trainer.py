@@ -92,11 +92,12 @@ class Trainer:
         Raises
         ------
         DivergenceError
-            Where loss, gradient or update is not finite.
+            Where loss, gradient or update is not finite. A step before that was too long to leave
+            a finite loss is taken back.
         ValueError, TypeError
             For data that do not fit the model and the loss, NaN and infinity among them.
 
-        Whatever is raised, KeyboardInterrupt included, the model is as it was before the step.
+        Whatever is raised, KeyboardInterrupt included, the model is as a whole step left it.
         """
         images, targets, weights = self._data(x, y, sample_weight)
         if not len(images):
@@ -291,11 +292,13 @@ class Trainer:
                 self.steps, result,
             )  # fmt: skip
         finally:  # Ctrl-C may come after some steps
-            self.steps += result.batches
-            self._network.count_batches(result.batches)
+            taken = result.batches - result.undone
+            self.steps += taken
+            self._network.count_batches(taken)
         if result.diverged:
             batch = order[(first + result.batches) * size :][:size]
-            _check_finite(images, batch)
+            if not result.undone:
+                _check_finite(images, batch)
             rate = max((o["lr"] for o in self.optimizer.options(self._state.names)), default=0.0)
             raise DivergenceError(result.step, result.loss, rate, result.layer)
         return result

@@ -144,8 +144,8 @@ template <class T>
 void test_gemm(const kernels::Table<T>& table) {
   const kernels::GemmKernels<T>& gemm = *table.gemm;
   const Index channels = 5;
-  for (int rows = 1; rows <= gemm.tile_rows; ++rows)
-    for (int vectors = 1; vectors <= gemm.tile_vectors; ++vectors)
+  for (int vectors = 1; vectors <= gemm.tile_vectors; ++vectors)
+    for (int rows = 1; rows <= gemm.tile_rows[vectors - 1]; ++rows)
       for (const int spare : {0, 1, table.lanes - 1}) {
         const int width = vectors * table.lanes, columns = width - spare;
         const std::vector<T> x = values<T>(size(rows * channels), 1);

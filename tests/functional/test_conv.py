@@ -67,23 +67,6 @@ def test_same_padding_gives_ceil_of_size_over_stride(size, stride):
     assert F.conv2d(x, w, stride=stride, padding="same").shape[2] == -(-size // stride)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("lead", [(), (1,), (7,), (2, 3), (0,)])
-@pytest.mark.parametrize(("inside", "outside"), [(1, 1), (5, 10), (512, 33)])
-def test_linear(dtype, lead, inside, outside):
-    rng = np.random.default_rng(inside)
-    x, dy = rng.standard_normal((*lead, inside)), rng.standard_normal((*lead, outside))
-    w, b = rng.standard_normal((outside, inside)), rng.standard_normal(outside)
-    x, dy, w, b = (array.astype(dtype) for array in (x, dy, w, b))
-    tolerance = DIRECT[np.dtype(dtype)]
-    X, DY, W = x.astype(float), dy.astype(float), w.astype(float)
-    tolerance.check(F.linear(x, w, b), X @ W.T + b)
-    dx, dw, db = F.linear_backward(dy, x, w, b)
-    tolerance.check(dx, DY @ W)
-    tolerance.check(dw, DY.reshape(-1, outside).T @ X.reshape(-1, inside))
-    tolerance.check(db, DY.reshape(-1, outside).sum(axis=0))
-
-
 def variants(x):
     """The same values in other memory."""
     wide = np.zeros((*x.shape[:-1], 2 * x.shape[-1]), x.dtype)

@@ -14,6 +14,13 @@ void activation(Activation kind, View<const T> x, View<T> y, T a, T b);
 template <class T>
 void activation_backward(Activation kind, View<const T> dy, View<const T> x, View<T> dx, T a, T b);
 
+/// y = x where that is positive, else weight * x; x is (outer, channels, inner), weight (channels).
+template <class T>
+void prelu(View<const T> x, View<const T> weight, View<T> y);
+template <class T>
+void prelu_backward(View<const T> dy, View<const T> x, View<const T> weight, View<T> dx,
+                    View<T> dweight);
+
 /// Softmax (or its logarithm) over the last axis.
 template <class T>
 void softmax(View<const T> x, View<T> y, bool log);

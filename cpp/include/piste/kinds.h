@@ -16,6 +16,8 @@ enum class Activation {
   silu,
   mish,
   softplus,
+  logsigmoid,
+  threshold,
   hardswish,
   hardsigmoid,
   hardtanh,

@@ -63,6 +63,7 @@ struct Progress {
   Index batches = 0, samples = 0, correct = 0;
   double loss_sum = 0;  // sum over batches of loss * samples; evaluate: of the samples' losses
   bool diverged = false;
+  Index undone = 0;   // steps taken back: 1 where the step before has led to the divergence
   Index step = 0;     // the failing step, where diverged
   double loss = 0;    // of the last step, the failing one included
   std::string layer;  // first layer that is not finite
@@ -73,6 +74,8 @@ class Plan;
 enum class PlanMode;
 template <class T>
 struct Run;
+template <class T>
+class Undo;
 struct Node;
 
 /// A network whose layers are registered one by one and whose parameters belong to the caller.
@@ -120,8 +123,9 @@ class Network {
   void backward(View<const T> grad_output, View<T> grad_input);
 
   /// Steps over batches first_batch, first_batch + 1, ... of `order` (sample indices) until the
-  /// end or until `time_limit` seconds have passed. A step that fails changes nothing. `progress`
-  /// tells of the steps taken, also where an exception ends the call.
+  /// end or until `time_limit` seconds have passed. A step that fails changes nothing; the one
+  /// before is taken back where its update was so long that loss or gradient overflow now.
+  /// `progress` tells of the steps taken, also where an exception ends the call.
   void train(const Input<T>& x, const Target<T>& y, View<const std::int64_t> order,
              Index batch_size, Index first_batch, double time_limit, const Loss<T>& loss,
              Sgd<T>& sgd, std::uint64_t seed, Index step, Progress& progress);
@@ -144,6 +148,12 @@ class Network {
   void check_targets(const Input<T>& x, const Target<T>& y, View<const std::int64_t> order,
                      const Loss<T>& loss, const Shape& output_shape) const;
   bool apply(Sgd<T>& sgd);
+  void remember(const Sgd<T>& sgd);
+  void diverged(const Run<T>& run, Index batch, const Shape& sample_shape, Sgd<T>& sgd,
+                Progress& progress);
+  bool rehearse(const Sgd<T>& sgd) const;
+  template <class Body>
+  void for_each_block(Body&& body);
   std::string first_bad_layer(const Run<T>& run, Index batch, const Shape& sample_shape);
 
   std::vector<Node> nodes_;
@@ -154,6 +164,8 @@ class Network {
   int output_ = -1;
   T input_scale_ = 1, input_shift_ = 0;
   void (*question_)() = nullptr;
+  std::unique_ptr<Undo<T>> undo_;
+  bool first_step_before_ = false;
 };
 
 }  // namespace piste

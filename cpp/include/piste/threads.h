@@ -10,6 +10,19 @@ void set_num_threads(int n);
 
 inline constexpr int max_num_threads = 1024;
 
+/// Keeps this thread's num_threads() as it is: what a call has made room for must not change under
+/// it because another thread calls set_num_threads().
+class FixedThreads {
+ public:
+  FixedThreads();
+  ~FixedThreads();
+  FixedThreads(const FixedThreads&) = delete;
+  FixedThreads& operator=(const FixedThreads&) = delete;
+
+ private:
+  int before_;
+};
+
 /// What the machine grants: min(CPU affinity, cgroup CPU quota), at least 1.
 int available_cpus();
 

@@ -88,6 +88,8 @@ std::atomic<int>& setting() {
   return threads;
 }
 
+thread_local int fixed_threads = 0;  // 0: by the setting
+
 }  // namespace
 
 int available_cpus() {
@@ -95,7 +97,12 @@ int available_cpus() {
   return quota ? std::min(affinity, quota) : affinity;
 }
 
-int num_threads() { return setting().load(std::memory_order_relaxed); }
+int num_threads() {
+  return fixed_threads ? fixed_threads : setting().load(std::memory_order_relaxed);
+}
+
+FixedThreads::FixedThreads() : before_(fixed_threads) { fixed_threads = num_threads(); }
+FixedThreads::~FixedThreads() { fixed_threads = before_; }
 
 void set_num_threads(int n) {
   check(n >= 1 && n <= max_num_threads, "set_num_threads", "expected 1 to ", max_num_threads,

@@ -29,7 +29,7 @@ std::array<Pair, 2> both_sides(Pair padding) {
 }  // namespace
 
 template <class T>
-Network<T>::Network() = default;
+Network<T>::Network() : undo_(std::make_unique<Undo<T>>()) {}
 template <class T>
 Network<T>::~Network() = default;
 

@@ -40,6 +40,9 @@ OpPtr<T> make_input(Plan<T>& plan, const Value<T>& y);
 template <class T>
 OpPtr<T> make_conv(Plan<T>& plan, const Node& node, const Value<T>& x, const Value<T>& y,
                    Trainable<T> weight, Trainable<T> bias, bool relu);
+template <class T>
+OpPtr<T> make_linear(Plan<T>& plan, const Value<T>& x, const Value<T>& y, Trainable<T> weight,
+                     Trainable<T> bias, bool relu);
 /// The same for geometries that Winograd<T>::chosen() takes.
 template <class T>
 OpPtr<T> make_winograd(Plan<T>& plan, const ConvGeometry& geometry, const Value<T>& x,

@@ -7,7 +7,7 @@
 namespace piste {
 namespace {
 
-/// Convolution and linear (a convolution whose window is the whole map), bias and ReLU included.
+/// Convolution, bias and ReLU included.
 template <class T>
 class ConvOp final : public Op<T> {
  public:
@@ -80,7 +80,7 @@ class ConvOp final : public Op<T> {
 
   Index finish_tasks() const override { return dy_ < 0 ? 0 : conv_.pack_tasks() + 1; }
 
-  void finish(const Memory<T>& memory, Index groups, Index task) override {
+  void finish(const Memory<T>& memory, Index groups, Index task, void*) override {
     if (task < conv_.pack_tasks()) {
       const T* parts[max_groups];
       for (Index g = 0; g < groups; ++g)
@@ -119,12 +119,12 @@ OpPtr<T> make_conv(Plan<T>& plan, const Node& node, const Value<T>& x, const Val
   g.channels = x.shape.channels;
   g.filters = y.shape.channels;
   g.groups = node.groups;
-  const bool whole = node.kind == NodeKind::linear;
+  if (node.kind == NodeKind::linear) return make_linear(plan, x, y, weight, bias, relu);
   const Index in[3] = {1, x.shape.height, x.shape.width};
   for (int axis = 0; axis < 3; ++axis) {
-    const bool spatial = axis > 0 && !whole;
+    const bool spatial = axis > 0;
     g.in[axis] = in[axis];
-    g.kernel[axis] = spatial ? node.kernel[axis - 1] : in[axis];
+    g.kernel[axis] = spatial ? node.kernel[axis - 1] : 1;
     g.stride[axis] = spatial ? node.stride[axis - 1] : 1;
     g.dilation[axis] = spatial ? node.dilation[axis - 1] : 1;
     g.pad[axis] = spatial ? node.padding[axis - 1][0] : 0;

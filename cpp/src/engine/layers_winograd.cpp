@@ -83,7 +83,7 @@ class WinogradOp final : public Op<T> {
   // A task per block of channels, and one that adds the bias's gradient.
   Index finish_tasks() const override { return dy_ < 0 ? 0 : channel_blocks() + 1; }
 
-  void finish(const Memory<T>& memory, Index groups, Index task) override {
+  void finish(const Memory<T>& memory, Index groups, Index task, void*) override {
     const auto& gemm = *kernel_table<T>().gemm;
     const T* parts[max_groups];
     if (task == channel_blocks()) {

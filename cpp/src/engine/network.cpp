@@ -1,6 +1,7 @@
 // Running a network: plans on demand, then prepare, forward, backward, finish, update.
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <limits>
@@ -29,6 +30,16 @@ Input<T> slice(const Input<T>& x, Index first, Index sample_values) {
   if (part.values) part.values += first * sample_values;
   if (part.bytes) part.bytes += first * sample_values;
   return part;
+}
+
+constexpr Index block_values = Index{1} << 14;  // that one task updates
+Index blocks_of(Index values) { return (values + block_values - 1) / block_values; }
+
+template <class T>
+SgdOptions<T> options_of(const Sgd<T>& sgd, std::size_t i) {
+  return {sgd.lr[i],           sgd.momentum[i],       sgd.dampening[i],
+          sgd.weight_decay[i], bool(sgd.nesterov[i]), bool(sgd.maximize[i]),
+          sgd.first_step};
 }
 
 }  // namespace
@@ -164,42 +175,99 @@ T Network<T>::loss_scale(const Loss<T>& loss, const Target<T>& y, const std::int
   return static_cast<T>(1 / divisor);
 }
 
+/// Calls body(parameter, first value, count) for blocks of all parameters, in parallel.
+template <class T>
+template <class Body>
+void Network<T>::for_each_block(Body&& body) {
+  Index blocks = 0;
+  for (const Parameter& p : parameters_) blocks += blocks_of(Index(p.gradient.size()));
+  parallel_for(blocks, [&](Index block, int) {
+    std::size_t i = 0;
+    while (block >= blocks_of(Index(parameters_[i].gradient.size())))
+      block -= blocks_of(Index(parameters_[i++].gradient.size()));
+    const Index first = block * block_values;
+    body(i, first, std::min(block_values, Index(parameters_[i].gradient.size()) - first));
+  });
+}
+
 /// The update, once all gradients are known to be finite. Returns false, and changes nothing,
 /// where a gradient is not finite or the update would overflow.
 template <class T>
 bool Network<T>::apply(Sgd<T>& sgd) {
-  FlushToZero guard;
   const auto& kernels = *kernel_table<T>().update;
   constexpr double safe = sizeof(T) == 4 ? 1e15 : 1e120;
-  bool careful = false;
-  for (std::size_t i = 0; i < parameters_.size(); ++i) {
-    const auto& gradient = parameters_[i].gradient;
-    const Index n = static_cast<Index>(gradient.size());
-    const double squares = kernels.sum_squares(gradient.data(), n);
-    if (!kernels.all_finite(gradient.data(), n)) return false;
-    careful |= !(squares < safe * safe) || !(static_cast<double>(sgd.lr[i]) < 1e10);
-  }
-  for (int pass = careful ? 0 : 1; pass < 2; ++pass)
-    for (std::size_t i = 0; i < parameters_.size(); ++i) {
-      Parameter& p = parameters_[i];
-      const Index n = static_cast<Index>(p.gradient.size());
-      const SgdOptions<T> options{sgd.lr[i],           sgd.momentum[i],       sgd.dampening[i],
-                                  sgd.weight_decay[i], bool(sgd.nesterov[i]), bool(sgd.maximize[i]),
-                                  sgd.first_step};
-      if (pass == 1) {
-        kernels.sgd(p.value.data, p.gradient.data(), sgd.buffers[i].data, n, options);
-        continue;
-      }
-      // Rehearse on copies: only where the numbers are near overflow.
-      std::vector<T> value(p.value.data, p.value.data + n), buffer;
-      if (sgd.buffers[i]) buffer.assign(sgd.buffers[i].data, sgd.buffers[i].data + n);
-      kernels.sgd(value.data(), p.gradient.data(), buffer.empty() ? nullptr : buffer.data(), n,
-                  options);
-      if (!kernels.all_finite(value.data(), n)) return false;
-      if (!buffer.empty() && !kernels.all_finite(buffer.data(), n)) return false;
-    }
+  std::atomic<bool> finite{true}, careful{false}, far{false};
+  for_each_block([&](std::size_t i, Index first, Index n) {
+    const T* gradient = parameters_[i].gradient.data() + first;
+    if (!kernels.all_finite(gradient, n)) finite = false;
+    const double squares = kernels.sum_squares(gradient, n), rate = sgd.lr[i];
+    if (!(squares < safe * safe) || !(rate < 1e10)) careful = true;
+    // Sound steps are short; those that end in overflow grow from step to step.
+    if (rate * rate * squares > 1 || rate * sgd.weight_decay[i] > 1 || sgd.momentum[i] >= 1)
+      far = true;
+  });
+  undo_->clear();
+  if (!finite || (careful && !rehearse(sgd))) return false;
+  if (far) remember(sgd);
+  for_each_block([&](std::size_t i, Index first, Index n) {
+    T* buffer = sgd.buffers[i].data;
+    kernels.sgd(parameters_[i].value.data + first, parameters_[i].gradient.data() + first,
+                buffer ? buffer + first : nullptr, n, options_of(sgd, i));
+  });
   sgd.first_step = false;
   return true;
+}
+
+/// Whether the update leaves all values finite, tried on copies: only where numbers are near
+/// overflow.
+template <class T>
+bool Network<T>::rehearse(const Sgd<T>& sgd) const {
+  FlushToZero guard;
+  const auto& kernels = *kernel_table<T>().update;
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    const Parameter& p = parameters_[i];
+    const Index n = static_cast<Index>(p.gradient.size());
+    std::vector<T> value(p.value.data, p.value.data + n), buffer;
+    if (sgd.buffers[i]) buffer.assign(sgd.buffers[i].data, sgd.buffers[i].data + n);
+    kernels.sgd(value.data(), p.gradient.data(), buffer.empty() ? nullptr : buffer.data(), n,
+                options_of(sgd, i));
+    if (!kernels.all_finite(value.data(), n)) return false;
+    if (!buffer.empty() && !kernels.all_finite(buffer.data(), n)) return false;
+  }
+  return true;
+}
+
+/// Keeps what the next update will change, in case that the step turns out to have gone too far.
+template <class T>
+void Network<T>::remember(const Sgd<T>& sgd) {
+  first_step_before_ = sgd.first_step;
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    undo_->remember(parameters_[i].value.data, parameters_[i].value.size());
+    undo_->remember(sgd.buffers[i].data, sgd.buffers[i] ? sgd.buffers[i].size() : 0);
+  }
+  for (const Node& node : nodes_) {
+    undo_->remember(static_cast<T*>(node.running_mean), node.channels);
+    undo_->remember(static_cast<T*>(node.running_var), node.channels);
+  }
+}
+
+/// Names what is not finite, and takes back the step before where that has led here.
+template <class T>
+void Network<T>::diverged(const Run<T>& run, Index batch, const Shape& sample_shape, Sgd<T>& sgd,
+                          Progress& progress) {
+  progress.diverged = true;
+  progress.step = run.step;
+  progress.layer = first_bad_layer(run, batch, sample_shape);
+  const auto& kernels = *kernel_table<T>().update;
+  const bool update_overflows =
+      std::isfinite(progress.loss) &&
+      std::all_of(parameters_.begin(), parameters_.end(), [&](const Parameter& p) {
+        return kernels.all_finite(p.gradient.data(), static_cast<Index>(p.gradient.size()));
+      });
+  if (update_overflows || progress.layer == nodes_[0].name || !undo_->run()) return;
+  sgd.first_step = first_step_before_;
+  progress.undone = 1;
+  --progress.step;
 }
 
 template <class T>
@@ -240,13 +308,9 @@ void Network<T>::train(const Input<T>& x, const Target<T>& y, View<const std::in
       p.finish();
       sound = apply(sgd);
     }
-    if (!sound) {
-      progress.diverged = true;
-      progress.step = run.step;
-      progress.layer = first_bad_layer(run, count, sample);
-      return;
-    }
+    if (!sound) return diverged(run, count, sample, sgd, progress);
     p.commit();
+    undo_->step_done();
     ++progress.batches;
     progress.samples += count;
     progress.correct += static_cast<Index>(correct);

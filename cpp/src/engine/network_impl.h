@@ -4,6 +4,7 @@
 #include "engine/lowering.h"
 #include "engine/node.h"
 #include "engine/plan.h"
+#include "engine/undo.h"
 #include "piste/network.h"
 
 namespace piste {

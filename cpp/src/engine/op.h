@@ -16,6 +16,7 @@ struct Tensor {
   Index batch_bytes = 0;  // instead, where its size does not depend on samples
   int first_step = -1, last_step = -1;
   bool local = false;
+  bool kept = false;  // until finish() has run
   Index offset = 0;
 };
 
@@ -66,7 +67,7 @@ struct Memory {
                               : arena + t.offset + chunk.begin * t.sample_bytes;
     return reinterpret_cast<U*>(base);
   }
-  /// A tensor of fixed size.
+  /// A tensor of fixed size, or all samples of one that is not local.
   template <class U = T>
   U* fixed(int tensor) const {
     return reinterpret_cast<U*>(arena + tensors[tensor].offset);
@@ -96,9 +97,15 @@ class Op {
   virtual void backward(int phase, const Run<T>&, const Memory<T>&, const Chunk&) = 0;
   virtual void backward_sync(int /*phase*/, const Run<T>&, const Memory<T>&, Index /*groups*/) {}
 
+  /// A phase with wide tasks runs them once for the whole batch, in parallel, in place of the
+  /// phase's calls for chunks: weights too large for the cache are read once then.
+  virtual Index wide_tasks(bool /*backward*/, int /*phase*/) const { return 0; }
+  virtual void forward_wide(const Run<T>&, const Memory<T>&, Index /*task*/) {}
+  virtual void backward_wide(const Run<T>&, const Memory<T>&, Index /*task*/) {}
+
   /// After the whole backward pass: sums over groups to the parameters' gradients.
   virtual Index finish_tasks() const { return 0; }
-  virtual void finish(const Memory<T>&, Index /*groups*/, Index /*task*/) {}
+  virtual void finish(const Memory<T>&, Index /*groups*/, Index /*task*/, void* /*scratch*/) {}
   /// Once the step is known to be sound: what else it changes (running statistics).
   virtual void commit(const Memory<T>&) {}
 

@@ -1,6 +1,7 @@
 #include "engine/plan.h"
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 #include "base/parallel.h"
@@ -92,14 +93,21 @@ void Plan<T>::limit_groups(Index most) {
 }
 
 template <class T>
+Index Plan<T>::wide_tasks(std::size_t step) const {
+  const Step& s = steps_[step];
+  return s.op->wide_tasks(s.backward, s.phase);
+}
+
+template <class T>
 void Plan<T>::cut_segments() {
   std::size_t begin = 0;
   for (std::size_t i = 1; i <= steps_.size(); ++i) {
     const bool end = i == steps_.size();
     const bool new_phase = !end && steps_[i].phase > 0;
     const bool call_ends = mode_ == PlanMode::manual && i == forward_steps_;
-    if (!end && !new_phase && !call_ends) continue;
-    segments_.push_back({begin, i, new_phase});
+    const bool wide = wide_tasks(i - 1) > 0 || (!end && wide_tasks(i) > 0);
+    if (!end && !new_phase && !call_ends && !wide) continue;
+    segments_.push_back({begin, i, new_phase, wide_tasks(begin)});
     begin = i;
     if (i == forward_steps_) forward_segments_ = segments_.size();
   }
@@ -123,22 +131,24 @@ void Plan<T>::find_lifetimes() {
   for (Tensor& t : tensors_) {
     if (!t.sample_bytes || t.first_step < 0) continue;
     const Segment &first = segment_of(t.first_step), &last = segment_of(t.last_step);
-    t.local = &first == &last;
+    t.local = &first == &last && !first.wide_tasks && !t.kept;
     if (t.local) continue;
     // One chunk writes while another still reads what an earlier step of the segment wrote.
     t.first_step = static_cast<int>(first.begin);
-    t.last_step = static_cast<int>(last.end) - 1;
+    t.last_step = static_cast<int>(t.kept ? steps_.size() : last.end - 1);
   }
 }
 
 template <class T>
 Index Plan<T>::place(bool local, Index chunk) {
+  constexpr Index most_bytes = Index{1} << 47;  // what 64-bit machines can address
   std::vector<Interval> intervals;
   for (std::size_t i = 0; i < tensors_.size(); ++i) {
     const Tensor& t = tensors_[i];
     const bool fixed = t.sample_bytes == 0;
     if (!fixed && t.first_step < 0) continue;  // never used in this mode
     if (local != t.local) continue;
+    if (t.sample_bytes > most_bytes / batch_) throw std::bad_alloc();
     const Index bytes = fixed ? t.batch_bytes : t.sample_bytes * (local ? chunk : batch_);
     intervals.push_back({static_cast<int>(i), padded(bytes), fixed ? 0 : t.first_step,
                          fixed ? static_cast<int>(steps_.size()) : t.last_step});
@@ -180,7 +190,7 @@ void Plan<T>::seal() {
 
 template <class T>
 void Plan<T>::prepare() {
-  const int workers = parallel_workers(groups_);
+  const int workers = num_threads();
   if (workers > workers_) {  // more threads than ever before: room for their chunks
     const Index stride = local_bytes_ + scratch_bytes_;
     worker_arena_ = zeroed_bytes(static_cast<std::size_t>(stride * workers));
@@ -215,6 +225,20 @@ template <class T>
 void Plan<T>::run_segments(std::size_t begin, std::size_t end, const Run<T>& run) {
   for (std::size_t s = begin; s < end; ++s) {
     const Segment& segment = segments_[s];
+    if (segment.wide_tasks) {
+      const Step& step = steps_[segment.begin];
+      parallel_for(
+          segment.wide_tasks,
+          [&](Index task, int worker) {
+            if (run.watch->stop(worker)) return;
+            if (step.backward)
+              step.op->backward_wide(run, memory_, task);
+            else
+              step.op->forward_wide(run, memory_, task);
+          },
+          run.watch);
+      continue;
+    }
     parallel_for(
         groups_, [&](Index group, int worker) { run_group(segment, run, group, worker); },
         run.watch);
@@ -239,8 +263,9 @@ void Plan<T>::run_backward(const Run<T>& run) {
 
 template <class T>
 void Plan<T>::finish() {
-  parallel_for(static_cast<Index>(finish_tasks_.size()), [&](Index i, int) {
-    finish_tasks_[i].first->finish(memory_, groups_, finish_tasks_[i].second);
+  parallel_for(static_cast<Index>(finish_tasks_.size()), [&](Index i, int worker) {
+    finish_tasks_[i].first->finish(memory_, groups_, finish_tasks_[i].second,
+                                   memory_.scratch + worker * memory_.scratch_stride);
   });
 }
 

@@ -25,6 +25,9 @@ class Plan {
   int fixed_tensor(Index values) { return add_tensor(0, values * Index(sizeof(T))); }
   int index_tensor(Index sample_values) { return add_tensor(sample_values * 4, 0); }
 
+  /// The tensor lives until finish() has run, for all samples.
+  void keep(int tensor) { tensors_[tensor].kept = true; }
+
   Op<T>* add(std::unique_ptr<Op<T>> op);
   void schedule_forward(Op<T>* op, bool training);
   void schedule_backward(Op<T>* op, bool training);
@@ -61,6 +64,7 @@ class Plan {
   struct Segment {
     std::size_t begin, end;  // steps
     bool sync;               // the last step's op has a further phase
+    Index wide_tasks;        // of its only step, where that has some
   };
 
   int add_tensor(Index sample_bytes, Index batch_bytes);
@@ -68,6 +72,7 @@ class Plan {
   void find_lifetimes();
   void choose_chunk();
   Index place(bool local, Index chunk);
+  Index wide_tasks(std::size_t step) const;
   void run_segments(std::size_t begin, std::size_t end, const Run<T>& run);
   void run_group(const Segment& segment, const Run<T>& run, Index group, int worker);
 

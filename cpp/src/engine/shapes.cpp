@@ -3,6 +3,9 @@
 namespace piste {
 namespace {
 
+/// Of one sample of a value: times the bytes of a value and a batch it stays far below 64 bits.
+constexpr double most_features = 1e12;
+
 /// Output extent of a window that moves over one axis; pooling may round up.
 Index window_output(const Node& node, int axis, Index in) {
   const Index low = node.padding[axis][0], high = node.padding[axis][1];
@@ -97,6 +100,10 @@ std::vector<MapShape> infer_shapes(const std::vector<Node>& nodes, const Shape& 
   for (std::size_t i = 0; i < nodes.size(); ++i) {
     if (nodes[i].kind != NodeKind::input) {
       shapes[i] = infer(nodes[i], shapes);
+      const Shape extents{shapes[i].channels, shapes[i].height, shapes[i].width};
+      const double features = double(extents[0]) * double(extents[1]) * double(extents[2]);
+      check(features <= most_features, nodes[i].name.c_str(), "an output of shape ", extents,
+            " per sample is too large");
       shapes[i].dense = nodes[i].kind == NodeKind::flatten && shapes[nodes[i].inputs[0]].dense;
       continue;
     }

@@ -5,7 +5,9 @@
 #include "kernels/gemm/gemm.h"
 #include "kernels/layout/layout.h"
 #include "kernels/loss/loss.h"
+#include "kernels/matmul/matmul.h"
 #include "kernels/norm/norm.h"
+#include "kernels/norm/response.h"
 #include "kernels/pointwise/pointwise.h"
 #include "kernels/pool/pool.h"
 #include "kernels/softmax/softmax.h"
@@ -21,9 +23,11 @@ struct Table {
   const GemmKernels<T>* gemm;
   const LayoutKernels<T>* layout;
   const LossKernels<T>* loss;
+  const MatmulKernels<T>* matmul;
   const NormKernels<T>* norm;
   const PointwiseKernels<T>* pointwise;
   const PoolKernels<T>* pool;
+  const ResponseKernels<T>* response;
   const SoftmaxKernels<T>* softmax;
   const UpdateKernels<T>* update;
   const WinogradKernels<T>* winograd;

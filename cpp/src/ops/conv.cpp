@@ -13,6 +13,7 @@ namespace piste {
 namespace {
 
 constexpr Index max_partials = 8;             // partial sums of a weight's gradient
+constexpr Index rows_bytes = 24 << 20;        // of the samples that stand as rows at a time
 constexpr Index task_flops = Index{1} << 22;  // at least so much work per task
 
 template <class T>
@@ -155,7 +156,8 @@ void conv_backward(View<const T> dy, View<const T> x, View<const T> weight,
     if (dbias) std::fill_n(dbias.data, dbias.size(), T(0));
     return;
   }
-  if (use_winograd<T>(g, options)) {
+  const bool winograd = use_winograd<T>(g, options);
+  if (winograd) {
     const int m = Winograd<T>::tile_size(g);
     if (dbias) sum_planes(dy, dbias);
     if (dx && winograd_map<T>(Winograd<T>::backward_pass(g), m, n, dy.data, weight.data, nullptr,
@@ -164,45 +166,69 @@ void conv_backward(View<const T> dy, View<const T> x, View<const T> weight,
     if (dweight && winograd_weight_gradient(g, m, n, x.data, dy.data, dweight.data)) dweight = {};
     if (!dx && !dweight) return;
   }
+  if (dbias && !winograd) sum_planes(dy, dbias);
   const Conv<T> conv(g);
-  const Split groups(n, 1, max_partials);  // each has partial sums of its own
+  // Samples [0, chunk) at a time as rows, x with its border: then all pixels are there for every
+  // part of the weight gradient, whose sums need no second memory.
+  const Index size = sizeof(T), in = g.in_pixels(), out = g.out_pixels();
+  const Index x_values = padded_values(1, conv.bordered_values());
+  const Index y_values = padded_values(out, g.y_stride);
+  const Index chunk = std::clamp<Index>(rows_bytes / ((x_values + y_values) * size), 1, n);
+  // A gradient that is small beside the rows is summed by shares of the samples, each of which
+  // reads its rows once; a large one part by part, by as many shares as make up for few parts.
+  const bool small = conv.gradient_size() * max_partials * 4 < chunk * (x_values + y_values);
+  const Index parts = small ? 1 : conv.weight_parts(), each = conv.weight_parts() / parts;
+  const Split shares(chunk, (chunk * parts + max_partials - 1) / max_partials, max_partials);
   const WorkerLayout<T> layout(conv, g, 1);
-  const Index size = sizeof(T);
-  const Index packed_bytes = Index(round_up(conv.packed_backward_size() * size, 4096));
-  const Index gradient_bytes = Index(round_up((conv.gradient_size() + g.y_stride) * size, 4096));
-  Workspace workspace(packed_bytes + groups.count * gradient_bytes +
-                      parallel_workers(groups.count) * layout.bytes);
-  T* packed = workspace.as<T>();
-  std::byte* gradients = workspace.data() + packed_bytes;
-  std::byte* workers = gradients + groups.count * gradient_bytes;
+  const auto pages = [&](Index values) { return Index(round_up(values * size, 4096)); };
+  const Index packed_at = 0, x_at = pages(conv.packed_backward_size());
+  const Index y_at = x_at + pages(chunk * x_values);
+  const Index gradients_at = y_at + pages(chunk * y_values);
+  const Index workers_at = gradients_at + shares.count * pages(conv.gradient_size());
+  Workspace workspace(workers_at + parallel_workers(chunk + shares.count * parts) * layout.bytes);
+  T* packed = workspace.as<T>(packed_at);
+  T *x_rows = workspace.as<T>(x_at), *y_rows = workspace.as<T>(y_at);
+  const auto scratch = [&](int worker) {
+    return workspace.data() + workers_at + worker * layout.bytes;
+  };
+  const auto share_gradient = [&](Index share) {
+    return workspace.as<T>(gradients_at + share * pages(conv.gradient_size()));
+  };
   if (dx)
     parallel_for(conv.pack_tasks(),
                  [&](Index task, int) { conv.pack_backward(weight.data, packed, task); });
-  parallel_for(groups.count, [&](Index group, int worker) {
-    std::byte* base = workers + worker * layout.bytes;
-    T* x_rows = reinterpret_cast<T*>(base + layout.x);
-    T* y_rows = reinterpret_cast<T*>(base + layout.y);
-    T* gradient = reinterpret_cast<T*>(gradients + group * gradient_bytes);
-    const Index in = g.in_pixels(), out = g.out_pixels();
-    for (Index i = groups.begin(group); i < groups.end(group); ++i) {
-      to_rows(dy.data + i * g.filters * out, g.filters, out, y_rows, g.y_stride);
-      to_rows(x.data + i * g.channels * in, g.channels, in, x_rows, g.x_stride);
-      conv.backward_weight(x_rows, y_rows, gradient, gradient + conv.gradient_size(), 1,
-                           i > groups.begin(group), base);
-      if (!dx) continue;
-      conv.backward_data(y_rows, packed, x_rows, 1, 0, 1, base);
-      from_rows(x_rows, g.channels, in, dx.data + i * g.channels * in, g.x_stride);
-    }
-  });
-  const T* parts[max_partials];
-  for (Index p = 0; p < groups.count; ++p)
-    parts[p] = reinterpret_cast<T*>(gradients + p * gradient_bytes);
+  for (Index first = 0; first < n; first += chunk) {
+    const Index count = std::min(chunk, n - first);
+    parallel_for(count, [&](Index i, int worker) {
+      T* dense = reinterpret_cast<T*>(scratch(worker) + layout.x);
+      to_rows(dy.data + (first + i) * g.filters * out, g.filters, out,
+              y_rows + i * out * g.y_stride, g.y_stride);
+      if (!dweight) return;
+      to_rows(x.data + (first + i) * g.channels * in, g.channels, in, dense, g.x_stride);
+      conv.add_border(dense, x_rows + i * conv.bordered_values());
+    });
+    if (dweight)
+      parallel_for(shares.count * parts, [&](Index task, int worker) {
+        const Index share = task / parts, part = task % parts;
+        const Index begin = std::min(shares.begin(share), count);
+        const Index end = std::min(shares.end(share), count);
+        conv.outer_products(x_rows + begin * conv.bordered_values(),
+                            y_rows + begin * out * g.y_stride, share_gradient(share), end - begin,
+                            part * each, (part + 1) * each, first > 0, scratch(worker));
+      });
+    if (dx)
+      parallel_for(count, [&](Index i, int worker) {
+        T* dense = reinterpret_cast<T*>(scratch(worker) + layout.x);
+        conv.backward_data(y_rows + i * out * g.y_stride, packed, dense, 1, 0, 1, scratch(worker));
+        from_rows(dense, g.channels, in, dx.data + (first + i) * g.channels * in, g.x_stride);
+      });
+  }
+  const T* sums[max_partials];
+  for (Index p = 0; p < shares.count; ++p) sums[p] = share_gradient(p);
   if (dweight)
     parallel_for(conv.pack_tasks(), [&](Index task, int) {
-      conv.unpack_gradient(parts, groups.count, dweight.data, task);
+      conv.unpack_gradient(sums, shares.count, dweight.data, task);
     });
-  if (dbias)
-    kernel_table<T>().gemm->sum(parts, groups.count, conv.gradient_size(), dbias.data, g.filters);
 }
 
 template void conv(View<const float>, View<const float>, View<const float>, const ConvOptions&,

@@ -7,38 +7,15 @@
 namespace piste {
 namespace {
 
-constexpr Index range_pixels = 96;         // whose tiles share a visit of each weight panel
+constexpr Index range_pixels = 120;        // whose tiles share a visit of each weight panel
+constexpr double border_waste = 1.25;      // products per needed one that are worth a border
 constexpr Index border_bytes = 128 << 10;  // of samples copied at once to get a zero border
-
-/// Walks over positions of (sample, depth, height, width), the last fastest.
-struct Walk {
-  const Index* count;
-  Index sample, at[3];
-  Walk(Index index, const Index* extent) : count(extent) {
-    at[2] = index % extent[2];
-    index /= extent[2];
-    at[1] = index % extent[1];
-    index /= extent[1];
-    at[0] = index % extent[0];
-    sample = index / extent[0];
-  }
-  void next() {
-    if (++at[2] < count[2]) return;
-    at[2] = 0;
-    if (++at[1] < count[1]) return;
-    at[1] = 0;
-    if (++at[0] < count[0]) return;
-    at[0] = 0;
-    ++sample;
-  }
-};
 
 }  // namespace
 
 template <class T>
 Conv<T>::Conv(const ConvGeometry& geometry) : g_(geometry), taps_(geometry.taps()) {
   const auto& table = kernel_table<T>();
-  tile_rows_ = table.gemm->tile_rows;
   const Index lanes = table.lanes, panel = lanes * table.gemm->tile_vectors;
   const Index filters = g_.filters / g_.groups, channels = g_.channels / g_.groups;
   forward_ = {g_.groups, filters, channels, lanes, panel, taps_};
@@ -79,6 +56,7 @@ void Conv<T>::make_forward() {
                                g_.x_stride);
       }
   all_.run = forward_.depth;
+  place(all_, x_border_, g_.out, g_.y_stride);
   merge_taps(x_border_, all_, g_.groups == 1 && g_.x_stride == g_.channels);
 }
 
@@ -102,62 +80,93 @@ void Conv<T>::merge_taps(const Border& border, Phase& phase, bool dense) const {
   phase.run = whole.run * merged;
 }
 
-// Input position i = first + a * stride of a residue reads, for the kernel positions k that reach
-// it, output o = (i + pad - k * dilation) / stride = a + q(k).
+// Input position i = first + a * stride of a residue is reached by the kernel positions k with
+// k * dilation % stride == residue, from output o = (i + pad - k * dilation) / stride = a + q(k).
+template <class T>
+std::vector<typename Conv<T>::AxisPart> Conv<T>::axis_parts(int axis, bool split) const {
+  const Index stride = g_.stride[axis], out = g_.out[axis];
+  std::vector<AxisPart> parts;
+  for (Index residue = 0; residue < stride; ++residue) {
+    AxisPart whole;
+    whole.first = ((residue - g_.pad[axis]) % stride + stride) % stride;
+    if (whole.first >= g_.in[axis]) continue;
+    whole.count = (g_.in[axis] - whole.first + stride - 1) / stride;
+    for (Index k = 0; k < g_.kernel[axis]; ++k)
+      if (k * g_.dilation[axis] % stride == residue)
+        whole.taps.push_back({k, (whole.first + g_.pad[axis] - k * g_.dilation[axis]) / stride});
+    if (!split) {
+      parts.push_back(whole);
+      continue;
+    }
+    for (Index a = 0; a < whole.count; ++a) {  // runs of positions that the same taps reach
+      AxisPart part{whole.first + a * stride, 1, {}};
+      for (const auto& tap : whole.taps)
+        if (a + tap.source >= 0 && a + tap.source < out)
+          part.taps.push_back({tap.k, a + tap.source});
+      const bool same = a > 0 && part.taps.size() == parts.back().taps.size() &&
+                        std::equal(part.taps.begin(), part.taps.end(), parts.back().taps.begin(),
+                                   [](const auto& x, const auto& y) { return x.k == y.k; });
+      if (same)
+        ++parts.back().count;
+      else
+        parts.push_back(part);
+    }
+  }
+  return parts;
+}
+
+/// Products of which many would be with the zero border are split by the taps that reach a
+/// position inside, and need no border then.
 template <class T>
 void Conv<T>::make_backward() {
-  const auto q = [&](int axis, Index residue_first, Index k) {
-    return (residue_first + g_.pad[axis] - k * g_.dilation[axis]) / g_.stride[axis];
-  };
-  std::vector<Phase> axis_phases[3];
-  std::vector<std::vector<Index>> axis_taps[3];
+  double all = 1, inside = 1;
+  for (int axis = 0; axis < 3; ++axis) {
+    double products[2] = {0, 0};
+    for (const bool split : {false, true})
+      for (const AxisPart& part : axis_parts(axis, split))
+        products[split] += static_cast<double>(part.count) * static_cast<double>(part.taps.size());
+    all *= products[0];
+    inside *= products[1];
+  }
+  const bool split = all > border_waste * inside;
+  std::vector<AxisPart> parts[3];
   dy_border_.stride = g_.y_stride;
   for (int axis = 0; axis < 3; ++axis) {
-    const Index stride = g_.stride[axis];
+    parts[axis] = axis_parts(axis, split);
     Index lowest = 0, highest = g_.out[axis] - 1;
-    for (Index residue = 0; residue < stride; ++residue) {
-      Phase phase;
-      phase.first[axis] = ((residue - g_.pad[axis]) % stride + stride) % stride;
-      const Index left = g_.in[axis] - phase.first[axis];
-      if (left <= 0) continue;
-      phase.count[axis] = (left + stride - 1) / stride;
-      std::vector<Index> taps;
-      for (Index k = 0; k < g_.kernel[axis]; ++k)
-        if (k * g_.dilation[axis] % stride == residue) {
-          taps.push_back(k);
-          lowest = std::min(lowest, q(axis, phase.first[axis], k));
-          highest = std::max(highest, q(axis, phase.first[axis], k) + phase.count[axis] - 1);
-        }
-      axis_phases[axis].push_back(phase);
-      axis_taps[axis].push_back(taps);
-    }
+    for (const AxisPart& part : parts[axis])
+      for (const auto& tap : part.taps) {
+        lowest = std::min(lowest, tap.source);
+        highest = std::max(highest, tap.source + part.count - 1);
+      }
     dy_border_.in[axis] = g_.out[axis];
     dy_border_.low[axis] = -lowest;
     dy_border_.extent[axis] = highest - lowest + 1;
     dy_border_.needed |= dy_border_.extent[axis] != g_.out[axis];
   }
-  const Index* extent = dy_border_.extent;
-  for (std::size_t d = 0; d < axis_phases[0].size(); ++d)
-    for (std::size_t h = 0; h < axis_phases[1].size(); ++h)
-      for (std::size_t w = 0; w < axis_phases[2].size(); ++w) {
-        const std::size_t at[3] = {d, h, w};
+  const Index *extent = dy_border_.extent, *low = dy_border_.low;
+  for (const AxisPart& d : parts[0])
+    for (const AxisPart& h : parts[1])
+      for (const AxisPart& w : parts[2]) {
         Phase phase;
+        const AxisPart* each[3] = {&d, &h, &w};
         for (int axis = 0; axis < 3; ++axis) {
-          phase.first[axis] = axis_phases[axis][at[axis]].first[axis];
-          phase.count[axis] = axis_phases[axis][at[axis]].count[axis];
+          phase.first[axis] = each[axis]->first;
+          phase.count[axis] = each[axis]->count;
           phase.step[axis] = g_.stride[axis];
           phase.move[axis] = 1;
         }
-        for (Index kd : axis_taps[0][d])
-          for (Index kh : axis_taps[1][h])
-            for (Index kw : axis_taps[2][w]) {
-              const Index z = q(0, phase.first[0], kd) + dy_border_.low[0];
-              const Index y = q(1, phase.first[1], kh) + dy_border_.low[1];
-              const Index x = q(2, phase.first[2], kw) + dy_border_.low[2];
-              phase.tap_ids.push_back((kd * g_.kernel[1] + kh) * g_.kernel[2] + kw);
-              phase.offsets.push_back(((z * extent[1] + y) * extent[2] + x) * g_.y_stride);
+        for (const auto& z : d.taps)
+          for (const auto& y : h.taps)
+            for (const auto& x : w.taps) {
+              phase.tap_ids.push_back((z.k * g_.kernel[1] + y.k) * g_.kernel[2] + x.k);
+              phase.offsets.push_back(
+                  (((z.source + low[0]) * extent[1] + y.source + low[1]) * extent[2] + x.source +
+                   low[2]) *
+                  g_.y_stride);
             }
         phase.run = backward_.depth;
+        place(phase, dy_border_, g_.in, g_.x_stride);
         phases_.push_back(phase);
       }
 }
@@ -205,17 +214,37 @@ void Conv<T>::copy_bordered(const Border& b, const T* from, Index samples, T* to
       }
 }
 
-/// rows[i] = what the first tap reads for pixel first + i of the phase.
+/// Where the pixels of a sample lie from its first: sources in the bordered array, and outputs.
 template <class T>
-void Conv<T>::point(const Phase& phase, const Border& b, const T* from, Index first, Index pixels,
-                    const T** rows) const {
-  Walk p(first, phase.count);
-  for (Index i = 0; i < pixels; ++i, p.next())
-    rows[i] = from + (((p.sample * b.extent[0] + p.at[0] * phase.move[0]) * b.extent[1] +
-                       p.at[1] * phase.move[1]) *
-                          b.extent[2] +
-                      p.at[2] * phase.move[2]) *
-                         b.stride;
+void Conv<T>::place(Phase& phase, const Border& b, const Index* out, Index out_stride) const {
+  for (Index z = 0; z < phase.count[0]; ++z)
+    for (Index y = 0; y < phase.count[1]; ++y)
+      for (Index x = 0; x < phase.count[2]; ++x) {
+        const Index *move = phase.move, *first = phase.first, *step = phase.step;
+        phase.sources.push_back(
+            ((z * move[0] * b.extent[1] + y * move[1]) * b.extent[2] + x * move[2]) * b.stride);
+        phase.targets.push_back(
+            (((first[0] + z * step[0]) * out[1] + first[1] + y * step[1]) * out[2] + first[2] +
+             x * step[2]) *
+            out_stride);
+      }
+}
+
+/// rows[i] = what the first tap reads for pixel first + i of the phase; out[i], unless null, where
+/// its result goes.
+template <class T>
+void Conv<T>::point(const Phase& phase, Index from_sample, const T* from, Index to_sample, T* to,
+                    Index first, Index pixels, const T** rows, T** out) const {
+  const Index per_sample = phase.pixels();
+  for (Index i = 0; i < pixels;) {
+    const Index sample = (first + i) / per_sample, p = (first + i) % per_sample;
+    const Index count = std::min(per_sample - p, pixels - i);
+    for (Index k = 0; k < count; ++k)
+      rows[i + k] = from + sample * from_sample + phase.sources[p + k];
+    if (out)
+      for (Index k = 0; k < count; ++k) out[i + k] = to + sample * to_sample + phase.targets[p + k];
+    i += count;
+  }
 }
 
 /// All columns of `pixels` rows, whose source and output pointers stand in s. A panel serves all
@@ -242,11 +271,12 @@ void Conv<T>::run_tiles(const Product& product, const Phase& phase, const T* pac
       tile.bias = bias ? bias + tile.first_column : nullptr;
       tile.relu = relu;
       tile.columns = static_cast<int>(whole ? width : std::min(width, product.columns - first));
-      for (Index row = 0; row < pixels; row += tile_rows_) {
+      const int vectors = static_cast<int>(width / product.lanes);
+      const Index tile_rows = kernels.tile_rows[vectors - 1];
+      for (Index row = 0; row < pixels; row += tile_rows) {
         tile.rows = s.rows + row;
         tile.out = s.out + row;
-        kernels.tile(static_cast<int>(std::min<Index>(tile_rows_, pixels - row)),
-                     static_cast<int>(width / product.lanes), tile);
+        kernels.tile(static_cast<int>(std::min<Index>(tile_rows, pixels - row)), vectors, tile);
       }
     }
 }
@@ -267,8 +297,8 @@ void Conv<T>::forward(const T* x, const T* packed, const T* bias, bool relu, T* 
     const Index last = std::min(end, (sample + count) * per_sample);
     for (Index p = std::max(begin, sample * per_sample); p < last; p += range_pixels) {
       const Index pixels = std::min(range_pixels, last - p);
-      point(all_, x_border_, from, p - sample * per_sample, pixels, s.rows);
-      for (Index i = 0; i < pixels; ++i) s.out[i] = y + (p + i) * g_.y_stride;
+      point(all_, x_border_.pixels() * g_.x_stride, from, per_sample * g_.y_stride,
+            y + sample * per_sample * g_.y_stride, p - sample * per_sample, pixels, s.rows, s.out);
       run_tiles(forward_, all_, packed, bias, relu, g_.y_stride, pixels, s);
     }
   }
@@ -290,15 +320,8 @@ void Conv<T>::backward_data(const T* dy, const T* packed, T* dx, Index, Index be
       const Index total = count * phase.pixels();
       for (Index first = 0; first < total; first += range_pixels) {
         const Index pixels = std::min(range_pixels, total - first);
-        point(phase, dy_border_, from, first, pixels, s.rows);
-        Walk p(first, phase.count);
-        for (Index i = 0; i < pixels; ++i, p.next()) {
-          const Index z = phase.first[0] + p.at[0] * phase.step[0];
-          const Index y = phase.first[1] + p.at[1] * phase.step[1];
-          const Index x = phase.first[2] + p.at[2] * phase.step[2];
-          s.out[i] = dx + ((((sample + p.sample) * g_.in[0] + z) * g_.in[1] + y) * g_.in[2] + x) *
-                              g_.x_stride;
-        }
+        point(phase, dy_border_.pixels() * g_.y_stride, from, g_.in_pixels() * g_.x_stride,
+              dx + sample * g_.in_pixels() * g_.x_stride, first, pixels, s.rows, s.out);
         run_tiles(backward_, phase, packed, nullptr, false, g_.x_stride, pixels, s);
       }
     }
@@ -306,12 +329,47 @@ void Conv<T>::backward_data(const T* dy, const T* packed, T* dx, Index, Index be
 }
 
 template <class T>
+Index Conv<T>::weight_parts() const {
+  return g_.groups * static_cast<Index>(all_.offsets.size()) * forward_.blocks();
+}
+
+/// Parts [first_part, last_part) of the gradient (a tap and a block of filters each), from samples
+/// with their border.
+template <class T>
+void Conv<T>::outer_products(const T* bordered, const T* dy, T* gradient, Index n, Index first_part,
+                             Index last_part, bool accumulate, void* scratch) const {
+  const auto& kernels = *kernel_table<T>().gemm;
+  const Scratch s = carve(scratch);
+  const Index padded = forward_.padded(), pixels = n * g_.out_pixels();
+  const Index taps = static_cast<Index>(all_.offsets.size()), blocks = forward_.blocks();
+  for (Index first = 0; first < pixels; first += range_pixels) {
+    kernels::OuterTile<T> tile;
+    tile.pixels = std::min(range_pixels, pixels - first);
+    point(all_, x_border_.pixels() * g_.x_stride, bordered, 0, nullptr, first, tile.pixels, s.rows,
+          nullptr);
+    tile.x = s.rows;
+    tile.dy_stride = g_.y_stride;
+    tile.channels = all_.run;
+    tile.gradient_stride = padded;
+    tile.accumulate = accumulate || first > 0;
+    for (Index part = first_part; part < last_part; ++part) {
+      const Index block = part % blocks, tap = part / blocks % taps, group = part / (blocks * taps);
+      tile.first_channel = all_.offsets[tap] + group * forward_.depth;
+      tile.dy = dy + first * g_.y_stride + group * forward_.columns + block * forward_.panel;
+      tile.gradient = gradient + (group * taps_ + all_.tap_ids[tap]) * forward_.depth * padded +
+                      block * forward_.panel;
+      kernels.outer(static_cast<int>(forward_.width(block) / forward_.lanes), tile);
+    }
+  }
+}
+
+template <class T>
 void Conv<T>::backward_weight(const T* x, const T* dy, T* gradient, T* bias_gradient, Index n,
                               bool accumulate, void* scratch) const {
-  const auto& kernels = *kernel_table<T>().gemm;
-  const Index per_sample = g_.out_pixels(), padded = forward_.padded();
+  const Index per_sample = g_.out_pixels();
   if (bias_gradient)
-    kernels.column_sums(dy, n * per_sample, g_.y_stride, bias_gradient, g_.filters, accumulate);
+    kernel_table<T>().gemm->column_sums(dy, n * per_sample, g_.y_stride, bias_gradient, g_.filters,
+                                        accumulate);
   const Scratch s = carve(scratch);
   const Index samples = x_border_.needed ? x_border_.samples(n) : std::max<Index>(n, 1);
   for (Index sample = 0; sample < n; sample += samples) {
@@ -321,29 +379,19 @@ void Conv<T>::backward_weight(const T* x, const T* dy, T* gradient, T* bias_grad
       copy_bordered(x_border_, from, count, s.border);
       from = s.border;
     }
-    for (Index first = 0; first < count * per_sample; first += range_pixels) {
-      kernels::OuterTile<T> tile;
-      tile.pixels = std::min(range_pixels, count * per_sample - first);
-      point(all_, x_border_, from, first, tile.pixels, s.rows);
-      tile.x = s.rows;
-      tile.dy_stride = g_.y_stride;
-      tile.channels = all_.run;
-      tile.gradient_stride = padded;
-      tile.accumulate = accumulate || sample > 0 || first > 0;
-      const T* dy_rows = dy + (sample * per_sample + first) * g_.y_stride;
-      for (Index group = 0; group < g_.groups; ++group)
-        for (std::size_t tap = 0; tap < all_.offsets.size(); ++tap)
-          for (Index block = 0; block < forward_.blocks(); ++block) {
-            tile.first_channel = all_.offsets[tap] + group * forward_.depth;
-            tile.dy = dy_rows + group * forward_.columns + block * forward_.panel;
-            tile.gradient = gradient +
-                            (group * taps_ + all_.tap_ids[tap]) * forward_.depth * padded +
-                            block * forward_.panel;
-            kernels.outer(static_cast<int>(forward_.width(block) / forward_.lanes), tile);
-          }
-    }
+    outer_products(from, dy + sample * per_sample * g_.y_stride, gradient, count, 0, weight_parts(),
+                   accumulate || sample > 0, scratch);
   }
   if (n == 0 && !accumulate) std::memset(gradient, 0, gradient_size() * sizeof(T));
+}
+
+template <class T>
+Index Conv<T>::bordered_values() const {
+  return x_border_.pixels() * g_.x_stride;
+}
+template <class T>
+void Conv<T>::add_border(const T* x, T* bordered) const {
+  copy_bordered(x_border_, x, 1, bordered);
 }
 
 template class Conv<float>;

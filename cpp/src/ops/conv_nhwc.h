@@ -49,6 +49,14 @@ class Conv {
   /// dx of samples [begin, end), whole.
   void backward_data(const T* dy, const T* packed, T* dx, Index n, Index begin, Index end,
                      void* scratch) const;
+  // The weight gradient in parts that may be computed at the same time, each over all samples.
+  Index weight_parts() const;
+  void outer_products(const T* bordered, const T* dy, T* gradient, Index n, Index first_part,
+                      Index last_part, bool accumulate, void* scratch) const;
+  /// One sample with the zero border that the parts read.
+  Index bordered_values() const;
+  void add_border(const T* x, T* bordered) const;
+
   /// Sums over n samples; bias_gradient (filters) may be null.
   void backward_weight(const T* x, const T* dy, T* gradient, T* bias_gradient, Index n,
                        bool accumulate, void* scratch) const;
@@ -79,13 +87,24 @@ class Conv {
   };
 
   /// Output positions of a product and its taps. backward_data has one for each residue of the
-  /// input positions modulo the stride.
+  /// input positions modulo the stride, or several.
   struct Phase {
     Index first[3], count[3], step[3];  // in its output: first, first + step, ...
     Index move[3];                      // and how far its source moves with each
     std::vector<Index> offsets, tap_ids;
-    Index run = 0;  // contiguous values that a tap reads
+    std::vector<Index> sources, targets;  // of the pixels of a sample
+    Index run = 0;                        // contiguous values that a tap reads
     Index pixels() const { return count[0] * count[1] * count[2]; }
+  };
+
+  /// Input positions first, first + stride, ... of one axis and the kernel positions that reach
+  /// them, each with the output position that it meets the first of them from.
+  struct AxisPart {
+    struct Tap {
+      Index k, source;
+    };
+    Index first, count;
+    std::vector<Tap> taps;
   };
 
   struct Scratch {
@@ -97,11 +116,13 @@ class Conv {
   Scratch carve(void* scratch) const;
 
   void make_forward();
+  std::vector<AxisPart> axis_parts(int axis, bool split) const;
   void make_backward();
   void merge_taps(const Border& border, Phase& phase, bool dense) const;
   void copy_bordered(const Border& border, const T* from, Index samples, T* to) const;
-  void point(const Phase& phase, const Border& border, const T* from, Index first, Index pixels,
-             const T** rows) const;
+  void place(Phase& phase, const Border& border, const Index* out, Index out_stride) const;
+  void point(const Phase& phase, Index from_sample, const T* from, Index to_sample, T* to,
+             Index first, Index pixels, const T** rows, T** out) const;
   void run_tiles(const Product& product, const Phase& phase, const T* packed, const T* bias,
                  bool relu, Index out_stride, Index pixels, const Scratch& s) const;
 
@@ -109,7 +130,6 @@ class Conv {
   Index taps_;
   Product forward_, backward_;
   Index pack_tasks_;
-  int tile_rows_;
   Border x_border_, dy_border_;
   Phase all_;                  // forward
   std::vector<Phase> phases_;  // backward_data

@@ -1,6 +1,6 @@
 #pragma once
 // Elementary functions of vectors, by range reduction and series: a few units in the last place.
-// For *.isa.cpp only, like vec.h.
+// For *.isa.cpp only, like vec.h. Inlined always: a call would load all constants anew.
 
 #include <limits>
 
@@ -13,81 +13,132 @@ template <class T>
 struct Constants;
 template <>
 struct Constants<float> {
-  static constexpr float exp_max = 88.72284f,
-                         exp_min = -87.33655f;  // ln of largest, smallest normal
+  // The largest whose e^x is finite; ln of the smallest normal number.
+  static constexpr float exp_max = 88.722832f, exp_min = -87.33655f;
   static constexpr float ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;  // high: few bits
   static constexpr int mantissa = 23, bias = 127;
-  static constexpr int exp_terms = 7, log_terms = 5;
+  static constexpr int exp_terms = 7, log_terms = 5, log1p_terms = 7;
 };
 template <>
 struct Constants<double> {
-  static constexpr double exp_max = 709.782712893384, exp_min = -708.396418532264;
+  static constexpr double exp_max = 709.7827128933838, exp_min = -708.396418532264;
   static constexpr double ln2_high = 6.93145751953125e-1, ln2_low = 1.42860682030941723212e-6;
   static constexpr int mantissa = 52, bias = 1023;
-  static constexpr int exp_terms = 13, log_terms = 11;
+  static constexpr int exp_terms = 13, log_terms = 11, log1p_terms = 16;
 };
 
-/// Nearest whole number, for |x| far below 2^mantissa.
+/// |magnitude| with the sign of `sign`, zeros and NaN included.
 template <class T>
-Vec<T> round_nearest(Vec<T> x) {
-  // Adding 1.5 * 2^mantissa leaves no room for a fraction.
-  const Vec<T> magic(static_cast<T>(3ll << (Constants<T>::mantissa - 1)));
-  Vec<T> sum = x + magic;
-  asm("" : "+m"(sum));  // keeps the compiler from cancelling the two
-  return sum - magic;
+[[gnu::always_inline]] inline Vec<T> copy_sign(Vec<T> magnitude, Vec<T> sign) {
+  using Mask = typename Vec<T>::Mask;
+  const Mask top = Mask{} + std::numeric_limits<typename Vec<T>::Int>::min();
+  return (typename Vec<T>::Vector)(((Mask)magnitude.v & ~top) | ((Mask)sign.v & top));
 }
 
-/// 2^n for whole n within the exponent's range.
 template <class T>
-Vec<T> power_of_two(Vec<T> n) {
-  using Mask = typename Vec<T>::Mask;
+[[gnu::always_inline]] inline Vec<T> abs(Vec<T> x) {
+  return copy_sign(x, Vec<T>::zero());
+}
+
+/// x = n ln 2 + r with whole n and |r| <= ln(2) / 2, for x within exp's range.
+template <class T>
+struct Reduced {
   using C = Constants<T>;
-  const Mask bits = (__builtin_convertvector(n.v, Mask) + C::bias) << C::mantissa;
-  return (typename Vec<T>::Vector)(bits);
+  using Mask = typename Vec<T>::Mask;
+  Vec<T> r;
+  Mask exponent;  // n, where a number's bits have its exponent
+
+  explicit Reduced(Vec<T> x) {
+    // The sum leaves no room for a fraction, and its last bits are those of n.
+    const Vec<T> magic(static_cast<T>(3ll << (C::mantissa - 1)));
+    const Vec<T> sum = fma(x, Vec<T>(static_cast<T>(1.4426950408889634074)), magic);
+    const Vec<T> n = sum - magic;
+    r = fma(-n, Vec<T>(C::ln2_high), x);
+    r = fma(-n, Vec<T>(C::ln2_low), r);
+    exponent = (Mask)sum.v << C::mantissa;
+  }
+  /// x * 2^n, for results within the range of normal numbers.
+  Vec<T> scale(Vec<T> x) const { return (typename Vec<T>::Vector)((Mask)x.v + exponent); }
+};
+
+/// terms[0] + terms[1] x + ... + terms[n - 1] x^(n - 1) by halves (Estrin), which waits for far
+/// fewer multiplications in a row than Horner's rule does.
+template <int first, int n, class T, int all>
+[[gnu::always_inline]] inline Vec<T> polynomial(const T (&terms)[all], const Vec<T>* squares) {
+  if constexpr (n == 1) {
+    return Vec<T>(terms[first]);
+  } else {
+    constexpr int level = 31 - __builtin_clz(n - 1), half = 1 << level;  // x^half = squares[level]
+    return fma(polynomial<first + half, n - half>(terms, squares), squares[level],
+               polynomial<first, half>(terms, squares));
+  }
+}
+template <class T, int n>
+[[gnu::always_inline]] inline Vec<T> polynomial(const T (&terms)[n], Vec<T> x) {
+  Vec<T> squares[6];
+  squares[0] = x;
+  for (int level = 1; level < 6; ++level) squares[level] = squares[level - 1] * squares[level - 1];
+  return polynomial<0, n>(terms, squares);
 }
 
 /// e^x - 1 for |x| <= ln(2)/2 or so, by its series.
 template <class T>
-Vec<T> expm1_reduced(Vec<T> r) {
+[[gnu::always_inline]] inline Vec<T> expm1_reduced(Vec<T> r) {
+  T inverse_factorials[Constants<T>::exp_terms];
   T factorial = 1;
-  T inverse[Constants<T>::exp_terms + 1];
-  for (int k = 1; k <= Constants<T>::exp_terms; ++k) {
-    factorial *= static_cast<T>(k);
-    inverse[k] = 1 / factorial;
+  for (int k = 0; k < Constants<T>::exp_terms; ++k) {
+    factorial *= static_cast<T>(k + 1);
+    inverse_factorials[k] = 1 / factorial;
   }
-  Vec<T> sum(inverse[Constants<T>::exp_terms]);
-  for (int k = Constants<T>::exp_terms - 1; k >= 1; --k) sum = fma(sum, r, Vec<T>(inverse[k]));
-  return sum * r;
+  return r * polynomial(inverse_factorials, r);
+}
+
+/// artanh(s) / s - 1 by its series, with z = s^2.
+template <class T, int n>
+[[gnu::always_inline]] inline Vec<T> artanh_rest(Vec<T> z) {
+  T terms[n];
+  for (int k = 0; k < n; ++k) terms[k] = T(1) / static_cast<T>(2 * k + 3);
+  return z * polynomial(terms, z);
 }
 
 /// e^x; 0 below the smallest normal number, infinity above the largest, NaN for NaN.
 template <class T>
-Vec<T> exp(Vec<T> x) {
+[[gnu::always_inline]] inline Vec<T> exp(Vec<T> x) {
   using C = Constants<T>;
   using V = Vec<T>;
-  const V high(C::exp_max), low(C::exp_min);
-  V clamped = V::select(x > high, high, x);
-  clamped = V::select(clamped < low, low, clamped);
-  const V n = round_nearest(clamped * V(static_cast<T>(1.4426950408889634074)));
-  V r = clamped - n * V(C::ln2_high);
-  r = r - n * V(C::ln2_low);
-  // 2^n in two factors: n may be one above the largest exponent.
-  const V half = round_nearest(n * V(T(0.5)));
-  V y = (expm1_reduced(r) + V(T(1))) * power_of_two(half) * power_of_two(n - half);
+  const Reduced<T> reduced(x);
+  V y = reduced.scale(expm1_reduced(reduced.r) + V(T(1)));
   constexpr T infinity = std::numeric_limits<T>::infinity();  // constexpr: no call, no symbol
-  y = V::select(x > high, V(infinity), y);
-  return V::select(x < low, V::zero(), y);
+  y = V::select(x <= V(C::exp_max), y, x + V(infinity));      // NaN takes the second, and stays
+  return V::select(x < V(C::exp_min), V::zero(), y);
+}
+
+/// e^x - 1, exact near 0 too.
+template <class T>
+[[gnu::always_inline]] inline Vec<T> expm1(Vec<T> x) {
+  using C = Constants<T>;
+  using V = Vec<T>;
+  const Reduced<T> reduced(x);
+  // 2^n (e^r - 1) + (2^n - 1), half of it, as n may be one above the largest exponent.
+  const V half = reduced.scale(V(T(0.5)));
+  const V y = fma(expm1_reduced(reduced.r), half, half - V(T(0.5)));
+  constexpr T infinity = std::numeric_limits<T>::infinity();
+  const V bounded = V::select(x < V(T(-60)), V(T(-1)), y + y);
+  return V::select(x > V(C::exp_max), V(infinity), bounded);
 }
 
 /// ln x; -infinity at 0 (and for subnormal numbers, which are read as 0), NaN below 0.
 template <class T>
-Vec<T> log(Vec<T> x) {
+[[gnu::always_inline]] inline Vec<T> log(Vec<T> x) {
   using C = Constants<T>;
   using V = Vec<T>;
   using Mask = typename V::Mask;
   const Mask bits = (Mask)x.v;
-  // x = m * 2^e with m in [sqrt(1/2), sqrt(2)).
-  V e = __builtin_convertvector((bits >> C::mantissa) - C::bias, typename V::Vector);
+  // x = m * 2^e with m in [sqrt(1/2), sqrt(2)). The exponent's bits become a number as the last
+  // bits of 2^mantissa: not every ISA converts 64-bit integers.
+  const V large_unit(static_cast<T>(1ll << C::mantissa));
+  const V with_exponent = (typename V::Vector)((bits >> C::mantissa) | (Mask)large_unit.v);
+  V e = with_exponent - V(static_cast<T>((1ll << C::mantissa) + C::bias));
   const Mask fraction = ((Mask{} + 1) << C::mantissa) - 1;
   V m = (typename V::Vector)((bits & fraction) | ((Mask{} + C::bias) << C::mantissa));
   const Mask large = m > V(static_cast<T>(1.4142135623730951));
@@ -95,10 +146,8 @@ Vec<T> log(Vec<T> x) {
   e = V::select(large, e + V(T(1)), e);
   // ln m = 2 artanh(s), s = (m - 1) / (m + 1), |s| < 0.172.
   const V s = (m - V(T(1))) / (m + V(T(1))), z = s * s;
-  V sum(T(1) / (2 * C::log_terms + 1));
-  for (int k = C::log_terms - 1; k >= 1; --k) sum = fma(sum, z, V(T(1) / (2 * k + 1)));
   const V two_s = s + s;
-  V y = fma(e, V(C::ln2_low), two_s * z * sum);  // the small parts first
+  V y = fma(e, V(C::ln2_low), two_s * artanh_rest<T, C::log_terms>(z));  // the small parts first
   y = fma(e, V(C::ln2_high), two_s + y);
   using Limits = std::numeric_limits<T>;
   constexpr T inf = Limits::infinity(), smallest = Limits::min(), nan = Limits::quiet_NaN();
@@ -110,7 +159,7 @@ Vec<T> log(Vec<T> x) {
 
 /// ln(1 + x) with its full relative accuracy near 0: what rounding lost in 1 + x is added back.
 template <class T>
-Vec<T> log1p(Vec<T> x) {
+[[gnu::always_inline]] inline Vec<T> log1p(Vec<T> x) {
   using V = Vec<T>;
   constexpr T inf = std::numeric_limits<T>::infinity();
   const V one(T(1)), u = one + x, y = log(u);
@@ -119,26 +168,74 @@ Vec<T> log1p(Vec<T> x) {
   return V::select(x < V(inf), exact, y);
 }
 
-/// 1 / (1 + e^-x) without overflow.
+/// ln(1 + x) = 2 artanh(x / (2 + x)) for 0 <= x <= 1, exact near 0 too.
 template <class T>
-Vec<T> sigmoid(Vec<T> x) {
+[[gnu::always_inline]] inline Vec<T> log1p_unit(Vec<T> x) {
   using V = Vec<T>;
-  const V e = exp(V::select(x < V::zero(), x, -x));  // e^-|x|
-  const V one(T(1)), positive = one / (one + e);
-  return V::select(x < V::zero(), e / (one + e), positive);
+  const V s = x / (x + V(T(2))), two_s = s + s;
+  return fma(two_s, artanh_rest<T, Constants<T>::log1p_terms>(s * s), two_s);
 }
 
-/// tanh x: e^-2|x| far from 0, and (e^2|x| - 1) / (e^2|x| + 1) by the series near it.
+/// 1 / (1 + e^-x) without overflow; `complement` becomes 1 - that, without cancellation.
 template <class T>
-Vec<T> tanh(Vec<T> x) {
+[[gnu::always_inline]] inline Vec<T> sigmoid(Vec<T> x, Vec<T>& complement) {
   using V = Vec<T>;
-  const V one(T(1)), two(T(2)), a = V::select(x < V::zero(), -x, x);
-  const V e = exp(-two * a);
-  const V far = (one - e) / (one + e);
-  const V m = expm1_reduced(V::select(a < V(T(0.17)), two * a, V::zero()));
-  const V magnitude = V::select(a < V(T(0.17)), m / (m + two), far);
-  const V y = V::select(x < V::zero(), -magnitude, magnitude);
-  return V::select(x == x, y, x);
+  const V e = exp(-abs(x));
+  const V larger = V(T(1)) / (V(T(1)) + e), smaller = e * larger;
+  complement = V::select(x < V::zero(), larger, smaller);
+  return V::select(x < V::zero(), smaller, larger);
+}
+
+template <class T>
+[[gnu::always_inline]] inline Vec<T> sigmoid(Vec<T> x) {
+  using V = Vec<T>;
+  const V e = exp(-abs(x)), one(T(1));
+  return V::select(x < V::zero(), e, one) / (one + e);
+}
+
+/// tanh x = -m / (m + 2) with m = e^-2x - 1, for |x|.
+template <class T>
+[[gnu::always_inline]] inline Vec<T> tanh(Vec<T> x) {
+  using V = Vec<T>;
+  const V a = abs(x), m = expm1(-a - a);
+  return copy_sign(m / (m + V(T(2))), x);
+}
+
+// erfc(|x| / sqrt 2) e^(x^2 / 2) / (2 t) as a polynomial of a linear function of t =
+// 1 / (1 + |x| / 5), interpolated at Chebyshev's points up to the |x| where e^(-x^2 / 2) ends:
+// within 2e-9 and 4e-17.
+template <class T>
+struct NormalTail;
+template <>
+struct NormalTail<float> {
+  static constexpr float slope = 2.7407408f, offset = -1.7407408f;
+  static constexpr float terms[] = {
+      0.1984769335f,   0.1484102474f,    0.08916643405f,   0.04283051329f,   0.01604348221f,
+      0.004394187696f, 0.0007192689384f, -5.241849348e-6f, -3.141714171e-5f, -4.410680524e-6f};
+};
+template <>
+struct NormalTail<double> {
+  static constexpr double slope = 2.259067357512953344, offset = -1.259067357512953344;
+  static constexpr double terms[] = {
+      0.170503018457361065,      0.140307914741569518,    0.0967657975952471288,
+      0.0553690597048856862,     0.0256670185629855484,   0.00915617194187264054,
+      0.00219891004366542896,    0.000170153468900073494, -0.000104292767671645159,
+      -0.0000382276678263263403, 9.29345433474036309e-7,  3.52130122789232951e-6,
+      3.61288342319434067e-7,    -3.13007825503869603e-7, -5.74715649500344124e-8,
+      3.16472602521905872e-8,    6.72324201953967512e-9,  -3.70082447699244466e-9,
+      -6.46477077930115062e-10,  4.34933586882670493e-10, 3.98498090013857438e-11,
+      -3.45864631468233238e-11};
+};
+
+/// The standard normal distribution, (1 + erf(x / sqrt 2)) / 2; `gauss` becomes e^(-x^2 / 2).
+template <class T>
+[[gnu::always_inline]] inline Vec<T> normal_cdf(Vec<T> x, Vec<T>& gauss) {
+  using V = Vec<T>;
+  using N = NormalTail<T>;
+  gauss = exp(x * x * V(T(-0.5)));
+  const V one(T(1)), t = one / fma(abs(x), V(T(0.2)), one), s = fma(t, V(N::slope), V(N::offset));
+  const V tail = polynomial(N::terms, s) * (t * gauss);
+  return V::select(x < V::zero(), tail, one - tail);
 }
 
 }  // namespace

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import zipfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -38,6 +40,44 @@ def load_digits(test_share: float = 0.2, seed: int = 0) -> Dataset:
     return Dataset(images[train], y[train], images[test], y[test])
 
 
+def read_npz(
+    path: str | os.PathLike[str], choose: Callable[[list[str]], Sequence[str]]
+) -> dict[str, npt.NDArray[Any]]:
+    """Those arrays of an npz file that `choose` picks from the names in it.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        Where there is no such file, it is no npz or cut short, or `choose` raises ValueError.
+    """
+    name = os.fspath(path)
+    if not os.path.exists(name):
+        raise FileNotFoundError(f"{name}: no such file")
+    if not zipfile.is_zipfile(name):
+        raise ValueError(f"{name}: not a readable npz file (no whole zip archive)")
+    try:
+        with np.load(name, allow_pickle=False) as file:
+            chosen = choose(list(file.files))
+            return {key: _read(file, key) for key in chosen}
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+def _read(file: Any, key: str) -> npt.NDArray[Any]:
+    try:
+        return np.asarray(file[key])
+    except Exception as error:  # a broken archive raises a dozen kinds without a common base
+        raise ValueError(f"array {key!r} cannot be read: {error}") from None
+
+
+def _training_arrays(names: list[str]) -> Sequence[str]:
+    wanted = ("x_train", "y_train", "x_test", "y_test")
+    missing = [key for key in wanted if key not in names]
+    if missing:
+        raise ValueError(f"expected arrays {', '.join(wanted)}; missing {missing}")
+    return wanted
+
+
 def load_npz(path: str | os.PathLike[str]) -> Dataset:
     """An npz file with ``x_train y_train x_test y_test``.
 
@@ -46,18 +86,4 @@ def load_npz(path: str | os.PathLike[str]) -> Dataset:
     FileNotFoundError, ValueError
         Where there is no such file, it is no npz, or an array is missing.
     """
-    name = os.fspath(path)
-    if not os.path.exists(name):
-        raise FileNotFoundError(f"{name}: no such file")
-    wanted = ("x_train", "y_train", "x_test", "y_test")
-    try:
-        with np.load(name, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files if key in wanted}
-    except (OSError, ValueError, EOFError, AttributeError) as error:
-        raise ValueError(f"{name}: not a readable npz file ({error})") from None
-    except Exception as error:  # zipfile.BadZipFile and zlib.error share no base
-        raise ValueError(f"{name}: not a readable npz file ({error})") from None
-    missing = [key for key in wanted if key not in arrays]
-    if missing:
-        raise ValueError(f"{name}: expected arrays {', '.join(wanted)}; missing {missing}")
-    return Dataset(**arrays)
+    return Dataset(**read_npz(path, _training_arrays))

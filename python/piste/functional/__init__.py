@@ -6,6 +6,10 @@ argument that was ``None``.
 """
 
 from .activation import (
+    hardsigmoid,
+    hardsigmoid_backward,
+    hardswish,
+    hardswish_backward,
     hardtanh,
     hardtanh_backward,
     leaky_relu,
@@ -16,16 +20,21 @@ from .activation import (
     relu_backward,
     sigmoid,
     sigmoid_backward,
-    silu,
-    silu_backward,
     softsign,
     softsign_backward,
     tanh,
     tanh_backward,
     tanhshrink,
     tanhshrink_backward,
+    threshold,
+    threshold_backward,
 )
-from .class_losses import cross_entropy, cross_entropy_backward, nll_loss, nll_loss_backward
+from .class_losses import (
+    cross_entropy,
+    cross_entropy_backward,
+    nll_loss,
+    nll_loss_backward,
+)
 from .conv import (
     conv1d,
     conv1d_backward,
@@ -33,10 +42,21 @@ from .conv import (
     conv2d_backward,
     conv3d,
     conv3d_backward,
-    linear,
-    linear_backward,
 )
-from .dropout import dropout, dropout_backward
+from .dropout import (
+    dropout,
+    dropout_backward,
+)
+from .group_norm import (
+    group_norm,
+    group_norm_backward,
+    instance_norm,
+    instance_norm_backward,
+)
+from .layer_norm import (
+    layer_norm,
+    layer_norm_backward,
+)
 from .likelihood_losses import (
     binary_cross_entropy,
     binary_cross_entropy_backward,
@@ -48,6 +68,10 @@ from .likelihood_losses import (
     kl_div_backward,
     poisson_nll_loss,
     poisson_nll_loss_backward,
+)
+from .linear import (
+    linear,
+    linear_backward,
 )
 from .losses import (
     huber_loss,
@@ -69,7 +93,10 @@ from .margin_losses import (
     soft_margin_loss,
     soft_margin_loss_backward,
 )
-from .norm import batch_norm, batch_norm_backward
+from .norm import (
+    batch_norm,
+    batch_norm_backward,
+)
 from .pool import (
     adaptive_avg_pool2d,
     adaptive_avg_pool2d_backward,
@@ -86,8 +113,41 @@ from .pool1d import (
     max_pool1d,
     max_pool1d_backward,
 )
-from .sgd import sgd_
-from .softmax import log_softmax, log_softmax_backward, softmax, softmax_backward
+from .prelu import (
+    prelu,
+    prelu_backward,
+)
+from .response_norm import (
+    local_response_norm,
+    local_response_norm_backward,
+)
+from .sgd import (
+    sgd_,
+)
+from .smooth import (
+    celu,
+    celu_backward,
+    elu,
+    elu_backward,
+    gelu,
+    gelu_backward,
+    logsigmoid,
+    logsigmoid_backward,
+    mish,
+    mish_backward,
+    selu,
+    selu_backward,
+    silu,
+    silu_backward,
+    softplus,
+    softplus_backward,
+)
+from .softmax import (
+    log_softmax,
+    log_softmax_backward,
+    softmax,
+    softmax_backward,
+)
 
 __all__ = [
     "adaptive_avg_pool1d",
@@ -104,6 +164,8 @@ __all__ = [
     "binary_cross_entropy_backward",
     "binary_cross_entropy_with_logits",
     "binary_cross_entropy_with_logits_backward",
+    "celu",
+    "celu_backward",
     "conv1d",
     "conv1d_backward",
     "conv2d",
@@ -114,30 +176,50 @@ __all__ = [
     "cross_entropy_backward",
     "dropout",
     "dropout_backward",
+    "elu",
+    "elu_backward",
     "gaussian_nll_loss",
     "gaussian_nll_loss_backward",
+    "gelu",
+    "gelu_backward",
+    "group_norm",
+    "group_norm_backward",
+    "hardsigmoid",
+    "hardsigmoid_backward",
+    "hardswish",
+    "hardswish_backward",
     "hardtanh",
     "hardtanh_backward",
     "hinge_embedding_loss",
     "hinge_embedding_loss_backward",
     "huber_loss",
     "huber_loss_backward",
+    "instance_norm",
+    "instance_norm_backward",
     "kl_div",
     "kl_div_backward",
     "l1_loss",
     "l1_loss_backward",
+    "layer_norm",
+    "layer_norm_backward",
     "leaky_relu",
     "leaky_relu_backward",
     "least_squares_loss",
     "least_squares_loss_backward",
     "linear",
     "linear_backward",
+    "local_response_norm",
+    "local_response_norm_backward",
     "log_softmax",
     "log_softmax_backward",
+    "logsigmoid",
+    "logsigmoid_backward",
     "max_pool1d",
     "max_pool1d_backward",
     "max_pool2d",
     "max_pool2d_backward",
+    "mish",
+    "mish_backward",
     "mse_loss",
     "mse_loss_backward",
     "multi_margin_loss",
@@ -146,10 +228,14 @@ __all__ = [
     "nll_loss_backward",
     "poisson_nll_loss",
     "poisson_nll_loss_backward",
+    "prelu",
+    "prelu_backward",
     "relu",
     "relu6",
     "relu6_backward",
     "relu_backward",
+    "selu",
+    "selu_backward",
     "sgd_",
     "sigmoid",
     "sigmoid_backward",
@@ -161,10 +247,14 @@ __all__ = [
     "soft_margin_loss_backward",
     "softmax",
     "softmax_backward",
+    "softplus",
+    "softplus_backward",
     "softsign",
     "softsign_backward",
     "tanh",
     "tanh_backward",
     "tanhshrink",
     "tanhshrink_backward",
+    "threshold",
+    "threshold_backward",
 ]

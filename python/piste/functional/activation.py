@@ -1,35 +1,12 @@
-"""Activations, applied to each value."""
+"""Activations made of straight lines, sigmoid and tanh, applied to each value."""
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
 import numpy.typing as npt
 
-from .. import _core
-from .._arrays import FloatArray, Output, as_float, check_shape
+from .._arrays import FloatArray
 from ._arguments import as_number
-
-
-def _forward(
-    kind: str, input: npt.ArrayLike, out: Any, a: float = 0.0, b: float = 0.0
-) -> FloatArray:
-    x = as_float(input, "input")
-    output = Output(x.shape, x.dtype, out, (x,))
-    _core.activation(kind, x.reshape(-1), output.buffer.reshape(-1), a, b)
-    return output.result()
-
-
-def _backward(
-    kind: str, grad_output: npt.ArrayLike, input: npt.ArrayLike, a: float = 0.0, b: float = 0.0
-) -> tuple[FloatArray]:
-    x = as_float(input, "input")
-    dy = as_float(grad_output, "grad_output", like=x)
-    check_shape(dy, x.shape, "grad_output")
-    dx = np.empty_like(x)
-    _core.activation_backward(kind, dy.reshape(-1), x.reshape(-1), dx.reshape(-1), a, b)
-    return (dx,)
+from ._elementwise import backward, forward
 
 
 def relu(
@@ -51,14 +28,14 @@ def relu(
     ndarray
         `input`'s shape and dtype.
     """
-    return _forward("relu", input, input if inplace else out)
+    return forward("relu", input, input if inplace else out)
 
 
 def relu_backward(
     grad_output: npt.ArrayLike, input: npt.ArrayLike, inplace: bool = False
 ) -> tuple[FloatArray]:
     """Gradient of `relu`: `grad_output` where ``input > 0``, else 0."""
-    return _backward("relu", grad_output, input)
+    return backward("relu", grad_output, input)
 
 
 def sigmoid(input: npt.ArrayLike, *, out: FloatArray | None = None) -> FloatArray:
@@ -66,12 +43,12 @@ def sigmoid(input: npt.ArrayLike, *, out: FloatArray | None = None) -> FloatArra
 
     See `relu` for `out`.
     """
-    return _forward("sigmoid", input, out)
+    return forward("sigmoid", input, out)
 
 
 def sigmoid_backward(grad_output: npt.ArrayLike, input: npt.ArrayLike) -> tuple[FloatArray]:
     """Gradient of `sigmoid` by `input`."""
-    return _backward("sigmoid", grad_output, input)
+    return backward("sigmoid", grad_output, input)
 
 
 def tanh(input: npt.ArrayLike, *, out: FloatArray | None = None) -> FloatArray:
@@ -79,12 +56,12 @@ def tanh(input: npt.ArrayLike, *, out: FloatArray | None = None) -> FloatArray:
 
     See `relu` for `out`.
     """
-    return _forward("tanh", input, out)
+    return forward("tanh", input, out)
 
 
 def tanh_backward(grad_output: npt.ArrayLike, input: npt.ArrayLike) -> tuple[FloatArray]:
     """Gradient of `tanh` by `input`."""
-    return _backward("tanh", grad_output, input)
+    return backward("tanh", grad_output, input)
 
 
 def relu6(
@@ -94,14 +71,14 @@ def relu6(
 
     See `relu` for `inplace` and `out`.
     """
-    return _forward("relu6", input, input if inplace else out)
+    return forward("relu6", input, input if inplace else out)
 
 
 def relu6_backward(
     grad_output: npt.ArrayLike, input: npt.ArrayLike, inplace: bool = False
 ) -> tuple[FloatArray]:
     """Gradient of `relu6`: 0 at 0, at 6 and outside."""
-    return _backward("relu6", grad_output, input)
+    return backward("relu6", grad_output, input)
 
 
 def _limits(min_val: object, max_val: object) -> tuple[float, float]:
@@ -123,7 +100,7 @@ def hardtanh(
 
     See `relu` for `inplace` and `out`.
     """
-    return _forward("hardtanh", input, input if inplace else out, *_limits(min_val, max_val))
+    return forward("hardtanh", input, input if inplace else out, *_limits(min_val, max_val))
 
 
 def hardtanh_backward(
@@ -134,7 +111,7 @@ def hardtanh_backward(
     inplace: bool = False,
 ) -> tuple[FloatArray]:
     """Gradient of `hardtanh`: 0 at the limits and outside."""
-    return _backward("hardtanh", grad_output, input, *_limits(min_val, max_val))
+    return backward("hardtanh", grad_output, input, *_limits(min_val, max_val))
 
 
 def leaky_relu(
@@ -148,7 +125,7 @@ def leaky_relu(
 
     See `relu` for `inplace` and `out`.
     """
-    return _forward(
+    return forward(
         "leaky_relu", input, input if inplace else out, as_number(negative_slope, "negative_slope")
     )
 
@@ -160,24 +137,7 @@ def leaky_relu_backward(
     inplace: bool = False,
 ) -> tuple[FloatArray]:
     """Gradient of `leaky_relu`; at 0 that of the negative side."""
-    return _backward("leaky_relu", grad_output, input, as_number(negative_slope, "negative_slope"))
-
-
-def silu(
-    input: npt.ArrayLike, inplace: bool = False, *, out: FloatArray | None = None
-) -> FloatArray:
-    """``input * sigmoid(input)``.
-
-    See `relu` for `inplace` and `out`.
-    """
-    return _forward("silu", input, input if inplace else out)
-
-
-def silu_backward(
-    grad_output: npt.ArrayLike, input: npt.ArrayLike, inplace: bool = False
-) -> tuple[FloatArray]:
-    """Gradient of `silu` by `input`."""
-    return _backward("silu", grad_output, input)
+    return backward("leaky_relu", grad_output, input, as_number(negative_slope, "negative_slope"))
 
 
 def softsign(input: npt.ArrayLike, *, out: FloatArray | None = None) -> FloatArray:
@@ -185,12 +145,12 @@ def softsign(input: npt.ArrayLike, *, out: FloatArray | None = None) -> FloatArr
 
     See `relu` for `out`.
     """
-    return _forward("softsign", input, out)
+    return forward("softsign", input, out)
 
 
 def softsign_backward(grad_output: npt.ArrayLike, input: npt.ArrayLike) -> tuple[FloatArray]:
     """Gradient of `softsign` by `input`."""
-    return _backward("softsign", grad_output, input)
+    return backward("softsign", grad_output, input)
 
 
 def tanhshrink(input: npt.ArrayLike, *, out: FloatArray | None = None) -> FloatArray:
@@ -198,9 +158,71 @@ def tanhshrink(input: npt.ArrayLike, *, out: FloatArray | None = None) -> FloatA
 
     See `relu` for `out`.
     """
-    return _forward("tanhshrink", input, out)
+    return forward("tanhshrink", input, out)
 
 
 def tanhshrink_backward(grad_output: npt.ArrayLike, input: npt.ArrayLike) -> tuple[FloatArray]:
     """Gradient of `tanhshrink` by `input`."""
-    return _backward("tanhshrink", grad_output, input)
+    return backward("tanhshrink", grad_output, input)
+
+
+def hardsigmoid(
+    input: npt.ArrayLike, inplace: bool = False, *, out: FloatArray | None = None
+) -> FloatArray:
+    """``min(max(input + 3, 0), 6) / 6``.
+
+    See `relu` for `inplace` and `out`.
+    """
+    return forward("hardsigmoid", input, input if inplace else out)
+
+
+def hardsigmoid_backward(
+    grad_output: npt.ArrayLike, input: npt.ArrayLike, inplace: bool = False
+) -> tuple[FloatArray]:
+    """Gradient of `hardsigmoid`: 0 at -3, at 3 and outside."""
+    return backward("hardsigmoid", grad_output, input)
+
+
+def hardswish(
+    input: npt.ArrayLike, inplace: bool = False, *, out: FloatArray | None = None
+) -> FloatArray:
+    """``input * hardsigmoid(input)`` (Howard et al. 2019).
+
+    See `relu` for `inplace` and `out`.
+    """
+    return forward("hardswish", input, input if inplace else out)
+
+
+def hardswish_backward(
+    grad_output: npt.ArrayLike, input: npt.ArrayLike, inplace: bool = False
+) -> tuple[FloatArray]:
+    """Gradient of `hardswish`; at -3 and at 3 that of the outer side."""
+    return backward("hardswish", grad_output, input)
+
+
+def threshold(
+    input: npt.ArrayLike,
+    threshold: float,
+    value: float,
+    inplace: bool = False,
+    *,
+    out: FloatArray | None = None,
+) -> FloatArray:
+    """`input` where that is above `threshold`, else `value`.
+
+    See `relu` for `inplace` and `out`.
+    """
+    limits = as_number(threshold, "threshold"), as_number(value, "value")
+    return forward("threshold", input, input if inplace else out, *limits)
+
+
+def threshold_backward(
+    grad_output: npt.ArrayLike,
+    input: npt.ArrayLike,
+    threshold: float,
+    value: float,
+    inplace: bool = False,
+) -> tuple[FloatArray]:
+    """Gradient of `threshold`: `grad_output` where ``input > threshold``, else 0."""
+    limits = as_number(threshold, "threshold"), as_number(value, "value")
+    return backward("threshold", grad_output, input, *limits)

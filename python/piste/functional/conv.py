@@ -1,4 +1,4 @@
-"""Convolutions and linear maps."""
+"""Convolutions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _core
-from .._arrays import FloatArray, Output, as_float, as_optional_float, check_shape, describe
+from .._arrays import FloatArray, Output, as_float, as_optional_float, check_shape
 from .._build import as_algorithm
 from ._arguments import as_int, as_ints
 
@@ -279,60 +279,3 @@ def conv3d_backward(
     """Gradients of `conv3d` by input, weight and bias."""
     problem = _Problem(3, input, weight, bias, stride, padding, dilation, groups, algorithm)
     return problem.backward(grad_output)
-
-
-def _linear(
-    input: npt.ArrayLike, weight: npt.ArrayLike, bias: npt.ArrayLike | None
-) -> tuple[_Problem, tuple[int, ...]]:
-    x = as_float(input, "input")
-    w = as_float(weight, "weight", like=x)
-    if w.ndim != 2:
-        raise ValueError(f"weight: expected shape (out, in), got {w.shape}")
-    if x.ndim == 0 or x.shape[-1] != w.shape[1]:
-        raise ValueError(f"input: expected {w.shape[1]} features last, got {describe(x)}")
-    rows = x.reshape(-1, w.shape[1], 1) if x.size else np.empty((0, w.shape[1], 1), x.dtype)
-    return _Problem(1, rows, w[:, :, None], bias, 1, 0, 1, 1, None), x.shape[:-1]
-
-
-def linear(
-    input: npt.ArrayLike,
-    weight: npt.ArrayLike,
-    bias: npt.ArrayLike | None = None,
-    *,
-    out: FloatArray | None = None,
-) -> FloatArray:
-    """``input @ weight.T + bias``.
-
-    Parameters
-    ----------
-    input
-        (..., in features), float32 or float64.
-    weight
-        (out features, in features)
-    bias
-        (out features,)
-
-    Returns
-    -------
-    ndarray
-        (..., out features)
-    """
-    problem, lead = _linear(input, weight, bias)
-    shape = (*lead, problem.weight.shape[0])
-    output = Output(shape, problem.x.dtype, out, (problem.x, problem.weight, problem.bias))
-    problem.forward(output.buffer.reshape(problem.out_shape))
-    return output.result()
-
-
-def linear_backward(
-    grad_output: npt.ArrayLike,
-    input: npt.ArrayLike,
-    weight: npt.ArrayLike,
-    bias: npt.ArrayLike | None = None,
-) -> tuple[FloatArray, FloatArray, FloatArray | None]:
-    """Gradients of `linear` by input, weight and bias (None where there was none)."""
-    problem, lead = _linear(input, weight, bias)
-    dy = as_float(grad_output, "grad_output", like=problem.x)
-    check_shape(dy, (*lead, problem.weight.shape[0]), "grad_output")
-    dx, dw, db = problem.backward(dy.reshape(problem.out_shape))
-    return dx.reshape(*lead, -1) if dx.size else dx.reshape(*lead, dx.shape[1]), dw[:, :, 0], db

@@ -1,4 +1,4 @@
-"""Normalisation."""
+"""Batch normalisation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from .. import _core
 from .._arrays import FloatArray, as_float, as_optional_float, check_shape, describe
 
 
-def _number(value: Any, name: str) -> float:
+def positive_number(value: Any, name: str) -> float:
+    """`value` as a finite float of at least 0."""
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -22,7 +23,8 @@ def _number(value: Any, name: str) -> float:
     return number
 
 
-def _check_updatable(array: object, name: str) -> None:
+def check_updatable(array: object, name: str) -> None:
+    """Raise unless `array` is None or can be written to."""
     if array is None:
         return
     if not isinstance(array, np.ndarray):
@@ -68,7 +70,7 @@ class _Problem:
                 f"input: expected more than 1 value per channel in training, got shape {x.shape}"
             )
         self.options = _core.BatchNormOptions(
-            bool(training), _number(momentum, "momentum"), _number(eps, "eps")
+            bool(training), positive_number(momentum, "momentum"), positive_number(eps, "eps")
         )
 
 
@@ -114,8 +116,8 @@ def batch_norm(
     problem = _Problem(input, running_mean, running_var, weight, bias, training, momentum, eps)
     mean, var = problem.mean, problem.var
     if training and mean is not None and var is not None:
-        _check_updatable(running_mean, "running_mean")
-        _check_updatable(running_var, "running_var")
+        check_updatable(running_mean, "running_mean")
+        check_updatable(running_var, "running_var")
         if np.shares_memory(running_mean, running_var):
             raise ValueError("running_mean, running_var: expected arrays that share no memory")
         mean, var = mean.copy(), var.copy()  # the user's may be strided or overlap an input

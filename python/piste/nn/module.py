@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from .._arrays import FloatArray, as_array, as_float, describe
 from .._network import CompiledNetwork
+from ..functional._arguments import as_int
 
 _generator = np.random.default_rng()
 
@@ -17,7 +18,7 @@ _generator = np.random.default_rng()
 def manual_seed(seed: int) -> None:
     """Seed the generator that initialises the layers constructed from now on."""
     global _generator
-    _generator = np.random.default_rng(seed)
+    _generator = np.random.default_rng(as_int(seed, "seed", 0))
 
 
 def uniform(shape: tuple[int, ...], bound: float, dtype: npt.DTypeLike) -> FloatArray:

@@ -37,7 +37,7 @@ struct OuterTile {
 
 template <class T>
 struct GemmKernels {
-  int tile_rows;     // rows of a full tile; tile() takes 1 to tile_rows
+  int tile_rows[3];  // rows of a full tile of 1, 2, ... vectors; tile() takes up to as many
   int tile_vectors;  // vectors of a full panel; tile() and outer() take 1 to tile_vectors
   void (*tile)(int rows, int vectors, const GemmTile<T>& tile);
   void (*outer)(int vectors, const OuterTile<T>& tile);

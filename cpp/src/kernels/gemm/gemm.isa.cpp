@@ -9,9 +9,11 @@ namespace {
 // register file (16, or 32 with AVX-512), and at least 8 accumulators (2 FMA a cycle, 4 cycles
 // each) keep the multipliers busy.
 #if defined(__AVX512F__)
-constexpr int tile_rows = 8, tile_vectors = 3;  // 24 + 3 + 1 of 32
+constexpr int tile_vectors = 3, tile_rows[3] = {16, 12, 8};  // at most 24 + 3 + 1 of 32
+constexpr int outer_channels = 8;
 #else
-constexpr int tile_rows = 6, tile_vectors = 2;  // 12 + 2 + 1 of 16
+constexpr int tile_vectors = 2, tile_rows[3] = {10, 6, 0};  // at most 12 + 2 + 1 of 16
+constexpr int outer_channels = 6;
 #endif
 
 template <class T, int Rows, int Vectors>
@@ -62,30 +64,40 @@ template <class T, int Vectors = tile_vectors>
 void tile(int rows, int vectors, const kernels::GemmTile<T>& a) {
   if constexpr (Vectors > 1)
     if (vectors < Vectors) return tile<T, Vectors - 1>(rows, vectors, a);
-  tile_rows_of<T, tile_rows, Vectors>(rows, a);
+  tile_rows_of<T, tile_rows[Vectors - 1], Vectors>(rows, a);
 }
 
 template <class T, int Channels, int Vectors>
 void outer_of(const kernels::OuterTile<T>& a, Index c) {
   constexpr int lanes = Vec<T>::lanes;
-  Vec<T> sum[Channels][Vectors];
-  for (int i = 0; i < Channels; ++i)
-    for (int v = 0; v < Vectors; ++v) sum[i][v] = Vec<T>::zero();
-  const T* dy = a.dy;
-  for (Index p = 0; p < a.pixels; ++p, dy += a.dy_stride) {
+  // Where the tile is small, pixels alternate between two sets of sums, which then are enough to
+  // keep the multipliers busy.
+  constexpr int sets = Channels * Vectors <= 6 ? 2 : 1;
+  Vec<T> sum[sets][Channels][Vectors];
+  for (auto& set : sum)
+    for (auto& row : set)
+      for (auto& value : row) value = Vec<T>::zero();
+  const auto add = [&](Vec<T>(&set)[Channels][Vectors], Index p) {
     const T* x = a.x[p] + a.first_channel + c;
+    const T* dy = a.dy + p * a.dy_stride;
     Vec<T> g[Vectors];
     for (int v = 0; v < Vectors; ++v) g[v] = Vec<T>::load(dy + v * lanes);
     for (int i = 0; i < Channels; ++i) {
       const Vec<T> value(x[i]);
-      for (int v = 0; v < Vectors; ++v) sum[i][v] = fma(value, g[v], sum[i][v]);
+      for (int v = 0; v < Vectors; ++v) set[i][v] = fma(value, g[v], set[i][v]);
     }
-  }
+  };
+  Index p = 0;
+  for (; p + sets <= a.pixels; p += sets)
+    for (int set = 0; set < sets; ++set) add(sum[set], p + set);
+  for (; p < a.pixels; ++p) add(sum[0], p);
   for (int i = 0; i < Channels; ++i)
     for (int v = 0; v < Vectors; ++v) {
+      Vec<T> total = sum[0][i][v];
+      if constexpr (sets == 2) total += sum[1][i][v];
       T* to = a.gradient + (c + i) * a.gradient_stride + v * lanes;
-      if (a.accumulate) sum[i][v] += Vec<T>::load(to);
-      sum[i][v].store(to);
+      if (a.accumulate) total += Vec<T>::load(to);
+      total.store(to);
     }
 }
 
@@ -101,8 +113,9 @@ void outer(int vectors, const kernels::OuterTile<T>& a) {
   if constexpr (Vectors > 1)
     if (vectors < Vectors) return outer<T, Vectors - 1>(vectors, a);
   Index c = 0;
-  for (; c + tile_rows <= a.channels; c += tile_rows) outer_of<T, tile_rows, Vectors>(a, c);
-  if (c < a.channels) outer_rest<T, tile_rows - 1, Vectors>(a, c);
+  for (; c + outer_channels <= a.channels; c += outer_channels)
+    outer_of<T, outer_channels, Vectors>(a, c);
+  if (c < a.channels) outer_rest<T, outer_channels - 1, Vectors>(a, c);
 }
 
 template <class T>
@@ -121,17 +134,26 @@ void sum(const T* const* parts, Index count, Index offset, T* out, Index n) {
   }
 }
 
+// Four rows at a time, so that sums don't wait for each other.
 template <class T>
 void column_sums(const T* x, Index rows, Index stride, T* sums, Index n, bool accumulate) {
   constexpr int lanes = Vec<T>::lanes;
   for (Index j = 0; j < n; j += lanes) {
     const int count = static_cast<int>(n - j < lanes ? n - j : lanes);
-    Vec<T> total = accumulate ? Vec<T>::load_partial(sums + j, count) : Vec<T>::zero();
-    if (count == lanes)
-      for (Index row = 0; row < rows; ++row) total += Vec<T>::load(x + row * stride + j);
-    else
-      for (Index row = 0; row < rows; ++row)
-        total += Vec<T>::load_partial(x + row * stride + j, count);
+    const auto load = [=](Index row) {
+      const T* from = x + row * stride + j;
+      // What stands behind a row may be read as long as it is of the array.
+      const bool inside = row * stride + j + lanes <= (rows - 1) * stride + n;
+      return inside ? Vec<T>::load(from) : Vec<T>::load_partial(from, count);
+    };
+    Vec<T> part[4];
+    for (auto& p : part) p = Vec<T>::zero();
+    Index row = 0;
+    for (; row + 4 < rows; row += 4)
+      for (int i = 0; i < 4; ++i) part[i] += load(row + i);
+    for (; row < rows; ++row) part[0] += load(row);
+    Vec<T> total = (part[0] + part[1]) + (part[2] + part[3]);
+    if (accumulate) total += Vec<T>::load_partial(sums + j, count);
     total.store_partial(sums + j, count);
   }
 }
@@ -160,11 +182,19 @@ T total(const T* x, Index n) {
 
 }  // namespace
 
-extern const kernels::GemmKernels<float> gemm_f32{tile_rows,    tile_vectors, tile<float>,
-                                                  outer<float>, sum<float>,   column_sums<float>,
+extern const kernels::GemmKernels<float> gemm_f32{{tile_rows[0], tile_rows[1], tile_rows[2]},
+                                                  tile_vectors,
+                                                  tile<float>,
+                                                  outer<float>,
+                                                  sum<float>,
+                                                  column_sums<float>,
                                                   total<float>};
-extern const kernels::GemmKernels<double> gemm_f64{tile_rows,     tile_vectors, tile<double>,
-                                                   outer<double>, sum<double>,  column_sums<double>,
+extern const kernels::GemmKernels<double> gemm_f64{{tile_rows[0], tile_rows[1], tile_rows[2]},
+                                                   tile_vectors,
+                                                   tile<double>,
+                                                   outer<double>,
+                                                   sum<double>,
+                                                   column_sums<double>,
                                                    total<double>};
 
 }  // namespace piste::PISTE_ISA

@@ -1,37 +1,10 @@
 #include "kernels/layout/layout.h"
 
-#include <utility>
-
+#include "simd/transpose.h"
 #include "simd/vec.h"
 
 namespace piste::PISTE_ISA {
 namespace {
-
-// One of log2(lanes) steps of an in-register transpose: rows i and i + K exchange the blocks of K
-// columns that are off the diagonal.
-template <class T, int K, int... J>
-void exchange(Vec<T>& a, Vec<T>& b, std::integer_sequence<int, J...>) {
-  constexpr int lanes = Vec<T>::lanes;
-  const auto low = __builtin_shufflevector(a.v, b.v, ((J & K) ? lanes + J - K : J)...);
-  const auto high = __builtin_shufflevector(a.v, b.v, ((J & K) ? lanes + J : J + K)...);
-  a = low;
-  b = high;
-}
-
-template <class T, int K>
-void transpose_step(Vec<T>* rows) {
-  for (int i = 0; i < Vec<T>::lanes; ++i)
-    if (!(i & K))
-      exchange<T, K>(rows[i], rows[i + K], std::make_integer_sequence<int, Vec<T>::lanes>());
-}
-
-template <class T, int K = 1>
-void transpose_block(Vec<T>* rows) {
-  if constexpr (K < Vec<T>::lanes) {
-    transpose_step<T, K>(rows);
-    transpose_block<T, 2 * K>(rows);
-  }
-}
 
 // One block of lanes x lanes values, of which `valid` rows are read and `written` columns stored.
 template <class T>
@@ -41,7 +14,7 @@ void transpose_at(const T* __restrict x, Index x_stride, T* __restrict y, Index 
   Vec<T> block[lanes];
   for (int i = 0; i < lanes; ++i)
     block[i] = i < valid ? Vec<T>::load(x + i * x_stride) : Vec<T>::zero();
-  transpose_block(block);
+  transpose_blocks(block);
   if (written == lanes)
     for (int i = 0; i < lanes; ++i) block[i].store(y + i * y_stride);
   else

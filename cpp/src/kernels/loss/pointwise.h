@@ -34,7 +34,7 @@ Vec<T> at_least(Vec<T> v, Vec<T> low) {
 /// ln(1 + e^x), with its full relative accuracy at both ends.
 template <class T>
 Vec<T> softplus(Vec<T> x) {
-  return at_least(x, Vec<T>::zero()) + log1p(exp(-absolute(x)));
+  return at_least(x, Vec<T>::zero()) + log1p_unit(exp(-absolute(x)));
 }
 
 /// Slopes of a function of x - t alone.
@@ -112,14 +112,14 @@ struct BceWithLogits {
   using V = Vec<T>;
   V loss(V x, V t, V p) const {
     const V zero = V::zero(), rest = V(T(1)) - t, positive = p * t;
-    const V tail = log1p(exp(-absolute(x)));
+    const V tail = log1p_unit(exp(-absolute(x)));
     return (rest + positive) * tail + rest * at_least(x, zero) + positive * at_least(-x, zero);
   }
   Slopes<T> slopes(V x, V t, V p) const {
     const V zero = V::zero(), one(T(1));
     const V e = exp(-absolute(x)), near = one / (one + e), far = e / (one + e);
     const V up = V::select(x < zero, far, near), down = V::select(x < zero, near, far);
-    const V dt = (p - one) * log1p(e) + p * at_least(-x, zero) - at_least(x, zero);
+    const V dt = (p - one) * log1p_unit(e) + p * at_least(-x, zero) - at_least(x, zero);
     return {(one - t) * up - p * t * down, dt, zero};
   }
 };

@@ -1,6 +1,6 @@
 #include "kernels/norm/norm.h"
 
-#include "simd/vec.h"
+#include "simd/map.h"
 
 namespace piste::PISTE_ISA {
 namespace {
@@ -69,93 +69,88 @@ void backward_apply(const T* dy, const T* x, T* dx, Index rows, Index stride, co
 template <class T>
 void plane_moments(const T* x, Index count, T* mean, T* m2) {
   using V = Vec<T>;
-  const Index whole = count / V::lanes * V::lanes;
   const T inverse = count > 0 ? T(1) / static_cast<T>(count) : T(0);
-  V sums = V::zero();
-  for (Index i = 0; i < whole; i += V::lanes) sums += V::load(x + i);
-  T sum = sums.sum();
-  for (Index i = whole; i < count; ++i) sum += x[i];
-  const T average = sum * inverse;
-  V squares = V::zero(), residues = V::zero();
-  for (Index i = 0; i < whole; i += V::lanes) {
-    const V d = V::load(x + i) - V(average);
-    squares = fma(d, d, squares);
-    residues += d;
-  }
-  T square = squares.sum(), residue = residues.sum();
-  for (Index i = whole; i < count; ++i) {
-    const T d = x[i] - average;
-    square += d * d;
-    residue += d;
-  }
+  const T average = reduce<1>([](V v) { return Sums<T, 1>{{v}}; }, count, x).total(0) * inverse;
+  const auto sums = reduce<2>(
+      [=](V v) {
+        const V d = v - V(average);
+        return Sums<T, 2>{{d * d, d}};
+      },
+      count, x);
   // As in moments(): the sum of deviations corrects both results.
+  const T residue = sums.total(1);
   *mean = average + residue * inverse;
-  *m2 = square - residue * residue * inverse;
+  *m2 = sums.total(0) - residue * residue * inverse;
 }
 
 template <class T>
 void plane_scale_shift(const T* x, T* y, Index count, T mean, T scale, T shift) {
   using V = Vec<T>;
-  const V m(mean), a(scale), b(shift);
-  Index i = 0;
-  for (; i + V::lanes <= count; i += V::lanes) fma(V::load(x + i) - m, a, b).store(y + i);
-  if (i < count) {
-    const int rest = static_cast<int>(count - i);
-    fma(V::load_partial(x + i, rest) - m, a, b).store_partial(y + i, rest);
-  }
+  map([=](V v) { return fma(v - V(mean), V(scale), V(shift)); }, y, count, x);
 }
 
 template <class T>
 void plane_backward_sums(const T* dy, const T* x, Index count, T mean, T* sum_dy, T* sum_dy_x) {
   using V = Vec<T>;
-  const V m(mean);
-  V sum = V::zero(), sum_x = V::zero();
-  Index i = 0;
-  for (; i + V::lanes <= count; i += V::lanes) {
-    const V g = V::load(dy + i);
-    sum += g;
-    sum_x = fma(g, V::load(x + i) - m, sum_x);
-  }
-  T total = sum.sum(), total_x = sum_x.sum();
-  for (; i < count; ++i) {
-    total += dy[i];
-    total_x += dy[i] * (x[i] - mean);
-  }
-  *sum_dy += total;
-  *sum_dy_x += total_x;
+  const auto sums =
+      reduce<2>([=](V g, V v) { return Sums<T, 2>{{g, g * (v - V(mean))}}; }, count, dy, x);
+  *sum_dy += sums.total(0);
+  *sum_dy_x += sums.total(1);
 }
 
 template <class T>
 void plane_backward_apply(const T* dy, const T* x, T* dx, Index count, T mean, T a, T b, T c) {
   using V = Vec<T>;
-  const V m(mean), va(a), vb(b), vc(c);
-  Index i = 0;
-  for (; i + V::lanes <= count; i += V::lanes)
-    fma(va, V::load(dy + i), fma(vb, V::load(x + i) - m, vc)).store(dx + i);
-  if (i < count) {
-    const int rest = static_cast<int>(count - i);
-    const V z = V::load_partial(x + i, rest) - m;
-    fma(va, V::load_partial(dy + i, rest), fma(vb, z, vc)).store_partial(dx + i, rest);
-  }
+  map([=](V g, V v) { return fma(V(a), g, fma(V(b), v - V(mean), V(c))); }, dx, count, dy, x);
 }
+
+template <class T>
+void row_scale_shift(const T* x, T* y, Index count, T mean, T inverse, const T* weight,
+                     const T* bias) {
+  using V = Vec<T>;
+  map([=](V v, V w, V b) { return fma((v - V(mean)) * V(inverse), w, b); }, y, count, x, weight,
+      bias);
+}
+
+template <class T>
+void row_backward_sums(const T* dy, const T* x, const T* weight, Index count, T mean, T* sum_dy,
+                       T* sum_dy_x) {
+  using V = Vec<T>;
+  const auto sums = reduce<2>(
+      [=](V g, V v, V w) {
+        const V gw = g * w;
+        return Sums<T, 2>{{gw, gw * (v - V(mean))}};
+      },
+      count, dy, x, weight);
+  *sum_dy += sums.total(0);
+  *sum_dy_x += sums.total(1);
+}
+
+template <class T>
+void row_backward_apply(const T* dy, const T* x, const T* weight, T* dx, Index count, T mean, T a,
+                        T b, T c) {
+  using V = Vec<T>;
+  map([=](V g, V v, V w) { return fma(V(a) * w, g, fma(V(b), v - V(mean), V(c))); }, dx, count, dy,
+      x, weight);
+}
+
+template <class T>
+void row_gradients(const T* dy, const T* x, Index count, T mean, T inverse, T* dweight, T* dbias) {
+  using V = Vec<T>;
+  map([=](V sum, V g, V v) { return fma(g, (v - V(mean)) * V(inverse), sum); }, dweight, count,
+      static_cast<const T*>(dweight), dy, x);
+  map([](V sum, V g) { return sum + g; }, dbias, count, static_cast<const T*>(dbias), dy);
+}
+
+template <class T>
+constexpr kernels::NormKernels<T> kernels_of{
+    moments<T>,         scale_shift<T>,       backward_sums<T>,       backward_apply<T>,
+    plane_moments<T>,   plane_scale_shift<T>, plane_backward_sums<T>, plane_backward_apply<T>,
+    row_scale_shift<T>, row_backward_sums<T>, row_backward_apply<T>,  row_gradients<T>};
 
 }  // namespace
 
-extern const kernels::NormKernels<float> norm_f32{moments<float>,
-                                                  scale_shift<float>,
-                                                  backward_sums<float>,
-                                                  backward_apply<float>,
-                                                  plane_moments<float>,
-                                                  plane_scale_shift<float>,
-                                                  plane_backward_sums<float>,
-                                                  plane_backward_apply<float>};
-extern const kernels::NormKernels<double> norm_f64{moments<double>,
-                                                   scale_shift<double>,
-                                                   backward_sums<double>,
-                                                   backward_apply<double>,
-                                                   plane_moments<double>,
-                                                   plane_scale_shift<double>,
-                                                   plane_backward_sums<double>,
-                                                   plane_backward_apply<double>};
+extern const kernels::NormKernels<float> norm_f32{kernels_of<float>};
+extern const kernels::NormKernels<double> norm_f64{kernels_of<double>};
 
 }  // namespace piste::PISTE_ISA

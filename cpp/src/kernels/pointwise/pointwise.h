@@ -13,6 +13,11 @@ struct PointwiseKernels {
   void (*forward)(Activation kind, const T* x, T* y, Index n, T a, T b);
   /// dx[i] = dy[i] * f'(x[i]; a, b). For relu x may also be its output; a NaN there passes on.
   void (*backward)(Activation kind, const T* dy, const T* x, T* dx, Index n, T a, T b);
+  /// y = x > 0 ? x : weight * x, weight[i] for the values at place i of `rows` rows of `width`.
+  void (*prelu)(const T* x, const T* weight, T* y, Index rows, Index width);
+  /// dx = dy * (x > 0 ? 1 : weight); dweight[i] += sum of dy * x over the rows where x <= 0.
+  void (*prelu_backward)(const T* dy, const T* x, const T* weight, T* dx, T* dweight, Index rows,
+                         Index width);
   /// y[i] = x[i] + z[i].
   void (*add)(const T* x, const T* z, T* y, Index n);
   /// y[i] = kept(key, offset + i) ? x[i] / (1 - p) : 0.

@@ -1,105 +1,38 @@
 #include "kernels/pointwise/pointwise.h"
 
-#include "simd/math.h"
+#include "kernels/pointwise/activations.h"
+#include "simd/map.h"
 
 namespace piste::PISTE_ISA {
 namespace {
 
-// y[i] = f(x[i]...) over whole vectors, then once more over the tail, padded to a vector: every
-// value goes through the same arithmetic wherever it stands.
-template <class T, class F, class... X>
-void map(F f, T* y, Index n, const X*... x) {
-  constexpr int lanes = Vec<T>::lanes;
-  Index i = 0;
-  for (; i + lanes <= n; i += lanes) f(Vec<T>::load(x + i)...).store(y + i);
-  if (const int tail = static_cast<int>(n - i))
-    f(Vec<T>::load_partial(x + i, tail)...).store_partial(y + i, tail);
-}
-
 template <class T>
 void forward(Activation kind, const T* x, T* y, Index n, T a, T b) {
-  using V = Vec<T>;
-  const V zero = V::zero(), one(T(1));
-  switch (kind) {
-    case Activation::relu:
-      // x < 0 ? 0 : x and not max(x, 0): the comparison is false for NaN, which so stays.
-      return map([=](V v) { return V::select(v < zero, zero, v); }, y, n, x);
-    case Activation::sigmoid:
-      return map([](V v) { return sigmoid(v); }, y, n, x);
-    case Activation::tanh:
-      return map([](V v) { return tanh(v); }, y, n, x);
-    case Activation::relu6:
-      a = 0, b = 6;
-      [[fallthrough]];
-    case Activation::hardtanh:
-      return map([=](V v) { return V::select(v < V(a), V(a), V::select(v > V(b), V(b), v)); }, y, n,
-                 x);
-    case Activation::leaky_relu:
-      return map([=](V v) { return V::select(v < zero, v * V(a), v); }, y, n, x);
-    case Activation::silu:
-      return map([](V v) { return v * sigmoid(v); }, y, n, x);
-    case Activation::softsign:
-      return map([=](V v) { return v / (one + V::select(v < zero, -v, v)); }, y, n, x);
-    case Activation::tanhshrink:
-      return map([](V v) { return v - tanh(v); }, y, n, x);
-    default:
-      return;  // ops refuse what is not listed here
-  }
+  with_activation(kind, a, b, [=](auto f) { map(f, y, n, x); });
 }
 
 template <class T>
 void backward(Activation kind, const T* dy, const T* x, T* dx, Index n, T a, T b) {
-  using V = Vec<T>;
-  const V zero = V::zero(), one(T(1));
-  switch (kind) {
-    case Activation::relu:
-      return map([=](V g, V v) { return V::select(v <= zero, zero, g); }, dx, n, dy, x);
-    case Activation::sigmoid:
-      return map(
-          [=](V g, V v) {
-            const V s = sigmoid(v);
-            return g * s * (one - s);
-          },
-          dx, n, dy, x);
-    case Activation::tanh:
-      return map(
-          [=](V g, V v) {
-            const V t = tanh(v);
-            return g * (one - t * t);
-          },
-          dx, n, dy, x);
-    case Activation::relu6:
-      a = 0, b = 6;
-      [[fallthrough]];
-    case Activation::hardtanh:
-      return map(
-          [=](V g, V v) { return V::select(v <= V(a), zero, V::select(v >= V(b), zero, g)); }, dx,
-          n, dy, x);
-    case Activation::leaky_relu:
-      return map([=](V g, V v) { return V::select(v <= zero, g * V(a), g); }, dx, n, dy, x);
-    case Activation::silu:
-      return map(
-          [=](V g, V v) {
-            const V s = sigmoid(v);
-            return g * s * (one + v * (one - s));
-          },
-          dx, n, dy, x);
-    case Activation::softsign:
-      return map(
-          [=](V g, V v) {
-            const V d = one + V::select(v < zero, -v, v);
-            return g / (d * d);
-          },
-          dx, n, dy, x);
-    case Activation::tanhshrink:
-      return map(
-          [=](V g, V v) {
-            const V t = tanh(v);
-            return g * t * t;
-          },
-          dx, n, dy, x);
-    default:
-      return;
+  with_activation(kind, a, b, [=](auto f) {
+    map([=](Vec<T> g, Vec<T> v) { return f.gradient(g, v); }, dx, n, dy, x);
+  });
+}
+
+template <class T>
+void prelu(const T* x, const T* weight, T* y, Index rows, Index width) {
+  for (Index row = 0; row < rows; ++row, x += width, y += width)
+    map([](Vec<T> v, Vec<T> w) { return LeakyRelu<T>{w}(v); }, y, width, x, weight);
+}
+
+template <class T>
+void prelu_backward(const T* dy, const T* x, const T* weight, T* dx, T* dweight, Index rows,
+                    Index width) {
+  for (Index row = 0; row < rows; ++row, dy += width, x += width, dx += width) {
+    map([](Vec<T> sum, Vec<T> g,
+           Vec<T> v) { return sum + Vec<T>::select(v > Vec<T>::zero(), Vec<T>::zero(), g * v); },
+        dweight, width, static_cast<const T*>(dweight), dy, x);
+    map([](Vec<T> g, Vec<T> v, Vec<T> w) { return LeakyRelu<T>{w}.gradient(g, v); }, dx, width, dy,
+        x, weight);
   }
 }
 
@@ -129,8 +62,10 @@ void dropout(const T* x, T* y, Index n, T p, std::uint64_t key, std::uint64_t of
 }  // namespace
 
 extern const kernels::PointwiseKernels<float> pointwise_f32{forward<float>, backward<float>,
-                                                            add<float>, dropout<float>};
-extern const kernels::PointwiseKernels<double> pointwise_f64{forward<double>, backward<double>,
-                                                             add<double>, dropout<double>};
+                                                            prelu<float>,   prelu_backward<float>,
+                                                            add<float>,     dropout<float>};
+extern const kernels::PointwiseKernels<double> pointwise_f64{
+    forward<double>,        backward<double>, prelu<double>,
+    prelu_backward<double>, add<double>,      dropout<double>};
 
 }  // namespace piste::PISTE_ISA

@@ -1,0 +1,198 @@
+#include "kernels/matmul/matmul.h"
+
+#include <cstring>
+
+#include "kernels/matmul/thin.h"
+#include "simd/vec.h"
+
+namespace piste::PISTE_ISA {
+namespace {
+
+// Register tiles. Accumulators, one vector per column of b and one broadcast must fit the register
+// file (16, or 32 with AVX-512 and NEON), and at least 8 accumulators (2 FMA a cycle, 4 cycles
+// each) keep the multipliers busy. Rows come in fours: blocks of 4 transpose in place.
+#if PISTE_VECTOR_BYTES == 64 || defined(__aarch64__)
+constexpr int tile_rows = 8, tile_vectors = 3;  // 24 + 3 + 1 of 32
+#else
+constexpr int tile_rows = 4, tile_vectors = 3;  // 12 + 3 + 1 of 16
+#endif
+
+constexpr Index sum_rows = 128;
+
+template <class T>
+using Panel = kernels::MatmulPanel<T>;
+
+// Indices into a tile are constants once its loops are unrolled: only then is it kept in registers.
+template <class T, int Rows, int Vectors>
+struct Tile {
+  static constexpr int lanes = Vec<T>::lanes, width = Vectors * lanes;
+
+  Vec<T> sum[Rows][Vectors];
+
+  [[gnu::always_inline]] void multiply(const Panel<T>& p, const T* a) {
+#pragma GCC unroll 8
+    for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 3
+      for (int v = 0; v < Vectors; ++v) sum[r][v] = Vec<T>::zero();
+    const T* b = p.b;
+    const Index a_row = p.a_row, a_step = p.a_step;
+    for (Index k = p.depth; k > 0; --k, a += a_step, b += width) {
+      Vec<T> row[Vectors];
+#pragma GCC unroll 3
+      for (int v = 0; v < Vectors; ++v) row[v] = Vec<T>::load(b + v * lanes);
+#pragma GCC unroll 8
+      for (int r = 0; r < Rows; ++r) {
+        const Vec<T> value(a[r * a_row]);
+#pragma GCC unroll 3
+        for (int v = 0; v < Vectors; ++v) sum[r][v] = fma(value, row[v], sum[r][v]);
+      }
+    }
+  }
+
+  /// All columns are there: rows of c, a vector at a time.
+  [[gnu::always_inline]] void store(const Panel<T>& p, T* c) {
+    if (p.bias && !p.accumulate) {
+#pragma GCC unroll 3
+      for (int v = 0; v < Vectors; ++v) {
+        const Vec<T> bias = Vec<T>::load(p.bias + v * lanes);
+#pragma GCC unroll 8
+        for (int r = 0; r < Rows; ++r) sum[r][v] += bias;
+      }
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 3
+      for (int v = 0; v < Vectors; ++v) {
+        T* to = c + r * p.c_stride + v * lanes;
+        if (p.accumulate) sum[r][v] += Vec<T>::load(to);
+        if (p.relu) sum[r][v] = rectified(sum[r][v].v);
+        sum[r][v].store(to);
+      }
+  }
+
+  [[gnu::always_inline]] void copy_to(T* buffer) const {
+#pragma GCC unroll 8
+    for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 3
+      for (int v = 0; v < Vectors; ++v) sum[r][v].store(buffer + r * width + v * lanes);
+  }
+};
+
+// Rows of c that end within a vector, from a copy of the tile.
+template <class T>
+[[gnu::noinline]] void store_edge(const Panel<T>& p, const T* tile, int width, T* c, int rows) {
+  constexpr int lanes = Vec<T>::lanes;
+  const int whole = p.columns / lanes * lanes;
+  for (int r = 0; r < rows; ++r, tile += width, c += p.c_stride) {
+    const T* start = p.accumulate ? c : p.bias;
+    for (int j = 0; j < whole; j += lanes) {
+      Vec<T> y = Vec<T>::load(tile + j);
+      if (start) y += Vec<T>::load(start + j);
+      if (p.relu) y = rectified(y.v);
+      y.store(c + j);
+    }
+    for (int j = whole; j < p.columns; ++j) {
+      const T y = start ? tile[j] + start[j] : tile[j];
+      c[j] = p.relu && y < 0 ? T(0) : y;
+    }
+  }
+}
+
+template <class T, int Rows, int Vectors>
+void tile_of(const Panel<T>& p, Index row) {
+  Tile<T, Rows, Vectors> tile;
+  T* c = p.c + row * p.c_stride;
+  // They are needed when the sums are done: not to wait for them then.
+  for (int r = 0; r < Rows; ++r)
+    for (int v = 0; v < Vectors; ++v) __builtin_prefetch(c + r * p.c_stride + v * tile.lanes, 1);
+  tile.multiply(p, p.a + row / tile_rows * p.a_tile);
+  if (p.columns == tile.width) return tile.store(p, c);
+  T buffer[Rows * tile.width];
+  tile.copy_to(buffer);
+  store_edge(p, buffer, tile.width, c, Rows);
+}
+
+// The tile's size as template arguments: rows and vectors count down to the value asked for.
+template <class T, int Vectors, int Rows = tile_rows - 1>
+void last_tile(const Panel<T>& p, Index row) {
+  if constexpr (Rows > 1)
+    if (p.rows - row < Rows) return last_tile<T, Vectors, Rows - 1>(p, row);
+  tile_of<T, Rows, Vectors>(p, row);
+}
+
+template <class T, int Vectors = tile_vectors>
+void panel(int vectors, const Panel<T>& p) {
+  if constexpr (Vectors > 1)
+    if (vectors < Vectors) return panel<T, Vectors - 1>(vectors, p);
+  Index row = 0;
+  for (; row + tile_rows <= p.rows; row += tile_rows) tile_of<T, tile_rows, Vectors>(p, row);
+  if (row < p.rows) last_tile<T, Vectors>(p, row);
+}
+
+template <class T>
+void pack(const T* __restrict x, Index x_stride, Index depth, Index n, int width, T* __restrict y,
+          Index y_panel) {
+  constexpr int lanes = Vec<T>::lanes;
+  const Index whole = n / width * width;
+  for (Index k = 0; k < depth; ++k, x += x_stride, y += width) {
+    T* to = y;
+    if (width % lanes == 0) {
+      for (Index j = 0; j < whole; j += width, to += y_panel)
+        for (int i = 0; i < width; i += lanes) Vec<T>::load(x + j + i).store(to + i);
+    } else {
+      for (Index j = 0; j < whole; j += width, to += y_panel)
+        for (int i = 0; i < width; i += 4)
+          std::memcpy(to + i, x + j + i, 4 * sizeof(T));  // tile_rows is a multiple of 4
+    }
+    if (whole == n) continue;
+    for (int i = 0; i < width; ++i) to[i] = whole + i < n ? x[whole + i] : T(0);
+  }
+}
+
+// Sums of blocks of rows are added up: a long chain of additions loses accuracy.
+template <class T, int Vectors>
+void vector_sums(const T* x, Index rows, Index stride, T* sums) {
+  constexpr int lanes = Vec<T>::lanes;
+  Vec<T> total[Vectors] = {};
+  for (Index begin = 0; begin < rows; begin += sum_rows) {
+    const Index end = rows - begin < sum_rows ? rows : begin + sum_rows;
+    Vec<T> part[Vectors] = {};
+    for (Index row = begin; row < end; ++row)
+#pragma GCC unroll 4
+      for (int v = 0; v < Vectors; ++v) part[v] += Vec<T>::load(x + row * stride + v * lanes);
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; ++v) total[v] += part[v];
+  }
+#pragma GCC unroll 4
+  for (int v = 0; v < Vectors; ++v) total[v].store(sums + v * lanes);
+}
+
+template <class T>
+void column_sums(const T* x, Index rows, Index stride, T* sums, Index n) {
+  constexpr int lanes = Vec<T>::lanes;
+  Index j = 0;
+  for (; j + 4 * lanes <= n; j += 4 * lanes) vector_sums<T, 4>(x + j, rows, stride, sums + j);
+  for (; j + lanes <= n; j += lanes) vector_sums<T, 1>(x + j, rows, stride, sums + j);
+  for (; j < n; ++j) {
+    T total = 0;
+    for (Index begin = 0; begin < rows; begin += sum_rows) {
+      const Index end = rows - begin < sum_rows ? rows : begin + sum_rows;
+      T part = 0;
+      for (Index row = begin; row < end; ++row) part += x[row * stride + j];
+      total += part;
+    }
+    sums[j] = total;
+  }
+}
+
+template <class T>
+constexpr kernels::MatmulKernels<T> entries() {
+  return {tile_rows, tile_vectors, panel<T>, dot<T>, stream<T>, pack<T>, column_sums<T>};
+}
+
+}  // namespace
+
+extern const kernels::MatmulKernels<float> matmul_f32 = entries<float>();
+extern const kernels::MatmulKernels<double> matmul_f64 = entries<double>();
+
+}  // namespace piste::PISTE_ISA

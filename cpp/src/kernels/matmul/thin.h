@@ -1,0 +1,137 @@
+#pragma once
+// Products without packing, where one side has few rows or little depth: they run at the speed at
+// which memory delivers the large side, read along its rows. Part of matmul.isa.cpp.
+
+#include "kernels/matmul/matmul.h"
+#include "simd/transpose.h"
+#include "simd/vec.h"
+
+namespace piste::PISTE_ISA {
+namespace {
+
+/// max(x, 0), NaN kept.
+template <class V>
+[[gnu::always_inline]] inline V rectified(V x) {
+  return x < V{} ? V{} : x;
+}
+
+template <class T, int Rows, int Columns>
+void dot_tile(const kernels::MatmulDot<T>& p, Index i, Index j) {
+  constexpr int lanes = Vec<T>::lanes, group = lanes < 4 ? lanes : 4;
+  const T* a = p.a + i * p.a_stride;
+  const T* b = p.b + j * p.b_stride;
+  Vec<T> sum[Rows][Columns < group ? group : Columns] = {};
+  Index k = 0;
+  for (; k + lanes <= p.depth; k += lanes) {
+    Vec<T> x[Rows];
+#pragma GCC unroll 3
+    for (int r = 0; r < Rows; ++r) x[r] = Vec<T>::load(a + r * p.a_stride + k);
+#pragma GCC unroll 8
+    for (int c = 0; c < Columns; ++c) {
+      const Vec<T> y = Vec<T>::load(b + c * p.b_stride + k);
+#pragma GCC unroll 3
+      for (int r = 0; r < Rows; ++r) sum[r][c] = fma(x[r], y, sum[r][c]);
+    }
+  }
+  T dots[Rows][Columns < group ? group : Columns];
+#pragma GCC unroll 3
+  for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 8
+    for (int c = 0; c < Columns; c += group)
+      lane_sums<T, group>(&sum[r][c]).store_partial(&dots[r][c], group);
+  for (int r = 0; r < Rows; ++r)
+    for (int c = 0; c < Columns; ++c) {
+      T y = dots[r][c];
+      for (Index tail = k; tail < p.depth; ++tail)
+        y += a[r * p.a_stride + tail] * b[c * p.b_stride + tail];
+      if (p.bias) y += p.bias[(i + r) * p.bias_row + (j + c) * p.bias_column];
+      p.c[(i + r) * p.c_row + (j + c) * p.c_column] = p.relu && y < 0 ? T(0) : y;
+    }
+}
+
+template <class T, int Columns>
+void dot_rows(const kernels::MatmulDot<T>& p, Index j) {
+  Index i = 0;
+  for (; i + 3 <= p.rows && p.rows - i != 4; i += 3) dot_tile<T, 3, Columns>(p, i, j);
+  for (; i + 2 <= p.rows; i += 2) dot_tile<T, 2, Columns>(p, i, j);
+  if (i < p.rows) dot_tile<T, 1, Columns>(p, i, j);
+}
+
+// Tiles of 3 x 4: 12 accumulators, and 7 loads for their 12 multiplications.
+template <class T>
+void dot(const kernels::MatmulDot<T>& p) {
+  Index j = 0;
+  for (; j + 4 <= p.columns; j += 4) dot_rows<T, 4>(p, j);
+  for (; j < p.columns; ++j) dot_rows<T, 1>(p, j);
+}
+
+template <class T>
+using Stream = kernels::MatmulStream<T>;
+
+constexpr int stream_rows = 3, stream_steps = 4;  // 12 values of a, 3 sums and 1 of b: 16 registers
+constexpr Index stream_bytes = 4096;              // of a row of c at a time: those stay in L1
+
+/// Adds `Steps` rows of b, from k on, to `Rows` rows of c, columns [begin, end).
+template <class T, int Rows, int Steps>
+void stream_tile(const Stream<T>& p, Index i, Index k, Index begin, Index end) {
+  constexpr int lanes = Vec<T>::lanes;
+  const T* a = p.a + i * p.a_row + k * p.a_step;
+  const T* b = p.b + k * p.b_stride;
+  T* c = p.c + i * p.c_stride;
+  const bool loaded = k > 0 || p.accumulate, relu = p.relu && k + Steps == p.depth;
+  const T* start = loaded ? c : p.bias;
+  const Index start_stride = loaded ? p.c_stride : 0;
+  Vec<T> x[Rows][Steps];
+#pragma GCC unroll 3
+  for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 4
+    for (int s = 0; s < Steps; ++s) x[r][s] = Vec<T>(a[r * p.a_row + s * p.a_step]);
+  Index j = begin;
+  for (; j + lanes <= end; j += lanes) {
+    Vec<T> sum[Rows];
+#pragma GCC unroll 3
+    for (int r = 0; r < Rows; ++r)
+      sum[r] = start ? Vec<T>::load(start + r * start_stride + j) : Vec<T>::zero();
+#pragma GCC unroll 4
+    for (int s = 0; s < Steps; ++s) {
+      const Vec<T> row = Vec<T>::load(b + s * p.b_stride + j);
+#pragma GCC unroll 3
+      for (int r = 0; r < Rows; ++r) sum[r] = fma(x[r][s], row, sum[r]);
+    }
+#pragma GCC unroll 3
+    for (int r = 0; r < Rows; ++r) {
+      if (relu) sum[r] = rectified(sum[r].v);
+      sum[r].store(c + r * p.c_stride + j);
+    }
+  }
+  for (; j < end; ++j)
+    for (int r = 0; r < Rows; ++r) {
+      T sum = start ? start[r * start_stride + j] : T(0);
+      for (int s = 0; s < Steps; ++s) sum += a[r * p.a_row + s * p.a_step] * b[s * p.b_stride + j];
+      c[r * p.c_stride + j] = relu && sum < 0 ? T(0) : sum;
+    }
+}
+
+template <class T, int Rows, int Steps = stream_steps>
+void stream_steps_of(const Stream<T>& p, Index i, Index k, Index begin, Index end) {
+  if constexpr (Steps > 1)
+    if (p.depth - k < Steps) return stream_steps_of<T, Rows, Steps - 1>(p, i, k, begin, end);
+  stream_tile<T, Rows, Steps>(p, i, k, begin, end);
+}
+
+template <class T>
+void stream(const Stream<T>& p) {
+  constexpr Index block = stream_bytes / sizeof(T);
+  for (Index begin = 0; begin < p.columns; begin += block) {
+    const Index end = p.columns - begin < block ? p.columns : begin + block;
+    for (Index k = 0; k < p.depth; k += stream_steps) {
+      Index i = 0;
+      for (; i + 3 <= p.rows && p.rows - i != 4; i += 3) stream_steps_of<T, 3>(p, i, k, begin, end);
+      for (; i + 2 <= p.rows; i += 2) stream_steps_of<T, 2>(p, i, k, begin, end);
+      if (i < p.rows) stream_steps_of<T, 1>(p, i, k, begin, end);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace piste::PISTE_ISA

@@ -1,0 +1,109 @@
+"""Normalisation over the last axes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import _core
+from .._arrays import FloatArray, Output, as_float, as_optional_float, check_shape, describe
+from ._arguments import as_int
+from .norm import positive_number
+
+
+class _Problem:
+    """Checked arguments of layer norm; the input as (rows, values)."""
+
+    def __init__(
+        self,
+        input: npt.ArrayLike,
+        normalized_shape: Sequence[int],
+        weight: npt.ArrayLike | None,
+        bias: npt.ArrayLike | None,
+        eps: float,
+    ) -> None:
+        self.x = as_float(input, "input")
+        if not isinstance(normalized_shape, (tuple, list)):
+            raise TypeError(
+                f"normalized_shape: expected a tuple of integers, got {describe(normalized_shape)}"
+            )
+        shape = tuple(as_int(n, "normalized_shape", 0) for n in normalized_shape)
+        if not shape or self.x.shape[-len(shape) :] != shape:
+            raise ValueError(
+                f"normalized_shape: expected the input's last extents of {self.x.shape}, at least "
+                f"one, got {shape}"
+            )
+        self.weight = as_optional_float(weight, "weight", like=self.x)
+        self.bias = as_optional_float(bias, "bias", like=self.x)
+        for name, array in (("weight", self.weight), ("bias", self.bias)):
+            if array is not None:
+                check_shape(array, shape, name)
+        self.lifted = (math.prod(self.x.shape[: -len(shape)]), math.prod(shape))
+        self.eps = positive_number(eps, "eps")
+
+    def flat(self, array: FloatArray | None) -> FloatArray | None:
+        return None if array is None else array.reshape(-1)
+
+
+def layer_norm(
+    input: npt.ArrayLike,
+    normalized_shape: Sequence[int],
+    weight: npt.ArrayLike | None = None,
+    bias: npt.ArrayLike | None = None,
+    eps: float = 1e-5,
+    *,
+    out: FloatArray | None = None,
+) -> FloatArray:
+    """``(x - mean) / sqrt(var + eps) * weight + bias`` over the last axes (Ba et al. 2016).
+
+    Parameters
+    ----------
+    input
+        (..., *normalized_shape), float32 or float64.
+    normalized_shape
+        Extents of the axes that mean and biased variance are taken over.
+    weight, bias
+        Arrays of `normalized_shape`, or None for 1 and 0.
+    eps
+        Added to the variance.
+    out
+        Array of the input's shape and dtype to write to.
+
+    Returns
+    -------
+    ndarray
+        Of the input's shape.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Where shapes or dtypes do not fit.
+    """
+    p = _Problem(input, normalized_shape, weight, bias, eps)
+    output = Output(p.x.shape, p.x.dtype, out, (p.x, p.weight, p.bias))
+    y = output.buffer.reshape(p.lifted)
+    _core.layer_norm(p.x.reshape(p.lifted), p.flat(p.weight), p.flat(p.bias), p.eps, y)
+    return output.result()
+
+
+def layer_norm_backward(
+    grad_output: npt.ArrayLike,
+    input: npt.ArrayLike,
+    normalized_shape: Sequence[int],
+    weight: npt.ArrayLike | None = None,
+    bias: npt.ArrayLike | None = None,
+    eps: float = 1e-5,
+) -> tuple[FloatArray, FloatArray | None, FloatArray | None]:
+    """Gradients of `layer_norm` by input, weight and bias (None where there was none)."""
+    p = _Problem(input, normalized_shape, weight, bias, eps)
+    dy = as_float(grad_output, "grad_output", like=p.x)
+    check_shape(dy, p.x.shape, "grad_output")
+    dx = np.empty_like(p.x)
+    dw = None if p.weight is None else np.empty_like(p.weight)
+    db = None if p.bias is None else np.empty_like(p.bias)
+    rows = [array.reshape(p.lifted) for array in (dy, p.x, dx)]
+    _core.layer_norm_backward(*rows[:2], p.flat(p.weight), p.eps, rows[2], p.flat(dw), p.flat(db))
+    return dx, dw, db

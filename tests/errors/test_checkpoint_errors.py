@@ -1,0 +1,193 @@
+"""Weights files that cannot be written or are not what they seem; nothing is lost."""
+
+import json
+import os
+import stat
+import subprocess
+import sys
+
+import numpy as np
+import piste
+import pytest
+from piste import nn
+from piste.checkpoint import load_arrays, save_arrays
+from piste.optim import SGD
+from safetensors.numpy import save_file
+
+
+def make_trainer(**options):
+    nn.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+    return piste.Trainer(model, nn.CrossEntropyLoss(), SGD(0.1, 0.9, **options))
+
+
+@pytest.fixture
+def path(tmp_path):
+    target = tmp_path / "weights"
+    make_trainer().save(target)
+    return target
+
+
+def test_a_full_disk_leaves_the_old_file(path):
+    # The system refuses to let any file grow beyond 1 kB, as a full disk would.
+    code = """
+import resource, sys
+import piste
+trainer = piste.Trainer.load(sys.argv[1])
+trainer.model[1].weight[...] = 7
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    trainer.save(sys.argv[1])
+except OSError as error:
+    print(error)
+"""
+    old = path.read_bytes()
+    assert len(old) > 1000
+    command = [sys.executable, "-c", code, str(path)]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert result.stdout == f"[Errno 27] {path}: cannot be written: File too large\n"
+    assert path.read_bytes() == old
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_an_interrupted_save_leaves_the_old_file(path, monkeypatch):
+    old = path.read_bytes()
+
+    def interrupt(descriptor):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        make_trainer().save(path)
+    assert path.read_bytes() == old
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_places_where_no_file_can_be(tmp_path):
+    trainer = make_trainer()
+    with pytest.raises(FileNotFoundError, match="none/weights: no such folder"):
+        trainer.save(tmp_path / "none" / "weights")
+    with pytest.raises(IsADirectoryError, match="is a folder"):
+        trainer.save(tmp_path)
+    with pytest.raises(OSError, match="/proc/weights: cannot be written"):
+        trainer.save("/proc/weights")
+
+
+def test_rights_and_links_are_the_usual_ones(tmp_path):
+    before = os.umask(0o022)
+    try:
+        make_trainer().save(tmp_path / "target")
+        (tmp_path / "link").symlink_to("target")
+        make_trainer().save(tmp_path / "link")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "target").stat().st_mode) == 0o644
+    assert (tmp_path / "link").is_symlink()
+
+
+@pytest.mark.parametrize("length", [0, 1, 7, 8, 50, 500, 1000, -100, -1])
+def test_a_truncated_file(path, length):
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(ValueError, match="weights: not a whole weights file"):
+        piste.Trainer.load(path)
+
+
+@pytest.mark.parametrize("content", [b"nonsense", b"PK\x03\x04" * 99, b"\xff" * 4096])
+def test_a_file_of_another_kind(path, content):
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="weights: not a whole weights file"):
+        piste.Trainer.load(path)
+
+
+def test_a_folder_and_nothing(tmp_path):
+    with pytest.raises(ValueError, match="not a whole weights file"):
+        piste.Trainer.load(tmp_path)
+    with pytest.raises(FileNotFoundError, match="nothing: no such file"):
+        piste.Trainer.load(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("metadata", [None, {}, {"piste": "[]"}, {"piste": '{"format": 99}'}])
+def test_somebody_elses_weights(path, metadata):
+    save_file({"weight": np.zeros(3)}, path, metadata)
+    with pytest.raises(ValueError, match=r"weights: not a file that Trainer\.save wrote"):
+        piste.Trainer.load(path)
+
+
+def test_broken_metadata(path):
+    save_file({"weight": np.zeros(3)}, path, {"piste": "{"})
+    with pytest.raises(ValueError, match="weights: broken metadata"):
+        piste.Trainer.load(path)
+
+
+def test_weights_of_a_kind_that_numpy_has_not(path):
+    header = json.dumps({"w": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}}).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    with pytest.raises(ValueError, match="weights: not a"):
+        piste.Trainer.load(path)
+
+
+def changed(path, change):
+    arrays, state = load_arrays(path)
+    change(arrays, state)
+    save_arrays(path, arrays, state)
+
+
+CHANGES = {
+    "no steps": lambda a, s: s.pop("steps"),
+    "steps of another type": lambda a, s: s.update(steps="many"),
+    "no optimizer": lambda a, s: s.pop("optimizer"),
+    "a strange optimizer": lambda a, s: s["optimizer"].update(speed=3),
+    "a bad learning rate": lambda a, s: s["optimizer"].update(lr=-1),
+    "no model": lambda a, s: s.update(model=None),
+    "an unknown layer": lambda a, s: s["model"].update({"class": "Attention"}),
+    "a name that is no layer": lambda a, s: s["model"].update({"class": "manual_seed"}),
+    "strange arguments": lambda a, s: s["model"]["layers"][1]["arguments"].update(depth=3),
+    "another size": lambda a, s: s["model"]["layers"][1]["arguments"].update(in_features=5),
+    "no generator": lambda a, s: s.pop("rng"),
+    "another generator": lambda a, s: s["rng"].update(bit_generator="MT19937"),
+    "a strange history": lambda a, s: s["history"].update(mood=[]),
+    "no momentum": lambda a, s: a.pop("momentum.1.weight"),
+    "momentum of one value": lambda a, s: a.update({"momentum.1.weight": np.zeros(1)}),
+    "no weight": lambda a, s: a.pop("model.1.weight"),
+    "one weight more": lambda a, s: a.update({"model.2.weight": np.zeros(1)}),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_file_that_lacks_something(path, name):
+    changed(path, CHANGES[name])
+    with pytest.raises(ValueError, match=r"weights: not a whole file of Trainer\.save"):
+        piste.Trainer.load(path)
+
+
+def test_an_unchanged_copy_loads(path):
+    changed(path, lambda a, s: None)
+    assert piste.Trainer.load(path).steps == 0
+
+
+def test_layers_of_the_users_own_are_refused_before_a_file_appears(tmp_path):
+    class Twice(nn.Module):
+        def _lower(self, net, value, name):
+            return value
+
+    trainer = make_trainer()
+    own = piste.Trainer(nn.Sequential(Twice(), trainer.model), trainer.loss, SGD(0.1))
+    with pytest.raises(TypeError, match=r"expected layers and losses of piste\.nn, got Twice"):
+        own.save(tmp_path / "weights")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_numpy_numbers_are_saved_as_numbers(tmp_path):
+    nn.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(np.int64(1), np.int32(2), (np.int8(3), 1)), nn.BatchNorm2d(2, np.float32(1e-3)),
+        nn.LeakyReLU(np.float32(0.5)), nn.Dropout(np.float64(0.25)), nn.Flatten(),
+    )  # fmt: skip
+    optimizer = SGD(np.float32(0.1), groups=[{"params": ["0"], "lr": np.float64(0.2)}])
+    loss = nn.CrossEntropyLoss(np.ones(2 * 2 * 4, np.float32), np.int64(-1), "sum", np.float32(0.5))
+    piste.Trainer(model, loss, optimizer, seed=np.int64(3)).save(tmp_path / "w")
+    again = piste.Trainer.load(tmp_path / "w")
+    assert repr(again.model) == repr(model)
+    assert again.optimizer.groups == [{"params": ["0"], "lr": 0.2}]
+    assert again.loss.ignore_index == -1
+    np.testing.assert_array_equal(again.loss.weight, np.ones(16))

@@ -1,0 +1,62 @@
+"""Hyperparameters that make no sense."""
+
+import numpy as np
+import pytest
+from piste import nn
+from piste.optim import SGD
+
+
+@pytest.mark.parametrize("name", ["lr", "momentum", "dampening", "weight_decay"])
+@pytest.mark.parametrize(
+    ("value", "error"),
+    [
+        (-1.0, ValueError), (float("nan"), ValueError), (float("inf"), ValueError),
+        ("fast", TypeError), (None, TypeError), (True, TypeError), ([0.1], TypeError),
+    ],
+)  # fmt: skip
+def test_numbers(name, value, error):
+    if name == "dampening" and value == -1.0:
+        pytest.skip("PyTorch allows it")
+    with pytest.raises(error, match=f"{name}: expected a (finite )?number"):
+        SGD(**{"lr": 0.1, name: value})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"nesterov": True}, "nesterov: needs a momentum above 0 and no dampening"),
+        ({"nesterov": True, "momentum": 0.9, "dampening": 0.1}, "nesterov: needs a momentum"),
+        ({"groups": [{"lr": 1}]}, "groups: expected 'params' and hyperparameters, got"),
+        ({"groups": [{"params": ["0"], "speed": 1}]}, "groups: expected 'params' and"),
+        ({"groups": [{"params": ["0"], "lr": -1}]}, "lr: expected a finite number of at least 0"),
+        ({"groups": [{"params": ["0"], "nesterov": True}]}, "nesterov: needs a momentum"),
+    ],
+)
+def test_combinations(options, message):
+    with pytest.raises(ValueError, match=message):
+        SGD(0.1, **options)
+
+
+@pytest.mark.parametrize("groups", [3, "0", [3], [["0"]], {"params": ["0"]}])
+def test_groups_that_are_none(groups):
+    with pytest.raises(TypeError, match="groups: expected a list of dictionaries"):
+        SGD(0.1, groups=groups)
+
+
+@pytest.mark.parametrize("params", ["0", 3, None, [3]])
+def test_params_that_are_no_names(params):
+    with pytest.raises(TypeError, match="groups: expected 'params' to be a list of names"):
+        SGD(0.1, groups=[{"params": params}])
+
+
+def test_a_parameter_that_is_not_there():
+    import piste
+
+    model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    optimizer = SGD(0.1, groups=[{"params": ["1.weight", "7"], "lr": 0.0}])
+    with pytest.raises(ValueError, match=r"no parameter '7'; there are \['1.weight', '1.bias'\]"):
+        piste.Trainer(model, nn.MSELoss(), optimizer)
+
+
+def test_numpy_numbers_are_numbers():
+    assert SGD(np.float32(0.5), np.float64(0.9)).lr == 0.5

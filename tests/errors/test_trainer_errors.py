@@ -1,0 +1,291 @@
+"""Data, options and models that a trainer refuses; the model is then as it was."""
+
+import numpy as np
+import piste
+import pytest
+from piste import nn
+from piste.optim import SGD
+
+X = np.zeros((3, 8, 8), np.float32)
+Y = np.array([0, 1, 2])
+
+
+def make_trainer(loss=None, optimizer=None, outputs=10, dtype=np.float32):
+    nn.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(1, 3, 3, dtype=dtype), nn.BatchNorm2d(3, dtype=dtype), nn.ReLU(), nn.Flatten(),
+        nn.Linear(108, outputs, dtype=dtype),
+    )  # fmt: skip
+    return piste.Trainer(model, loss or nn.CrossEntropyLoss(), optimizer or SGD(0.1, 0.9))
+
+
+def state_of(trainer):
+    return [*trainer.model.state_dict().values(), *trainer._state.buffers, trainer.steps]
+
+
+def unchanged(trainer, before):
+    return all(np.array_equal(a, b) for a, b in zip(state_of(trainer), before, strict=True))
+
+
+def with_value(value):
+    x = X.copy()
+    x[1, 2, 3] = value
+    return x
+
+
+BAD_DATA = [
+    (None, Y, TypeError, "x: expected an array, got None"),
+    ("text", Y, TypeError, "x: expected floats or uint8, got <U4"),
+    ([[1.0], [1.0, 2.0]], [0, 1], TypeError, "x: expected an array, got list"),
+    (X.astype(np.int32), Y, TypeError, "x: expected floats or uint8, got int32"),
+    (X.astype(complex), Y, TypeError, "x: expected floats or uint8, got complex128"),
+    (X.astype(object), Y, TypeError, "x: expected floats or uint8, got object"),
+    (X.astype(bool), Y, TypeError, "x: expected floats or uint8, got bool"),
+    (np.float32(1), Y, ValueError, r"x: expected shape \(n, features\), .* got \(\)"),
+    (X[0, 0], Y, ValueError, r"x: expected shape .* got \(8,\)"),
+    (X[:, None, None], Y, ValueError, r"x: expected shape .* got \(3, 1, 1, 8, 8\)"),
+    (X[:, 0], Y, ValueError, "expected an input of shape .*channels, height, width"),
+    (np.zeros((3, 2, 8, 8), "f"), Y, ValueError, "expected 1 input channels"),
+    (X[:, :2], Y, ValueError, "a window of 3 does not fit an input of 2"),
+    (np.zeros((3, 9, 9), "f"), Y, ValueError, "expected 108 input features, got 147"),
+    (np.zeros((3, 0, 8), "f"), Y, ValueError, "samples of shape .* are empty"),
+    (X[:0], Y[:0], ValueError, "x: expected at least one sample, got none"),
+    (with_value(np.nan), Y, ValueError, "x: sample 1 holds NaN or infinity; nothing has changed"),
+    (with_value(np.inf), Y, ValueError, "x: sample 1 holds NaN or infinity; nothing has changed"),
+    (X, None, TypeError, "y: expected an array, got None"),
+    (X, [0, 1], ValueError, r"y: expected labels of shape \(3,\), got \(2,\)"),
+    (X, [0, 1, 2, 3], ValueError, r"y: expected labels of shape \(3,\), got \(4,\)"),
+    (X, 1, ValueError, r"y: expected labels of shape \(3,\), got \(\)"),
+    (X, Y[:, None], ValueError, r"y: expected labels of shape \(3,\), got \(3, 1\)"),
+    (X, [0, 1, 10], ValueError, r"y: label 10 at index 2 is not in \[0, 10\)"),
+    (X, [0, -1, 1], ValueError, r"y: label -1 at index 1 is not in \[0, 10\)"),
+    (X, np.array([0, 1, 2**63], np.uint64), ValueError, "y: label .* at index 2 is not in"),
+    (X, [0.0, 1.0, 2.0], TypeError, "y: expected integer labels, got dtype float64"),
+    (X, [True, False, True], TypeError, "y: expected integer labels, got dtype bool"),
+    (X, ["a", "b", "c"], TypeError, "y: expected integer labels, got dtype <U1"),
+    (X, np.zeros((3, 9)), ValueError, r"y: expected shape \(3, 10\), got \(3, 9\)"),
+    (X, np.zeros((3, 10), bool), TypeError, "y: expected numbers, got dtype bool"),
+    (X, np.full((3, 10), np.nan), ValueError, "y: expected finite targets, got NaN or infinity"),
+]
+
+
+@pytest.mark.parametrize(("x", "y", "error", "message"), BAD_DATA)
+@pytest.mark.parametrize("call", ["step", "fit", "evaluate"])
+def test_bad_data(x, y, error, message, call):
+    if call == "evaluate" and "holds NaN" in message:
+        pytest.skip("a loss that is not finite is an answer there")
+    trainer = make_trainer()
+    trainer.step(np.ones_like(X), Y)
+    before = state_of(trainer)
+    with pytest.raises(error, match=message):
+        getattr(trainer, call)(x, y)
+    assert unchanged(trainer, before)
+    trainer.step(X, Y)
+
+
+def test_infinity_in_one_batch_of_many():
+    trainer = make_trainer()
+    x = np.random.default_rng(0).standard_normal((60, 8, 8))
+    x[45, 0, 0] = -np.inf
+    with pytest.raises(ValueError, match="x: sample 45 holds NaN or infinity"):
+        trainer.fit(x, np.arange(60) % 10, batch_size=7)
+    assert all(np.isfinite(a).all() for a in trainer.model.parameters())
+
+
+def test_evaluate_and_predict_answer_nan_with_nan():
+    trainer = make_trainer()
+    outputs = trainer.predict(with_value(np.nan))
+    assert np.isnan(outputs[1]).all()
+    assert np.isfinite(outputs[[0, 2]]).all()
+    assert np.isnan(trainer.evaluate(with_value(np.nan), Y)[0])
+
+
+@pytest.mark.parametrize(
+    ("weight", "error", "message"),
+    [
+        ([1, 1], ValueError, r"sample_weight: expected shape \(3,\), got \(2,\)"),
+        (1.0, ValueError, r"sample_weight: expected shape \(3,\), got \(\)"),
+        ([1, -1, 1], ValueError, "sample_weight: expected finite values of at least 0"),
+        ([1, np.nan, 1], ValueError, "sample_weight: expected finite values of at least 0"),
+        (["a", "b", "c"], TypeError, "sample_weight: expected numbers, got dtype <U1"),
+    ],
+)
+def test_bad_sample_weights(weight, error, message):
+    trainer = make_trainer()
+    before = state_of(trainer)
+    with pytest.raises(error, match=message):
+        trainer.step(X, Y, weight)
+    with pytest.raises(error, match=message):
+        trainer.fit(X, Y, sample_weight=weight)
+    assert unchanged(trainer, before)
+
+
+REGRESSION = [
+    (nn.MSELoss(), np.zeros((3, 1)), ValueError, r"y: expected shape \(3, 2\), got \(3, 1\)"),
+    (nn.MSELoss(), np.zeros(3, int), ValueError, r"y: expected shape \(3, 2\), got \(3,\)"),
+    (nn.L1Loss(), np.full((3, 2), np.inf), ValueError, "y: expected finite targets"),
+    (nn.L1Loss(), np.full((3, 2), "a"), TypeError, "y: expected numbers, got dtype <U1"),
+    (nn.LeastSquaresLoss(), np.zeros((3, 2), complex), TypeError, "y: expected numbers, got dtype"),
+    (nn.BCEWithLogitsLoss(), np.full((3, 2), 2), ValueError, "expected targets from 0 to 1, got 2"),
+    (nn.BCELoss(), np.full((3, 2), -0.5), ValueError, "expected targets from 0 to 1, got -0.5"),
+]
+
+
+@pytest.mark.parametrize(("loss", "y", "error", "message"), REGRESSION)
+def test_bad_targets(loss, y, error, message):
+    trainer = make_trainer(loss, outputs=2)
+    before = state_of(trainer)
+    with pytest.raises(error, match=message):
+        trainer.step(X, y)
+    assert unchanged(trainer, before)
+
+
+BAD_OPTIONS = [
+    ({"epochs": -1}, ValueError, "epochs: expected an integer from 0"),
+    ({"epochs": 1.5}, TypeError, "epochs: expected an integer, got float 1.5"),
+    ({"batch_size": 0}, ValueError, "batch_size: expected an integer from 1"),
+    ({"batch_size": -3}, ValueError, "batch_size: expected an integer from 1"),
+    ({"batch_size": 2.5}, TypeError, "batch_size: expected an integer, got float 2.5"),
+    ({"batch_size": "half"}, TypeError, "batch_size: expected an integer, got str 'half'"),
+    ({"batch_size": True}, TypeError, "batch_size: expected an integer, got bool True"),
+    ({"callbacks": [print, 3]}, TypeError, "callbacks: expected functions, got 3"),
+    ({"progress": "yes"}, ValueError, "progress: expected True, False or 'auto', got 'yes'"),
+    ({"validation_data": X}, TypeError, r"validation_data: expected \(x, y\), got an array"),
+    ({"validation_data": (X, Y, Y)}, TypeError, r"validation_data: expected \(x, y\)"),
+    ({"validation_data": (X, Y[:2])}, ValueError, "y: expected labels of shape"),
+    ({"validation_data": (X[:0], Y[:0])}, ValueError, "validation_data: expected at least one"),
+]
+
+
+@pytest.mark.parametrize(("options", "error", "message"), BAD_OPTIONS)
+def test_bad_options_of_fit(options, error, message):
+    trainer = make_trainer()
+    before = state_of(trainer)
+    with pytest.raises(error, match=message):
+        trainer.fit(X, Y, **options)
+    assert unchanged(trainer, before)
+    assert len(trainer.history) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "error", "message"),
+    [
+        ((3, nn.MSELoss(), SGD(0.1)), {}, TypeError, "model: expected a piste Module, got int"),
+        ((nn.ReLU(), 3, SGD(0.1)), {}, TypeError, "loss: expected a piste Loss, got int"),
+        ((nn.ReLU(), nn.MSELoss(), 0.1), {}, TypeError, "optimizer: expected a piste SGD, got"),
+        ((nn.ReLU(), nn.MSELoss(), SGD(0.1)), {"seed": -1}, ValueError, "seed: expected an integ"),
+        ((nn.ReLU(), nn.MSELoss(), SGD(0.1)), {"seed": 0.5}, TypeError, "seed: expected an integ"),
+    ],
+)
+def test_bad_trainers(arguments, options, error, message):
+    with pytest.raises(error, match=message):
+        piste.Trainer(*arguments, **options)
+
+
+@pytest.mark.parametrize("name", ["model", "optimizer"])
+def test_what_the_state_belongs_to_cannot_be_swapped(name):
+    trainer = make_trainer()
+    with pytest.raises(AttributeError):
+        setattr(trainer, name, getattr(trainer, name))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("layer", [0, 1, 4])
+def test_a_diverged_model_is_refused_and_named(layer, value):
+    trainer = make_trainer()
+    trainer.model[layer].weight.flat[0] = value
+    before = state_of(trainer)
+    with pytest.raises(piste.DivergenceError, match=f"layer '{layer}'") as caught:
+        trainer.step(np.ones_like(X), Y)
+    assert caught.value.layer == str(layer)
+    assert caught.value.lr == 0.1
+    for now, then in zip(state_of(trainer), before, strict=True):
+        np.testing.assert_array_equal(now, then)  # NaN equals NaN here
+    trainer.model[layer].weight.flat[0] = 0.5
+    trainer.step(np.ones_like(X), Y)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("lr", [10.0, 1e4, 1e20, 3e38])
+def test_after_divergence_the_last_good_weights_stand(lr, momentum):
+    trainer = make_trainer(nn.LeastSquaresLoss(), SGD(lr, momentum))
+    x = np.random.default_rng(0).standard_normal((40, 8, 8)).astype(np.float32)
+    y = np.ones((40, 10), np.float32)
+    twin = make_trainer(nn.LeastSquaresLoss(), SGD(lr, momentum))
+    with pytest.raises(piste.DivergenceError) as caught:
+        trainer.fit(x, y, epochs=1000, batch_size="full", shuffle=False)
+    error = caught.value
+    assert error.step == trainer.steps == trainer.model[1].num_batches_tracked
+    assert error.lr == lr
+    assert error.layer in "01234"
+    assert f"diverged at step {error.step}: loss" in str(error)
+    # The model is as that number of steps leaves it, and of use.
+    for _ in range(trainer.steps):
+        twin.step(x, y)
+    assert unchanged(trainer, state_of(twin))
+    assert np.isfinite(trainer.evaluate(x, y)[0])
+    with pytest.raises(piste.DivergenceError):  # the same again, from the same weights
+        trainer.fit(x, y, epochs=1000, batch_size="full", shuffle=False)
+    assert unchanged(trainer, state_of(twin))
+    trainer.optimizer.lr = 0.0
+    assert np.isfinite(trainer.step(x, y))
+
+
+def test_weights_set_by_the_user_are_not_taken_back():
+    trainer = make_trainer(nn.LeastSquaresLoss(), SGD(10.0))
+    x, y = np.ones_like(X), np.ones((3, 10), np.float32)
+    trainer.step(x, y)  # a long step, which would be taken back
+    trainer.model[4].weight[...] = 3e38
+    with pytest.raises(piste.DivergenceError, match="layer '4'") as caught:
+        trainer.step(x, y)
+    assert caught.value.step == trainer.steps == 1
+    assert (trainer.model[4].weight == np.float32(3e38)).all()
+
+
+def test_a_long_step_is_not_blamed_for_bad_data():
+    trainer = make_trainer(nn.LeastSquaresLoss(), SGD(1.0))
+    y = np.ones((3, 10), np.float32)
+    trainer.step(np.ones_like(X), y)
+    before = state_of(trainer)
+    with pytest.raises(ValueError, match="x: sample 1 holds NaN"):
+        trainer.step(with_value(np.nan), y)
+    assert unchanged(trainer, before)
+
+
+def test_a_rate_that_becomes_bad_is_refused():
+    trainer = make_trainer()
+    before = state_of(trainer)
+    for rate, error in ((np.nan, ValueError), (-1.0, ValueError), ("fast", TypeError)):
+        trainer.optimizer.lr = rate
+        with pytest.raises(error, match="lr: expected a"):
+            trainer.step(X, Y)
+    assert unchanged(trainer, before)
+
+
+def test_momentum_cannot_begin_later():
+    trainer = make_trainer(optimizer=SGD(0.1))
+    trainer.step(np.ones_like(X), Y)
+    trainer.optimizer.momentum = 0.9
+    with pytest.raises(ValueError, match="momentum: cannot be switched on"):
+        trainer.step(X, Y)
+
+
+def test_a_batch_of_one_value_per_channel_has_no_statistics():
+    model = nn.Sequential(nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2))
+    trainer = piste.Trainer(model, nn.CrossEntropyLoss(), SGD(0.1))
+    before = state_of(trainer)
+    with pytest.raises(ValueError, match=r"\[0\] batch norm expects more than 1 value"):
+        trainer.step(np.ones((1, 4, 1, 1), np.float32), [1])
+    assert unchanged(trainer, before)
+
+
+def test_outputs_too_large_for_any_machine():
+    huge = nn.Sequential(nn.Conv2d(1, 1, 1, padding=2**31 - 1), nn.AdaptiveAvgPool2d(1))
+    trainer = piste.Trainer(huge, nn.MSELoss(), SGD(0.1))
+    with pytest.raises(ValueError, match=r"\[0\] an output of shape .* is too large"):
+        trainer.step(X, np.zeros((3, 1, 1, 1)))
+    large = nn.Sequential(nn.AdaptiveAvgPool2d(2**19), nn.AdaptiveAvgPool2d(1))
+    trainer = piste.Trainer(large, nn.MSELoss(), SGD(0.1))
+    x = np.zeros((2**11, 1, 1, 1), np.float32)
+    with pytest.raises(MemoryError):
+        trainer.step(x, x)
