@@ -61,13 +61,20 @@ const char* name_of(Algorithm algorithm) {
 LossKind loss_named(const std::string& name) {
   static const std::pair<const char*, LossKind> names[] = {
       {"cross_entropy", LossKind::cross_entropy},
-      {"mse", LossKind::mse},
-      {"least_squares", LossKind::least_squares},
-      {"l1", LossKind::l1},
-      {"bce", LossKind::bce},
-      {"bce_with_logits", LossKind::bce_with_logits},
+      {"nll", LossKind::nll},
+      {"multi_margin", LossKind::multi_margin},
+      {"pointwise", LossKind::pointwise},
   };
   return named("loss", names, name);
+}
+
+Reduction reduction_named(const std::string& name) {
+  static const std::pair<const char*, Reduction> names[] = {
+      {"mean", Reduction::mean},
+      {"sum", Reduction::sum},
+      {"batchmean", Reduction::batch_mean},
+  };
+  return named("reduction", names, name);
 }
 
 PointwiseLoss pointwise_loss_named(const std::string& name) {

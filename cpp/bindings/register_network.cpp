@@ -197,18 +197,28 @@ template <class T>
 void define(py::module_& module, const char* suffix) {
   const std::string dtype = suffix;
   py::class_<Loss<T>>(module, ("Loss" + dtype).c_str())
-      .def(py::init([](const std::string& kind, const std::string& reduction, View<const T> weight,
-                       Index ignore_index, T label_smoothing) {
-        check(reduction == "mean" || reduction == "sum", "loss", "expected reduction mean or sum, ",
-              "got ", reduction);
-        Loss<T> loss;
-        loss.kind = loss_named(kind);
-        loss.reduction = reduction == "sum" ? Reduction::sum : Reduction::mean;
-        if (weight) loss.class_weight.assign(weight.data, weight.data + weight.size());
-        loss.ignore_index = ignore_index;
-        loss.label_smoothing = label_smoothing;
-        return loss;
-      }));
+      .def(py::init([](const std::string& kind, const std::string& pointwise, T a, T b,
+                       const std::string& reduction, View<const T> class_weight,
+                       View<const T> weight, View<const T> extra, Index ignore_index,
+                       T label_smoothing) {
+             const auto copy = [](const View<const T>& view) {
+               return std::vector<T>(view.data, view.data + (view ? view.size() : 0));
+             };
+             return Loss<T>{loss_named(kind),
+                            pointwise_loss_named(pointwise),
+                            a,
+                            b,
+                            reduction_named(reduction),
+                            copy(class_weight),
+                            copy(weight),
+                            copy(extra),
+                            ignore_index,
+                            label_smoothing};
+           }),
+           py::arg("kind"), py::arg("pointwise") = "squared", py::arg("a") = 0, py::arg("b") = 0,
+           py::arg("reduction") = "mean", py::arg("class_weight") = py::none(),
+           py::arg("weight") = py::none(), py::arg("extra") = py::none(),
+           py::arg("ignore_index") = -100, py::arg("label_smoothing") = 0);
 
   using Numbers = std::vector<T>;
   using Flags = std::vector<bool>;

@@ -69,7 +69,7 @@ class Progress:
     def undone(self) -> int:
         ...
 class LossF32:
-    def __init__(self, arg0: str, arg1: str, arg2: numpy.typing.NDArray[numpy.float32] | None, arg3: typing.SupportsInt | typing.SupportsIndex, arg4: typing.SupportsFloat | typing.SupportsIndex) -> None:
+    def __init__(self, kind: str, pointwise: str = 'squared', a: typing.SupportsFloat | typing.SupportsIndex = 0, b: typing.SupportsFloat | typing.SupportsIndex = 0, reduction: str = 'mean', class_weight: numpy.typing.NDArray[numpy.float32] | None = None, weight: numpy.typing.NDArray[numpy.float32] | None = None, extra: numpy.typing.NDArray[numpy.float32] | None = None, ignore_index: typing.SupportsInt | typing.SupportsIndex = -100, label_smoothing: typing.SupportsFloat | typing.SupportsIndex = 0) -> None:
         ...
 class SgdF32:
     def __init__(self, arg0: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], arg1: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], arg2: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], arg3: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], arg4: collections.abc.Sequence[bool], arg5: collections.abc.Sequence[bool], arg6: list, arg7: bool) -> None:
@@ -131,7 +131,7 @@ class NetworkF32:
     def train(self, arg0: numpy.ndarray, arg1: typing.Any, arg2: numpy.typing.NDArray[numpy.int64] | None, arg3: typing.SupportsInt | typing.SupportsIndex, arg4: typing.SupportsInt | typing.SupportsIndex, arg5: typing.SupportsFloat | typing.SupportsIndex, arg6: numpy.typing.NDArray[numpy.float32] | None, arg7: LossF32, arg8: SgdF32, arg9: typing.SupportsInt | typing.SupportsIndex, arg10: typing.SupportsInt | typing.SupportsIndex, arg11: Progress) -> None:
         ...
 class LossF64:
-    def __init__(self, arg0: str, arg1: str, arg2: numpy.typing.NDArray[numpy.float64] | None, arg3: typing.SupportsInt | typing.SupportsIndex, arg4: typing.SupportsFloat | typing.SupportsIndex) -> None:
+    def __init__(self, kind: str, pointwise: str = 'squared', a: typing.SupportsFloat | typing.SupportsIndex = 0, b: typing.SupportsFloat | typing.SupportsIndex = 0, reduction: str = 'mean', class_weight: numpy.typing.NDArray[numpy.float64] | None = None, weight: numpy.typing.NDArray[numpy.float64] | None = None, extra: numpy.typing.NDArray[numpy.float64] | None = None, ignore_index: typing.SupportsInt | typing.SupportsIndex = -100, label_smoothing: typing.SupportsFloat | typing.SupportsIndex = 0) -> None:
         ...
 class SgdF64:
     def __init__(self, arg0: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], arg1: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], arg2: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], arg3: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], arg4: collections.abc.Sequence[bool], arg5: collections.abc.Sequence[bool], arg6: list, arg7: bool) -> None:

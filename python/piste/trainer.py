@@ -287,7 +287,7 @@ class Trainer:
         seconds: float = 0.0,
         loss_sum: float = 0.0,
     ) -> Any:
-        loss, sgd = self.loss._lower(self._network.dtype), self._state.core()
+        loss, sgd = self._loss(images), self._state.core()
         result = _core.Progress()
         result.loss_sum = loss_sum
         try:
@@ -310,9 +310,9 @@ class Trainer:
     def _evaluate(
         self, images: npt.NDArray[Any], targets: npt.NDArray[Any], weights: FloatArray | None
     ) -> tuple[float, float]:
-        loss = self.loss._lower(self._network.dtype)
         if not len(images):
             raise ValueError("x: expected at least one sample, got none")
+        loss = self._loss(images)
         result = self._network.net.evaluate(images, targets, _EVALUATION_BATCH, loss, weights)
         return result.loss, self._share(result.correct, targets)
 
@@ -330,6 +330,11 @@ class Trainer:
         if not len(images):
             raise ValueError("validation_data: expected at least one sample, got none")
         return images, targets, None
+
+    def _loss(self, images: npt.NDArray[Any]) -> Any:
+        """The engine's loss of the outputs for such images."""
+        shape = self._network.output_shape(images)[1:]
+        return self.loss._lower(self._network.dtype, shape)
 
     def _data(
         self, x: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None
@@ -367,6 +372,8 @@ class Trainer:
                     f"y: label {labels.flat[at]} at index {at} is not in [0, {expected[1]})"
                 )
             return labels
+        if not self.loss.numbers:
+            raise TypeError(f"y: expected integer labels, got dtype {y.dtype}")
         if y.dtype.kind not in ("f" if self.loss.labels else "fiub"):
             raise TypeError(f"y: expected numbers, got dtype {y.dtype}")
         if y.shape != expected:

@@ -25,14 +25,19 @@ struct Input {
   Shape shape;                          // (samples, ...)
 };
 
-enum class LossKind { cross_entropy, mse, least_squares, l1, bce, bce_with_logits };
-enum class Reduction { mean, sum };
+/// How outputs are compared with targets: cross-entropy takes labels or probabilities, the next two
+/// labels, a pointwise loss numbers.
+enum class LossKind { cross_entropy, nll, multi_margin, pointwise };
+enum class Reduction { mean, sum, batch_mean };
 
 template <class T>
 struct Loss {
   LossKind kind = LossKind::cross_entropy;
+  PointwiseLoss pointwise = PointwiseLoss::squared;
+  T a = 0, b = 0;  // a pointwise loss's (kinds.h); a multi-margin loss's margin and p
   Reduction reduction = Reduction::mean;
-  std::vector<T> class_weight;  // empty: all 1
+  std::vector<T> class_weight;   // empty: all 1
+  std::vector<T> weight, extra;  // of each value of one output, for pointwise losses; empty: all 1
   Index ignore_index = -100;
   T label_smoothing = 0;
 };

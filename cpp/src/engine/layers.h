@@ -29,6 +29,12 @@ struct Trainable {
   T* gradient = nullptr;
 };
 
+/// One sample from NCHW to a value's layout, and back.
+template <class T>
+void pack_sample(const T* nchw, const Value<T>& value, T* rows);
+template <class T>
+void unpack_sample(const T* rows, const Value<T>& value, T* nchw);
+
 template <class T>
 OpPtr<T> make_input(Plan<T>& plan, const Value<T>& y);
 template <class T>

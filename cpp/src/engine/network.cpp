@@ -150,10 +150,13 @@ template <class T>
 T Network<T>::loss_scale(const Loss<T>& loss, const Target<T>& y, const std::int64_t* order,
                          Index batch, const Shape& output_shape, double& divisor) const {
   divisor = 1;
-  if (loss.reduction == Reduction::sum || loss.kind == LossKind::least_squares) return 1;
-  // Mean over all values, or over rows for cross-entropy, weighted where weights were given.
+  if (loss.reduction == Reduction::sum) return 1;
+  // Mean over all values, or over rows of classes, weighted where weights were given; or over
+  // samples.
   const Index features = output_shape.size();
-  const Index rows = loss.kind == LossKind::cross_entropy ? features / output_shape[0] : features;
+  Index rows = loss.kind == LossKind::pointwise ? features : features / output_shape[0];
+  if (loss.reduction == Reduction::batch_mean) rows = 1;
+  const bool by_class = !loss.class_weight.empty() && loss.kind != LossKind::multi_margin;
   divisor = 0;
   for (Index i = 0; i < batch; ++i) {
     const Index sample = order ? order[i] : i;
@@ -165,7 +168,7 @@ T Network<T>::loss_scale(const Loss<T>& loss, const Target<T>& y, const std::int
     for (Index row = 0; row < rows; ++row) {
       const Index label = y.labels.data[sample * rows + row];
       if (label == loss.ignore_index) continue;
-      divisor += weight * (loss.class_weight.empty() ? 1.0 : loss.class_weight[label]);
+      divisor += weight * (by_class ? loss.class_weight[label] : 1.0);
     }
   }
   if (divisor == 0) divisor = 1;  // nothing counts: loss and gradient are 0, not NaN
@@ -362,7 +365,9 @@ void Network<T>::check_targets(const Input<T>& x, const Target<T>& y,
   const Index n = x.shape[0], rows = result.size() / result[0];
   check(bool(y.labels) != bool(y.dense), "loss", "expected labels or dense targets");
   if (y.labels) {
-    check(loss.kind == LossKind::cross_entropy, "loss", "only cross-entropy takes labels");
+    check(loss.kind != LossKind::pointwise, "loss", "expected numbers for targets, got labels");
+    check(loss.kind != LossKind::multi_margin || rows == 1, "loss",
+          "expected an output of one row of classes per sample, got ", result);
     check(y.labels.size() == n * rows, "loss", "expected ", n * rows, " labels, got ",
           y.labels.size());
     for (Index i = 0; i < n * rows; ++i) {
@@ -371,6 +376,8 @@ void Network<T>::check_targets(const Input<T>& x, const Target<T>& y,
             label, " at index ", i, " is not in [0, ", result[0], ")");
     }
   } else {
+    check(loss.kind == LossKind::pointwise || loss.kind == LossKind::cross_entropy, "loss",
+          "expected labels for targets, got numbers");
     check(y.dense.size() == n * result.size(), "loss", "expected targets of shape ", result,
           " per sample for ", n, " samples, got ", y.dense.shape);
   }
@@ -380,6 +387,9 @@ void Network<T>::check_targets(const Input<T>& x, const Target<T>& y,
   if (!loss.class_weight.empty())
     check(static_cast<Index>(loss.class_weight.size()) == result[0], "loss", "expected ", result[0],
           " class weights, got ", loss.class_weight.size());
+  for (const std::vector<T>* values : {&loss.weight, &loss.extra})
+    check(values->empty() || static_cast<Index>(values->size()) == result.size(), "loss",
+          "expected ", result.size(), " weights of an output's values, got ", values->size());
   for (Index i = 0; i < order.size() && order; ++i)
     check(order.data[i] >= 0 && order.data[i] < n, "train", "sample index ", order.data[i],
           " is not in [0, ", n, ")");

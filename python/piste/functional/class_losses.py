@@ -122,12 +122,33 @@ def label_loss(
     return RowLoss(name, scores, reduction, (problem, *options), divisor, empty=empty)
 
 
-def _as_ignore_index(value: object) -> int:
+def as_ignore_index(value: object) -> int:
+    """`value` as a label of 64 bits, which may be negative.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where it is none.
+    """
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"ignore_index: expected an integer, got {describe(value)}")
     if not -(2**63) <= int(value) < 2**63:
         raise ValueError(f"ignore_index: expected an integer of 64 bits, got {value}")
     return int(value)
+
+
+def as_smoothing(value: object) -> float:
+    """`value` as a share from 0 to 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where it is none.
+    """
+    smoothing = as_number(value, "label_smoothing")
+    if not 0 <= smoothing <= 1:
+        raise ValueError(f"label_smoothing: expected a number from 0 to 1, got {smoothing}")
+    return smoothing
 
 
 def _cross_entropy(
@@ -142,10 +163,8 @@ def _cross_entropy(
     all_ignored: str,
 ) -> RowLoss:
     reduction = as_reduction(reduction, size_average, reduce)
-    smoothing = as_number(label_smoothing, "label_smoothing")
-    if not 0 <= smoothing <= 1:
-        raise ValueError(f"label_smoothing: expected a number from 0 to 1, got {smoothing}")
-    ignored = _as_ignore_index(ignore_index)
+    smoothing = as_smoothing(label_smoothing)
+    ignored = as_ignore_index(ignore_index)
     scores, goal = Scores(input, weight), as_array(target, "target")
     if goal.dtype.kind in "iu":
         return label_loss(
@@ -261,7 +280,7 @@ def _nll(
 ) -> RowLoss:
     reduction = as_reduction(reduction, size_average, reduce)
     scores, labels = Scores(input, weight), as_array(target, "target")
-    ignored = _as_ignore_index(ignore_index)
+    ignored = as_ignore_index(ignore_index)
     return label_loss("nll_loss", scores, labels, ignored, reduction, all_ignored=all_ignored)
 
 

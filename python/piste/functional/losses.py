@@ -195,6 +195,20 @@ def smooth_l1_loss_backward(
     return _smooth_l1(input, target, size_average, reduce, reduction, beta).backward(grad_output)
 
 
+def as_delta(value: object) -> float:
+    """`value` as a finite number above 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where it is none.
+    """
+    delta = as_finite(value, "delta", 0)
+    if delta == 0:
+        raise ValueError("delta: expected a number above 0, got 0")
+    return delta
+
+
 def _huber(
     input: npt.ArrayLike,
     target: npt.ArrayLike,
@@ -202,10 +216,8 @@ def _huber(
     delta: float,
     weight: npt.ArrayLike | None,
 ) -> PointwiseLoss:
-    limit = as_finite(delta, "delta", 0)
-    if limit == 0:
-        raise ValueError("delta: expected a number above 0, got 0")
-    return PointwiseLoss("huber", input, target, as_reduction(reduction), a=limit, weight=weight)
+    reduction = as_reduction(reduction)
+    return PointwiseLoss("huber", input, target, reduction, a=as_delta(delta), weight=weight)
 
 
 def huber_loss(

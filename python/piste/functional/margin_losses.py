@@ -132,6 +132,20 @@ def soft_margin_loss_backward(
     return _soft_margin(input, target, size_average, reduce, reduction).backward(grad_output)
 
 
+def as_power(value: object) -> int:
+    """`value` as 1 or 2.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where it is neither.
+    """
+    power = as_int(value, "p", 1)
+    if power > 2:
+        raise ValueError(f"p: expected 1 or 2, got {power}")
+    return power
+
+
 def _multi_margin(
     input: npt.ArrayLike,
     target: npt.ArrayLike,
@@ -143,9 +157,7 @@ def _multi_margin(
     reduction: str,
 ) -> RowLoss:
     reduction = as_reduction(reduction, size_average, reduce)
-    power, gap = as_int(p, "p", 1), as_finite(margin, "margin")
-    if power > 2:
-        raise ValueError(f"p: expected 1 or 2, got {power}")
+    power, gap = as_power(p), as_finite(margin, "margin")
     scores = Scores(input, weight)
     if scores.x.ndim > 2:
         raise ValueError(f"input: expected shape (C,) or (n, C), got {scores.x.shape}")
