@@ -169,12 +169,6 @@ void conv_planes(const ConvGeometry& geometry, Index n, const T* x, const T* wei
 template <class T>
 void conv_planes_backward(const ConvGeometry& geometry, Index n, const T* dy, const T* x,
                           const T* weight, T* dx, T* dweight, T* dbias) {
-  if (const char* e = std::getenv("PL_SKIP")) {
-    if (*e == '1')
-      dx = nullptr;
-    else
-      dweight = dbias = nullptr;
-  }
   const ConvGeometry g = with_long_rows(geometry);
   const PlaneProduct<T> product = backward_product<T>(g, n);
   const PlaneGradient<T> gradient(forward_map(g), g.groups, g.channels / g.groups,

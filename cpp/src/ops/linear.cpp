@@ -41,8 +41,8 @@ template <class T>
 void linear(View<const T> x, View<const T> weight, View<const T> bias, View<T> y) {
   const Sizes s = sizes_of(x.shape, weight.shape, y.shape);
   if (bias) check_bias(bias.shape, weight.shape);
-  matmul<T>({s.rows, s.out, s.in, {x.data, s.in}, {weight.data, s.in, true}, {y.data, s.out},
-             bias.data});
+  matmul<T>(
+      {s.rows, s.out, s.in, {x.data, s.in}, {weight.data, s.in, true}, {y.data, s.out}, bias.data});
 }
 
 template <class T>

@@ -9,11 +9,6 @@
 namespace piste {
 namespace {
 
-Index env(const char* name, Index value) {
-  const char* text = std::getenv(name);
-  return text ? std::atoll(text) : value;
-}
-
 constexpr Index max_parts = 8;          // partial sums
 constexpr Index least_tasks = 16;       // that filters are shared out to reach
 constexpr Index parts_bytes = 1 << 20;  // that all parts together may take
@@ -23,7 +18,7 @@ PlaneReader<T> reader_for(const PlaneMap& map, Index channels, bool dots) {
   using Reader = PlaneReader<T>;
   const bool whole_vectors = map.axis[2].out % kernel_table<T>().lanes == 0;
   const bool in_place = Reader::fits_in_place(map) && (!dots || whole_vectors);
-  return Reader(map, channels, env("PL_GBOX", 128 << 10), dots ? 1 << 16 : env("PL_GPIX", 256),
+  return Reader(map, channels, 128 << 10, dots ? 1 << 16 : 256,
                 in_place ? Reader::Place::source : Reader::Place::copy);
 }
 

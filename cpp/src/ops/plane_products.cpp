@@ -9,21 +9,14 @@
 namespace piste {
 namespace {
 
-Index env(const char* name, Index value) {
-  const char* text = std::getenv(name);
-  return text ? std::atoll(text) : value;
-}
-
 constexpr Index least_units = 16;  // that filters are shared out to reach
 
 // A copy stays in L2. Where taps reach beyond a box, larger boxes copy less twice.
 template <class T>
 PlaneReader<T> reader_for(const PlaneMap& map, const PlaneWeights& w) {
   const bool in_place = PlaneReader<T>::fits_in_place(map) &&
-                        map.axis[2].out >= kernel_table<T>().lanes &&
-                        w.filters <= env("PL_INP", 16);
-  return PlaneReader<T>(map, w.channels, env("PL_BOX", map.taps() > 1 ? 256 << 10 : 64 << 10),
-                        env("PL_PIX", 1 << 20),
+                        map.axis[2].out >= kernel_table<T>().lanes && w.filters <= 16;
+  return PlaneReader<T>(map, w.channels, map.taps() > 1 ? 256 << 10 : 64 << 10, 1 << 20,
                         in_place ? PlaneReader<T>::Place::source : PlaneReader<T>::Place::copy);
 }
 
@@ -205,7 +198,6 @@ void PlaneProduct<T>::run(Index unit, const T* from, const T* packed, const T* b
   T* rows = reinterpret_cast<T*>(scratch + round_up(reader_.copy_size() * sizeof(T), alignment));
   kernels::PlaneProducts<T> a;
   a.x = reader_.read(from + planes * weights_.channels * map_.source_pixels(), box, copy);
-  a.prefetch = env("PL_PF", 0);
   for (const Phase& phase : phases_) {
     PlaneBox share = box;  // later residues may have one output less
     for (int axis = 0; axis < 3; ++axis)

@@ -60,9 +60,10 @@ class _Problem:
         dw = None if self.weight is None else np.zeros_like(self.weight)
         db = None if self.bias is None else np.zeros_like(self.bias)
         if dx.size:
-            lifted = [array.reshape(self.lifted) for array in (dy, self.x, dx)]
-            options = (self.groups, self.weight, self.eps)
-            _core.group_norm_backward(*lifted[:2], *options, lifted[2], dw, db)
+            dy_rows, x_rows, dx_rows = (a.reshape(self.lifted) for a in (dy, self.x, dx))
+            _core.group_norm_backward(
+                dy_rows, x_rows, self.groups, self.weight, self.eps, dx_rows, dw, db
+            )
         return dx, dw, db
 
 

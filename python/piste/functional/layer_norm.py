@@ -104,6 +104,8 @@ def layer_norm_backward(
     dx = np.empty_like(p.x)
     dw = None if p.weight is None else np.empty_like(p.weight)
     db = None if p.bias is None else np.empty_like(p.bias)
-    rows = [array.reshape(p.lifted) for array in (dy, p.x, dx)]
-    _core.layer_norm_backward(*rows[:2], p.flat(p.weight), p.eps, rows[2], p.flat(dw), p.flat(db))
+    dy_rows, x_rows, dx_rows = (array.reshape(p.lifted) for array in (dy, p.x, dx))
+    _core.layer_norm_backward(
+        dy_rows, x_rows, p.flat(p.weight), p.eps, dx_rows, p.flat(dw), p.flat(db)
+    )
     return dx, dw, db

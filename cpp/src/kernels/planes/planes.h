@@ -22,7 +22,6 @@ struct PlaneProducts {
   Index vectors;
   T* y;
   Index y_stride, y_end;
-  int prefetch = 0;
 };
 
 /// gradient[k * gradient_stride + j] (+)= sum over pixels p = r * columns + i of

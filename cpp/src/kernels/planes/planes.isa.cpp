@@ -80,14 +80,6 @@ Index products_tiles(const kernels::PlaneProducts<T>& a, Index first) {
     T* y[Vectors];
     for (int v = 0; v < Vectors; ++v) x[v] = a.x + a.x_at[first + v];
     for (int v = 0; v < Vectors; ++v) y[v] = a.y + a.y_at[first + v];
-    // The lines to be written arrive while the sums are made.
-    if (a.prefetch & 1)
-      for (int f = 0; f < Filters; ++f)
-        for (int v = 0; v < Vectors; ++v) __builtin_prefetch(y[v] + f * y_stride, 1);
-    if (a.prefetch & 2)
-      for (int f = 0; f < Filters; ++f)
-        __builtin_prefetch(y[Vectors - 1] + f * y_stride + lanes - 1, 1);
-
     const T* weights = a.weights;
     const Index* offset = a.offsets;
     do {
