@@ -90,7 +90,7 @@ class Network {
   int input();
   int conv(int x, std::string name, View<T> weight, View<T> bias, Pair stride,
            std::array<Pair, 2> padding, Pair dilation, Index groups,
-           std::optional<Algorithm> algorithm);
+           std::optional<Algorithm> algorithm = {});
   int linear(int x, std::string name, View<T> weight, View<T> bias);
   int activation(int x, std::string name, Activation kind, T a, T b);
   int max_pool(int x, std::string name, Pair kernel, Pair stride, Pair padding, Pair dilation,
