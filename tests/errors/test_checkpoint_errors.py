@@ -184,7 +184,10 @@ def test_numpy_numbers_are_saved_as_numbers(tmp_path):
         nn.LeakyReLU(np.float32(0.5)), nn.Dropout(np.float64(0.25)), nn.Flatten(),
     )  # fmt: skip
     optimizer = SGD(np.float32(0.1), groups=[{"params": ["0"], "lr": np.float64(0.2)}])
-    loss = nn.CrossEntropyLoss(np.ones(2 * 2 * 4, np.float32), np.int64(-1), "sum", np.float32(0.5))
+    loss = nn.CrossEntropyLoss(
+        np.ones(2 * 2 * 4, np.float32), ignore_index=np.int64(-1), reduction="sum",
+        label_smoothing=np.float32(0.5),
+    )  # fmt: skip
     piste.Trainer(model, loss, optimizer, seed=np.int64(3)).save(tmp_path / "w")
     again = piste.Trainer.load(tmp_path / "w")
     assert repr(again.model) == repr(model)
