@@ -112,7 +112,7 @@ def test_every_isa_trains_whole_networks(isa, tmp_path):
     assert result.returncode == 0, result.stderr
     for name in NETWORKS:
         for dtype, tolerance in (("f4", 2e-3), ("f8", 1e-10)):
-            # Training amplifies rounding, which is larger in transformed tiles: float64 shows those.
+            # Training amplifies the larger rounding of transformed tiles; float64 shows them.
             piste.set_algorithm("direct" if dtype == "f4" else "auto")
             try:
                 expected = train(name, dtype)

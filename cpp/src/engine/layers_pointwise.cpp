@@ -55,7 +55,8 @@ class DropoutOp final : public Op<T> {
         layer_(layer),
         x_(x.tensor),
         y_(y.tensor),
-        values_(y.sample_values()) {
+        values_(y.sample_values()),
+        shape_(y.shape) {
     this->use_forward(x_);
     this->use_forward(y_);
   }
@@ -81,7 +82,13 @@ class DropoutOp final : public Op<T> {
       std::memcpy(y, x, n * sizeof(T));
       return;
     }
-    kernel_table<T>().pointwise->dropout(x, y, n, p_, key(run), chunk.begin * values_);
+    // A value's number doesn't count the padding of channels, which differs between vectors.
+    const Index rows = chunk.count() * shape_.pixels(), width = values_ / shape_.pixels();
+    const Index first = chunk.begin * shape_.features();
+    std::memset(y, 0, n * sizeof(T));
+    for (Index row = 0; row < rows; ++row)
+      kernel_table<T>().pointwise->dropout(x + row * width, y + row * width, shape_.channels, p_,
+                                           key(run), first + row * shape_.channels);
   }
 
   // SplitMix64's finaliser (Steele, Lea, Flood 2014) over the three numbers.
@@ -96,6 +103,7 @@ class DropoutOp final : public Op<T> {
   T p_;
   int layer_, x_, y_, dy_ = -1, dx_ = -1;
   Index values_;
+  MapShape shape_;
 };
 
 template <class T>
