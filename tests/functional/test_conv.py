@@ -125,6 +125,26 @@ def test_same_bits_on_any_number_of_threads(channels, kernel, groups):
             np.testing.assert_array_equal(got, expected)
 
 
+@pytest.mark.parametrize("algorithm", ["auto", "direct", "winograd"])
+@pytest.mark.parametrize("kernel", [1, 3])
+@pytest.mark.parametrize(
+    ("n", "channels", "filters", "size"),
+    [(0, 9, 9, 4), (2, 0, 9, 4), (2, 9, 0, 4), (2, 0, 0, 4), (2, 9, 9, 0), (2, 1, 9, 0)],
+)
+def test_sums_without_terms_are_zero(n, channels, filters, size, kernel, algorithm):
+    padding = kernel // 2 + 1
+    x, w = np.ones((n, channels, size, size)), np.ones((filters, channels, kernel, kernel))
+    b = np.arange(filters) + 1.0
+    y = F.conv2d(x, w, b, padding=padding, algorithm=algorithm)
+    side = size + 2 * padding - kernel + 1
+    np.testing.assert_array_equal(y, np.broadcast_to(b[:, None, None], (n, filters, side, side)))
+    dy = np.ones_like(y)
+    dx, dw, db = F.conv2d_backward(dy, x, w, b, padding=padding, algorithm=algorithm)
+    np.testing.assert_array_equal(dx, np.zeros_like(x))
+    np.testing.assert_array_equal(dw, np.zeros_like(w))
+    np.testing.assert_array_equal(db, np.full(filters, n * side * side))
+
+
 X, W = np.zeros((2, 4, 6, 6)), np.zeros((8, 4, 3, 3))
 
 

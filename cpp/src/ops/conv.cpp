@@ -78,16 +78,22 @@ void from_rows(const T* rows, Index channels, Index pixels, T* nchw, Index strid
 /// dbias[k] = sum over samples and pixels of dy.
 template <class T>
 void sum_planes(const View<const T>& dy, const View<T>& dbias) {
-  const Index n = dy.shape[0], filters = dy.shape[1], pixels = dy.size() / (n * filters);
+  const Index n = dy.shape[0], filters = dy.shape[1];
+  const Index pixels = dy.shape[2] * dy.shape[3] * dy.shape[4];
   const Split split(filters, (1 << 16) / (n * pixels + 1) + 1);
   parallel_for(split.count, [&](Index task, int) {
     for (Index k = split.begin(task); k < split.end(task); ++k) {
       T sum = 0;
       for (Index i = 0; i < n; ++i)
-        sum += kernel_table<T>().gemm->total(dy.data + (i * filters + k) * pixels, pixels);
+        sum += kernel_table<T>().planes->sum(dy.data + (i * filters + k) * pixels, pixels);
       dbias.data[k] = sum;
     }
   });
+}
+
+/// Whether every sum of products has no term: the algorithms below need not think of it.
+bool no_products(const ConvGeometry& g, Index n) {
+  return n == 0 || g.channels == 0 || g.filters == 0 || g.in_pixels() == 0 || g.out_pixels() == 0;
 }
 
 /// Bytes that one worker needs: rows of some samples of x and of y, and the kernels' scratch.
@@ -111,7 +117,12 @@ void conv(View<const T> x, View<const T> weight, View<const T> bias, const ConvO
   check(!bias || bias.shape == Shape{g.filters}, "conv", "bias has shape ", bias.shape,
         ", expected ", Shape{g.filters});
   const Index n = x.shape[0], per_task = samples_per_task(g, n);
-  if (n == 0 || g.filters == 0) return;
+  if (no_products(g, n)) {
+    for (Index plane = 0; plane < n * g.filters; ++plane)
+      std::fill_n(y.data + plane * g.out_pixels(), g.out_pixels(),
+                  bias ? bias.data[plane % g.filters] : T(0));
+    return;
+  }
   if (use_winograd<T>(g, options) &&
       winograd_map<T>(Winograd<T>::forward_pass(g), Winograd<T>::tile_size(g), n, x.data,
                       weight.data, bias.data, y.data))
@@ -153,9 +164,10 @@ void conv_backward(View<const T> dy, View<const T> x, View<const T> weight,
                    const ConvOptions& options, View<T> dx, View<T> dweight, View<T> dbias) {
   const ConvGeometry g = geometry_of(x, weight, dy.shape, options);
   const Index n = x.shape[0];
-  if (n == 0) {
+  if (no_products(g, n)) {
+    if (dx) std::fill_n(dx.data, dx.size(), T(0));
     if (dweight) std::fill_n(dweight.data, dweight.size(), T(0));
-    if (dbias) std::fill_n(dbias.data, dbias.size(), T(0));
+    if (dbias) sum_planes(dy, dbias);
     return;
   }
   if (use_winograd<T>(g, options)) {

@@ -138,7 +138,6 @@ Index pages(Index values, std::size_t size) { return Index(round_up(values * siz
 // By measurement on AVX2: where a pixel has few channels, rows of them fill no vector; a pointwise
 // convolution of some more still gains, as planes need no copy for it.
 bool conv_planes_takes(const ConvGeometry& g) {
-  if (g.filters == 0 || g.channels == 0) return false;
   const Index channels = g.channels / g.groups;
   const bool pointwise = g.taps() == 1 && g.stride[0] * g.stride[1] * g.stride[2] == 1;
   return channels <= (pointwise ? pointwise_channels : few_channels);

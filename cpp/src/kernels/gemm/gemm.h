@@ -45,8 +45,6 @@ struct GemmKernels {
   void (*sum)(const T* const* parts, Index count, Index offset, T* out, Index n);
   /// sums[j] (+)= sum over rows of x[row * stride + j] for j < n.
   void (*column_sums)(const T* x, Index rows, Index stride, T* sums, Index n, bool accumulate);
-  /// Sum of n values, in a fixed order.
-  T (*total)(const T* x, Index n);
 };
 
 }  // namespace piste::kernels

@@ -158,28 +158,6 @@ void column_sums(const T* x, Index rows, Index stride, T* sums, Index n, bool ac
   }
 }
 
-// Four chains of sums hide the latency of an addition, and blocks keep them short.
-template <class T>
-T total(const T* x, Index n) {
-  constexpr int lanes = Vec<T>::lanes;
-  constexpr Index block = 256 * lanes;
-  Vec<T> sum = Vec<T>::zero();
-  Index i = 0;
-  while (i + 4 * lanes <= n) {
-    const Index end = n - i < block ? n : i + block;
-    Vec<T> part[4];
-    for (auto& p : part) p = Vec<T>::zero();
-    for (; i + 4 * lanes <= end; i += 4 * lanes)
-      for (int j = 0; j < 4; ++j) part[j] += Vec<T>::load(x + i + j * lanes);
-    sum += (part[0] + part[1]) + (part[2] + part[3]);
-  }
-  for (; i < n; i += lanes) {
-    const int count = static_cast<int>(n - i < lanes ? n - i : lanes);
-    sum += Vec<T>::load_partial(x + i, count);
-  }
-  return sum.sum();
-}
-
 }  // namespace
 
 extern const kernels::GemmKernels<float> gemm_f32{{tile_rows[0], tile_rows[1], tile_rows[2]},
@@ -187,14 +165,12 @@ extern const kernels::GemmKernels<float> gemm_f32{{tile_rows[0], tile_rows[1], t
                                                   tile<float>,
                                                   outer<float>,
                                                   sum<float>,
-                                                  column_sums<float>,
-                                                  total<float>};
+                                                  column_sums<float>};
 extern const kernels::GemmKernels<double> gemm_f64{{tile_rows[0], tile_rows[1], tile_rows[2]},
                                                    tile_vectors,
                                                    tile<double>,
                                                    outer<double>,
                                                    sum<double>,
-                                                   column_sums<double>,
-                                                   total<double>};
+                                                   column_sums<double>};
 
 }  // namespace piste::PISTE_ISA
