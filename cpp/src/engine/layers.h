@@ -5,6 +5,7 @@
 
 #include <memory>
 
+#include "dispatch/dispatch.h"
 #include "engine/op.h"
 #include "engine/plan.h"
 #include "ops/conv_nhwc.h"
@@ -34,6 +35,13 @@ template <class T>
 void pack_sample(const T* nchw, const Value<T>& value, T* rows);
 template <class T>
 void unpack_sample(const T* rows, const Value<T>& value, T* nchw);
+
+/// dy where ReLU's output y is above 0, else 0, for `values` of them: the gradient that the layer
+/// whose epilogue ReLU is begins with.
+template <class T>
+void mask_by_relu(const T* dy, const T* y, T* masked, Index values) {
+  kernel_table<T>().pointwise->backward(Activation::relu, dy, y, masked, values, T(0), T(0));
+}
 
 template <class T>
 OpPtr<T> make_input(Plan<T>& plan, const Value<T>& y);

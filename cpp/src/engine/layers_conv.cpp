@@ -63,8 +63,7 @@ class ConvOp final : public Op<T> {
     const T* dy = memory.at(dy_, chunk);
     if (relu_) {
       T* masked = memory.at(masked_, chunk);
-      kernel_table<T>().pointwise->backward(Activation::relu, dy, memory.at(y_.tensor, chunk),
-                                            masked, n * y_.sample_values(), T(0), T(0));
+      mask_by_relu(dy, memory.at(y_.tensor, chunk), masked, n * y_.sample_values());
       dy = masked;
     }
     void* scratch = memory.worker_scratch(chunk);
@@ -81,18 +80,14 @@ class ConvOp final : public Op<T> {
   Index finish_tasks() const override { return dy_ < 0 ? 0 : conv_.pack_tasks() + 1; }
 
   void finish(const Memory<T>& memory, Index groups, Index task, void*) override {
-    if (task < conv_.pack_tasks()) {
-      const T* parts[max_groups];
-      for (Index g = 0; g < groups; ++g)
-        parts[g] = memory.fixed(gradients_) + g * conv_.gradient_size();
-      return conv_.unpack_gradient(parts, groups, weight_.gradient, task);
-    }
-    if (!bias_.value) return;
-    for (Index k = 0; k < geometry_.filters; ++k) {
-      T sum = 0;
-      for (Index g = 0; g < groups; ++g) sum += memory.fixed(bias_gradients_)[g * y_.width + k];
-      bias_.gradient[k] = sum;
-    }
+    const T* parts[max_groups];
+    const bool is_bias = task == conv_.pack_tasks();
+    for (Index g = 0; g < groups; ++g)
+      parts[g] = is_bias ? memory.fixed(bias_gradients_) + g * y_.width
+                         : memory.fixed(gradients_) + g * conv_.gradient_size();
+    if (!is_bias) return conv_.unpack_gradient(parts, groups, weight_.gradient, task);
+    if (bias_.value)
+      kernel_table<T>().gemm->sum(parts, groups, 0, bias_.gradient, geometry_.filters);
   }
 
   Index scratch_bytes() const override { return conv_.scratch_bytes(); }
@@ -115,19 +110,19 @@ class ConvOp final : public Op<T> {
 template <class T>
 OpPtr<T> make_conv(Plan<T>& plan, const Node& node, const Value<T>& x, const Value<T>& y,
                    Trainable<T> weight, Trainable<T> bias, bool relu) {
+  if (node.kind == NodeKind::linear) return make_linear(plan, x, y, weight, bias, relu);
   ConvGeometry g{};
   g.channels = x.shape.channels;
   g.filters = y.shape.channels;
   g.groups = node.groups;
-  if (node.kind == NodeKind::linear) return make_linear(plan, x, y, weight, bias, relu);
-  const Index in[3] = {1, x.shape.height, x.shape.width};
-  for (int axis = 0; axis < 3; ++axis) {
-    const bool spatial = axis > 0;
-    g.in[axis] = in[axis];
-    g.kernel[axis] = spatial ? node.kernel[axis - 1] : 1;
-    g.stride[axis] = spatial ? node.stride[axis - 1] : 1;
-    g.dilation[axis] = spatial ? node.dilation[axis - 1] : 1;
-    g.pad[axis] = spatial ? node.padding[axis - 1][0] : 0;
+  g.in[0] = g.kernel[0] = g.stride[0] = g.dilation[0] = 1;
+  g.in[1] = x.shape.height;
+  g.in[2] = x.shape.width;
+  for (int axis : {1, 2}) {
+    g.kernel[axis] = node.kernel[axis - 1];
+    g.stride[axis] = node.stride[axis - 1];
+    g.dilation[axis] = node.dilation[axis - 1];
+    g.pad[axis] = node.padding[axis - 1][0];
   }
   g.out[0] = 1;
   g.out[1] = y.shape.height;

@@ -78,8 +78,7 @@ class LinearOp final : public Op<T> {
     const T* dy = memory.at(dy_, chunk);
     if (relu_) {
       T* masked = memory.at(masked_, chunk);
-      kernel_table<T>().pointwise->backward(Activation::relu, dy, memory.at(y_.tensor, chunk),
-                                            masked, chunk.count() * y_.width, T(0), T(0));
+      mask_by_relu(dy, memory.at(y_.tensor, chunk), masked, chunk.count() * y_.width);
       dy = masked;
     }
     if (wide_ || dx_ < 0) return;

@@ -101,9 +101,8 @@ class BatchNormOp final : public Op<T> {
       return;
     }
     if (relu_)
-      table.pointwise->backward(Activation::relu, memory.at(dy_, chunk),
-                                memory.at(y_.tensor, chunk), memory.at(masked_, chunk),
-                                chunk.count() * y_.sample_values(), T(0), T(0));
+      mask_by_relu(memory.at(dy_, chunk), memory.at(y_.tensor, chunk), memory.at(masked_, chunk),
+                   chunk.count() * y_.sample_values());
     T* sums = memory.fixed(parts_) + chunk.group * 2 * x_.width;
     if (chunk.first_of_group) std::fill_n(sums, 2 * x_.width, T(0));
     table.norm->backward_sums(dy, x, memory.fixed(mean_), rows, x_.width, sums, sums + x_.width);

@@ -66,8 +66,7 @@ class WinogradOp final : public Op<T> {
     const T* dy = memory.at(dy_, chunk);
     if (relu_) {
       T* masked = memory.at(masked_, chunk);
-      kernel_table<T>().pointwise->backward(Activation::relu, dy, memory.at(y_.tensor, chunk),
-                                            masked, n * y_.sample_values(), T(0), T(0));
+      mask_by_relu(dy, memory.at(y_.tensor, chunk), masked, n * y_.sample_values());
       dy = masked;
     }
     add_weight_gradient(memory, chunk, dy);

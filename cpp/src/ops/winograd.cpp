@@ -95,26 +95,13 @@ Index Winograd<T>::border_values() const {
   return samples_ * (rows_ * m_ + 2) * (wide_ * m_ + 2) * in_stride_;
 }
 
+/// The strip's lines of one sample: zeros, and copy(y, to, pixels) of line y of the input between
+/// them. Returns where the next sample's begin.
 template <class T>
-void Winograd<T>::border_from_planes(const T* nchw, const Strip& strip, T* border,
-                                     T* scratch) const {
-  const auto& layout = *kernel_table<T>().layout;
-  const Index pixels = pass_.in[0] * pass_.in[1], channels = pass_.in_channels;
-  if (strip.rows == high_) {  // whole samples: through rows without a border
-    Strip one = strip;
-    one.samples = 1;
-    for (Index i = 0; i < strip.samples; ++i) {
-      const T* from = nchw + (strip.sample + i) * channels * pixels;
-      layout.transpose(from, pixels, scratch, in_stride_, channels, pixels, in_stride_);
-      one.sample = 0;
-      border_from_rows(scratch, in_stride_, one,
-                       border + i * (rows_ * m_ + 2) * (wide_ * m_ + 2) * in_stride_);
-    }
-    return;
-  }
+template <class Copy>
+T* Winograd<T>::border_lines(const Strip& strip, T* border, Copy copy) const {
   const Index width = (wide_ * m_ + 2) * in_stride_, left = pass_.pad[1] * in_stride_;
   const Index line = std::min(pass_.in[1] * in_stride_, width - left);
-  const T* from = nchw + strip.sample * channels * pixels;
   for (Index i = 0; i < strip.rows * m_ + 2; ++i, border += width) {
     const Index y = strip.row * m_ + i - pass_.pad[0];
     if (y < 0 || y >= pass_.in[0]) {
@@ -122,33 +109,46 @@ void Winograd<T>::border_from_planes(const T* nchw, const Strip& strip, T* borde
       continue;
     }
     std::memset(border, 0, left * sizeof(T));
-    layout.transpose(from + y * pass_.in[1], pixels, border + left, in_stride_, channels,
-                     line / in_stride_, in_stride_);
+    copy(y, border + left, line / in_stride_);
     std::memset(border + left + line, 0, (width - left - line) * sizeof(T));
+  }
+  return border;
+}
+
+template <class T>
+void Winograd<T>::border_from_planes(const T* nchw, const Strip& strip, T* border,
+                                     T* scratch) const {
+  const auto& layout = *kernel_table<T>().layout;
+  const Index pixels = pass_.in[0] * pass_.in[1], channels = pass_.in_channels;
+  for (Index i = 0; i < strip.samples; ++i) {
+    const T* from = nchw + (strip.sample + i) * channels * pixels;
+    if (strip.rows < high_) {
+      border = border_lines(strip, border, [&](Index y, T* to, Index count) {
+        layout.transpose(from + y * pass_.in[1], pixels, to, in_stride_, channels, count,
+                         in_stride_);
+      });
+      continue;
+    }
+    // Whole samples may have lines too short to transpose one by one.
+    layout.transpose(from, pixels, scratch, in_stride_, channels, pixels, in_stride_);
+    border = border_lines(strip, border, [&](Index y, T* to, Index count) {
+      std::memcpy(to, scratch + y * pass_.in[1] * in_stride_, count * in_stride_ * sizeof(T));
+    });
   }
 }
 
 template <class T>
 void Winograd<T>::border_from_rows(const T* rows, Index stride, const Strip& strip,
                                    T* border) const {
-  const Index width = (wide_ * m_ + 2) * in_stride_, left = pass_.pad[1] * in_stride_;
-  const Index line = std::min(pass_.in[1] * in_stride_, width - left);
   for (Index sample = strip.sample; sample < strip.sample + strip.samples; ++sample)
-    for (Index i = 0; i < strip.rows * m_ + 2; ++i, border += width) {
-      const Index y = strip.row * m_ + i - pass_.pad[0];
-      if (y < 0 || y >= pass_.in[0]) {
-        std::memset(border, 0, width * sizeof(T));
-        continue;
-      }
-      std::memset(border, 0, left * sizeof(T));
+    border = border_lines(strip, border, [&](Index y, T* to, Index count) {
       const T* from = rows + (sample * pass_.in[0] + y) * pass_.in[1] * stride;
       if (stride == in_stride_)
-        std::memcpy(border + left, from, line * sizeof(T));
+        std::memcpy(to, from, count * stride * sizeof(T));
       else
-        for (Index x = 0; x < line / in_stride_; ++x)
-          std::memcpy(border + left + x * in_stride_, from + x * stride, in_stride_ * sizeof(T));
-      std::memset(border + left + line, 0, (width - left - line) * sizeof(T));
-    }
+        for (Index x = 0; x < count; ++x)
+          std::memcpy(to + x * in_stride_, from + x * stride, in_stride_ * sizeof(T));
+    });
 }
 
 template <class T>

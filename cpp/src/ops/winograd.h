@@ -81,6 +81,9 @@ class Winograd {
                        Index u_stride, Index u_frequency, T* gradient) const;
 
  private:
+  template <class Copy>
+  T* border_lines(const Strip& strip, T* border, Copy copy) const;
+
   Pass pass_;
   int m_, lanes_;
   Index in_stride_, out_stride_, panel_;
