@@ -105,19 +105,13 @@ def test_every_isa_trains_whole_networks(isa, tmp_path):
         "assert _core.active_isa() == sys.argv[1]\n"
         "for name in t.NETWORKS:\n"
         "    for dtype in ('f4', 'f8'):\n"
-        "        t.piste.set_algorithm('direct' if dtype == 'f4' else 'auto')\n"
         "        np.savez(f'{sys.argv[2]}/{name}-{dtype}.npz', **t.train(name, dtype))\n"
     )
     result = in_process(code, isa, str(tmp_path), PISTE_ISA=isa)
     assert result.returncode == 0, result.stderr
     for name in NETWORKS:
         for dtype, tolerance in (("f4", 2e-3), ("f8", 1e-10)):
-            # Training amplifies the larger rounding of transformed tiles; float64 shows them.
-            piste.set_algorithm("direct" if dtype == "f4" else "auto")
-            try:
-                expected = train(name, dtype)
-            finally:
-                piste.set_algorithm("auto")
+            expected = train(name, dtype)
             with np.load(tmp_path / f"{name}-{dtype}.npz") as got:
                 for key, array in expected.items():
                     scale = max(1e-3, float(np.abs(array).max()))
