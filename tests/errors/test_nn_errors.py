@@ -45,7 +45,16 @@ CONSTRUCTORS = [
     (lambda: nn.Sequential(nn.ReLU), TypeError, "layer 0: expected a piste.nn module, got type"),
     (lambda: nn.Residual(None), TypeError, "body: expected a piste.nn module, got NoneType"),
     (lambda: nn.Residual(nn.ReLU(), 1), TypeError, "shortcut: expected a piste.nn module, got int"),
-    (lambda: nn.MSELoss(reduction="all"), ValueError, "reduction: expected"),
+    (
+        lambda: nn.MSELoss(reduction="all"),
+        ValueError,
+        "reduction: expected one of 'none', 'mean', 'sum', got 'all'",
+    ),
+    (
+        lambda: nn.MSELoss("none"),
+        TypeError,
+        "size_average: expected True, False or None, got 'none'",
+    ),
     (
         lambda: nn.CrossEntropyLoss(label_smoothing=2),
         ValueError,

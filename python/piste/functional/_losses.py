@@ -24,9 +24,15 @@ def as_reduction(
 
     Raises
     ------
+    TypeError
+        Where an older argument is neither a truth value nor None: a reduction's name, say, given
+        without its keyword.
     ValueError
         For another reduction than those `allowed`.
     """
+    for name, flag in (("size_average", size_average), ("reduce", reduce)):
+        if flag is not None and not isinstance(flag, (bool, np.bool_, int)):
+            raise TypeError(f"{name}: expected True, False or None, got {flag!r}")
     if size_average is not None or reduce is not None:
         if reduce is not None and not reduce:
             return "none"
