@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from . import _core
 from ._arrays import FloatArray, as_array, as_float, check_shape, describe
-from .checkpoint import load_arrays, save_arrays
 from .errors import DivergenceError
 from .functional._arguments import as_int
 from .history import History
@@ -196,6 +195,7 @@ class Trainer:
         for name, buffer in zip(self._state.names, self._state.buffers, strict=True):
             if buffer is not None:
                 arrays[f"momentum.{name}"] = buffer
+        from .checkpoint import save_arrays
         from .serialize import describe as description
 
         state = {
@@ -220,6 +220,7 @@ class Trainer:
         FileNotFoundError, ValueError
             Where there is no file, or it is cut short or of another kind.
         """
+        from .checkpoint import load_arrays
         from .serialize import build
 
         arrays, state = load_arrays(path)
