@@ -321,7 +321,7 @@ class Trainer:
         """Accuracy: the share of labels that counts; NaN where there are none."""
         if targets.dtype != np.int64:
             return math.nan
-        counted = np.count_nonzero(targets != getattr(self.loss, "ignore_index", -100))
+        counted = int(np.count_nonzero(targets != getattr(self.loss, "ignore_index", -100)))
         return correct / counted if counted else math.nan
 
     def _held_out(self, data: object) -> tuple[npt.NDArray[Any], npt.NDArray[Any], None]:
