@@ -79,10 +79,11 @@ CLASSES = [
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("n", "channels", "filters", "size", "kernel", "groups"), CLASSES)
 def test_classes_of_shapes(n, channels, filters, size, kernel, groups, dtype, bias):
-    kernel = (kernel,) * len(size) if isinstance(kernel, int) else kernel
+    axes = len(size)
+    kernel = (kernel,) * axes if isinstance(kernel, int) else kernel
     problem = {
         "x": (n, channels, *size), "weight": (filters, channels // groups, *kernel),
-        "stride": 1, "padding": 0, "dilation": 1, "groups": groups, "bias": bias, "seed": 1,
+        "stride": (1,) * axes, "padding": ((0, 0),) * axes, "dilation": (1,) * axes, "groups": groups, "bias": bias, "seed": 1,
     }  # fmt: skip
     check(problem, dtype)
 
