@@ -54,18 +54,20 @@ struct Call {
   FixedThreads threads;
 };
 
-template <class T>
-Input<T> as_input(const py::array& x) {
-  Input<T> input;
-  check(x.ndim() >= 1, "network", "expected an array of samples, got a scalar");
-  if (py::isinstance<py::array_t<std::uint8_t, py::array::c_style>>(x)) {
-    input.bytes = static_cast<const std::uint8_t*>(x.data());
-  } else {
-    check(py::isinstance<py::array_t<T, py::array::c_style>>(x), "network",
-          "expected a C-contiguous array of the network's dtype or uint8");
-    input.values = static_cast<const T*>(x.data());
+Input as_input(const py::array& x) {
+  Input input;
+  check(x.ndim() >= 1 && x.ndim() <= Shape::max_rank, "network",
+        "expected an array of samples of at most ", Shape::max_rank - 1, " dimensions");
+  const bool bytes = py::isinstance<py::array_t<std::uint8_t>>(x);
+  const bool singles = py::isinstance<py::array_t<float>>(x);
+  check(bytes || singles || py::isinstance<py::array_t<double>>(x), "network",
+        "expected an array of float32, float64 or uint8");
+  input.scalar = bytes ? Scalar::uint8 : singles ? Scalar::float32 : Scalar::float64;
+  input.data = static_cast<const std::byte*>(x.data());
+  for (int axis = 0; axis < x.ndim(); ++axis) {
+    input.shape.push_back(x.shape(axis));
+    input.strides[axis] = x.strides(axis);
   }
-  for (py::ssize_t axis = 0; axis < x.ndim(); ++axis) input.shape.push_back(x.shape(axis));
   return input;
 }
 
@@ -148,6 +150,10 @@ void define_runs(py::class_<BoundNetwork<T>>& c) {
   c.def("output_shape", [](const B& b, const std::vector<Index>& sample) {
     return as_tuple(b.network.output_shape(as_shape(sample)));
   });
+  c.def("plan", [](B& b, const std::string& mode, Index batch, const std::vector<Index>& sample) {
+    const Call call(b);
+    return b.network.table(plan_mode_named(mode), batch, as_shape(sample));
+  });
   c.def("gradients", [](py::object self) {
     py::list arrays;
     for (const View<T>& g : self.cast<B&>().network.gradients())
@@ -156,13 +162,13 @@ void define_runs(py::class_<BoundNetwork<T>>& c) {
     return arrays;
   });
   c.def("predict", [](B& b, const py::array& x, View<T> out) {
-    const auto input = as_input<T>(x);
+    const auto input = as_input(x);
     const Call call(b);
     b.network.predict(input, out);
   });
   c.def("forward",
         [](B& b, const py::array& x, View<T> out, bool training, std::uint64_t seed, Index step) {
-          const auto input = as_input<T>(x);
+          const auto input = as_input(x);
           const Call call(b);
           b.network.forward(input, out, training, seed, step);
         });
@@ -174,7 +180,7 @@ void define_runs(py::class_<BoundNetwork<T>>& c) {
         [](B& b, const py::array& x, const py::object& y, View<const std::int64_t> order,
            Index batch_size, Index first_batch, double time_limit, View<const T> sample_weight,
            const Loss<T>& loss, Sgd<T>& sgd, std::uint64_t seed, Index step, Progress& progress) {
-          const auto input = as_input<T>(x);
+          const auto input = as_input(x);
           const auto target = as_target<T>(y, sample_weight);
           const Call call(b);
           b.network.train(input, target, order, batch_size, first_batch, time_limit, loss, sgd,
@@ -184,7 +190,7 @@ void define_runs(py::class_<BoundNetwork<T>>& c) {
       "evaluate",
       [](B& b, const py::array& x, const py::object& y, Index batch_size, const Loss<T>& loss,
          View<const T> sample_weight) {
-        const auto input = as_input<T>(x);
+        const auto input = as_input(x);
         const auto target = as_target<T>(y, sample_weight);
         const Call call(b);
         return b.network.evaluate(input, target, batch_size, loss);
@@ -268,6 +274,23 @@ void register_network(py::module_& module) {
       .def_readonly("step", &Progress::step)
       .def_readonly("loss", &Progress::loss)
       .def_readonly("layer", &Progress::layer);
+  py::class_<PlanStep>(module, "PlanStep")
+      .def_readonly("pass_", &PlanStep::pass)
+      .def_readonly("layer", &PlanStep::layer)
+      .def_readonly("kernel", &PlanStep::kernel)
+      .def_readonly("algorithm", &PlanStep::algorithm)
+      .def_property_readonly("input", [](const PlanStep& s) { return as_tuple(s.input); })
+      .def_property_readonly("output", [](const PlanStep& s) { return as_tuple(s.output); })
+      .def_readonly("bytes", &PlanStep::bytes)
+      .def_readonly("flops", &PlanStep::flops)
+      .def_readonly("segment", &PlanStep::segment);
+  py::class_<PlanTable>(module, "PlanTable")
+      .def_readonly("batch", &PlanTable::batch)
+      .def_readonly("groups", &PlanTable::groups)
+      .def_readonly("micro_batch", &PlanTable::micro_batch)
+      .def_readonly("arena_bytes", &PlanTable::arena_bytes)
+      .def_readonly("worker_bytes", &PlanTable::worker_bytes)
+      .def_readonly("steps", &PlanTable::steps);
   define<float>(module, "F32");
   define<double>(module, "F64");
 }

@@ -11,11 +11,13 @@ from ._build import (
 from ._core import __version__
 from .errors import DivergenceError
 from .history import History
+from .plan import Plan
 from .trainer import Trainer
 
 __all__ = [
     "DivergenceError",
     "History",
+    "Plan",
     "Trainer",
     "__version__",
     "functional",

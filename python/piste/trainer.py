@@ -21,11 +21,13 @@ from .history import History
 from .nn.losses import Loss
 from .nn.module import Module
 from .optim import SGD, SgdState
+from .plan import Mode, Plan, make_plan
 
-_SLICE_SECONDS = 0.1  # the progress bar moves between slices; Ctrl-C is served inside too
+_BAR_SECONDS = 0.1  # between movements of the progress bar
 _EVALUATION_BATCH = 256
 _FORMAT = 1  # of the files
 
+Layout = Literal["NCHW", "NHWC"]
 Callback = Callable[["Trainer", History], object]
 
 
@@ -76,18 +78,27 @@ class Trainer:
         return self._optimizer
 
     def step(
-        self, x: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
+        self,
+        x: npt.ArrayLike,
+        y: npt.ArrayLike,
+        sample_weight: npt.ArrayLike | None = None,
+        *,
+        layout: Layout = "NCHW",
     ) -> float:
         """One descent step on one batch; returns its loss before the step.
 
         Parameters
         ----------
         x
-            (n, ...) images or features: floats, or uint8 read as value / 255.
+            (n, ...) images or features: floats, or uint8 read as value / 255. Arrays of float32,
+            float64 and uint8 are read where they are, whatever their strides: `numpy.memmap` of
+            files larger than memory too.
         y
             (n,) integer labels for cross-entropy, else floats of the output's shape.
         sample_weight
             (n,) factors of the samples' losses; a mean divides by their sum.
+        layout
+            Of images: ``"NCHW"``, or ``"NHWC"`` where the channels come last.
 
         Raises
         ------
@@ -99,7 +110,7 @@ class Trainer:
 
         Whatever is raised, KeyboardInterrupt included, the model is as a whole step left it.
         """
-        images, targets, weights = self._data(x, y, sample_weight)
+        images, targets, weights = self._data(x, y, sample_weight, layout)
         if not len(images):
             raise ValueError("x: expected at least one sample, got none")
         progress = self._run(images, targets, weights, np.arange(len(images)), len(images), 0)
@@ -117,6 +128,7 @@ class Trainer:
         callbacks: Iterable[Callback] = (),
         progress: bool | Literal["auto"] = "auto",
         sample_weight: npt.ArrayLike | None = None,
+        layout: Layout = "NCHW",
     ) -> History:
         """Train for some epochs of ceil(n / batch_size) steps.
 
@@ -132,6 +144,8 @@ class Trainer:
             Called as ``callback(trainer, history)`` after each epoch.
         progress
             A bar by tqdm: ``"auto"`` shows it where tqdm is installed and stderr is a terminal.
+        layout
+            Of images, those of `validation_data` too: ``"NCHW"`` or ``"NHWC"``.
 
         Returns
         -------
@@ -143,13 +157,13 @@ class Trainer:
         DivergenceError, ValueError, TypeError, KeyboardInterrupt
             As `step`: the model is as the last whole step left it. Ctrl-C is served within a step.
         """
-        images, targets, weights = self._data(x, y, sample_weight)
+        images, targets, weights = self._data(x, y, sample_weight, layout)
         n = len(images)
         if n == 0:
             raise ValueError("x: expected at least one sample, got none")
         size = n if batch_size == "full" else as_int(batch_size, "batch_size", 1)
         epochs = as_int(epochs, "epochs", 0)
-        held_out = None if validation_data is None else self._held_out(validation_data)
+        held_out = None if validation_data is None else self._held_out(validation_data, layout)
         callbacks = tuple(callbacks)
         for callback in callbacks:
             if not callable(callback):
@@ -178,13 +192,34 @@ class Trainer:
                 callback(self, history)
         return history
 
-    def evaluate(self, x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[float, float]:
+    def evaluate(
+        self, x: npt.ArrayLike, y: npt.ArrayLike, *, layout: Layout = "NCHW"
+    ) -> tuple[float, float]:
         """Loss and accuracy in evaluation mode (accuracy is NaN without labels)."""
-        return self._evaluate(*self._data(x, y, None))
+        return self._evaluate(*self._data(x, y, None, layout))
 
-    def predict(self, x: npt.ArrayLike) -> FloatArray:
-        """The model's outputs in evaluation mode."""
-        return self._network.predict(x)
+    def predict(self, x: npt.ArrayLike, *, layout: Layout = "NCHW") -> FloatArray:
+        """The model's outputs in evaluation mode; maps come out as NCHW, whatever the layout."""
+        return self._network.predict(x, layout)
+
+    def plan(self, shape: Sequence[int], *, mode: Mode = "train") -> Plan:
+        """What runs for one batch of such a shape, and the memory it takes: print it for a table.
+
+        Nothing is run, allocated or kept.
+
+        Parameters
+        ----------
+        shape
+            A batch's, ``x.shape``.
+        mode
+            ``"train"``, ``"evaluate"`` or ``"predict"``.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For another mode, or a shape that does not fit the model.
+        """
+        return make_plan(self._network, shape, mode)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write weights, optimiser and generator state, so that training resumes on the same bits.
@@ -260,11 +295,10 @@ class Trainer:
     ) -> tuple[float, int]:
         batches = -(-len(order) // size)
         done, total, correct, bar = 0, 0.0, 0, _bar(progress, batches, title)
+        seconds = math.inf if bar is None else _BAR_SECONDS  # without a bar one call is enough
         try:
             while done < batches:
-                result = self._run(
-                    images, targets, weights, order, size, done, _SLICE_SECONDS, total
-                )
+                result = self._run(images, targets, weights, order, size, done, seconds, total)
                 done += result.batches
                 total = result.loss_sum
                 correct += result.correct
@@ -323,10 +357,12 @@ class Trainer:
         counted = np.count_nonzero(targets != getattr(self.loss, "ignore_index", -100))
         return correct / counted if counted else math.nan
 
-    def _held_out(self, data: object) -> tuple[npt.NDArray[Any], npt.NDArray[Any], None]:
+    def _held_out(
+        self, data: object, layout: Layout
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[Any], None]:
         if not isinstance(data, Sequence) or len(data) != 2:
             raise TypeError(f"validation_data: expected (x, y), got {describe(data)}")
-        images, targets, _ = self._data(data[0], data[1], None)
+        images, targets, _ = self._data(data[0], data[1], None, layout)
         if not len(images):
             raise ValueError("validation_data: expected at least one sample, got none")
         return images, targets, None
@@ -337,9 +373,13 @@ class Trainer:
         return self.loss._lower(self._network.dtype, shape)
 
     def _data(
-        self, x: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None
+        self,
+        x: npt.ArrayLike,
+        y: npt.ArrayLike,
+        sample_weight: npt.ArrayLike | None,
+        layout: Layout,
     ) -> tuple[npt.NDArray[Any], npt.NDArray[Any], FloatArray | None]:
-        images = self._network.images(x)
+        images = self._network.images(x, layout)
         expected = self._network.output_shape(images)
         targets = self._targets(as_array(y, "y"), expected)
         weights = None
