@@ -2,6 +2,7 @@
 #include <pybind11/stl.h>
 #include <unistd.h>
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -43,6 +44,12 @@ struct BoundNetwork {
     keep_alive.push_back(array);
     return view;
   }
+};
+
+/// Steps of training that are yet to be run: alone, or beside those of other networks.
+struct TrainCall {
+  std::function<void()> run;
+  std::vector<py::object> keep_alive;
 };
 
 /// A call into the engine: without the GIL, alone on its network, on one number of threads.
@@ -177,14 +184,26 @@ void define_runs(py::class_<BoundNetwork<T>>& c) {
     b.network.backward(grad_output, grad_input);
   });
   c.def("train",
-        [](B& b, const py::array& x, const py::object& y, View<const std::int64_t> order,
-           Index batch_size, Index first_batch, double time_limit, View<const T> sample_weight,
-           const Loss<T>& loss, Sgd<T>& sgd, std::uint64_t seed, Index step, Progress& progress) {
+        [](py::object self, py::array x, py::object y, py::object order, Index batch_size,
+           Index first_batch, double time_limit, py::object sample_weight, py::object loss,
+           py::object sgd, std::uint64_t seed, Index step,
+           py::object progress) -> std::unique_ptr<TrainCall> {
+          auto& b = self.cast<B&>();
+          auto& made = progress.cast<Progress&>();
           const auto input = as_input(x);
-          const auto target = as_target<T>(y, sample_weight);
-          const Call call(b);
-          b.network.train(input, target, order, batch_size, first_batch, time_limit, loss, sgd,
-                          seed, step, progress);
+          const auto target = as_target<T>(y, sample_weight.cast<View<const T>>());
+          const auto samples = order.cast<View<const std::int64_t>>();
+          const auto& chosen_loss = loss.cast<const Loss<T>&>();
+          auto& update = sgd.cast<Sgd<T>&>();
+          auto call = std::make_unique<TrainCall>();
+          call->keep_alive = {self, x, y, order, sample_weight, loss, sgd, progress};
+          call->run = [&b, &made, &chosen_loss, &update, input, target, samples, batch_size,
+                       first_batch, time_limit, seed, step] {
+            const Exclusive::Hold hold(b.exclusive);
+            b.network.train(input, target, samples, batch_size, first_batch, time_limit,
+                            chosen_loss, update, seed, step, made);
+          };
+          return call;
         });
   c.def(
       "evaluate",
@@ -291,6 +310,17 @@ void register_network(py::module_& module) {
       .def_readonly("arena_bytes", &PlanTable::arena_bytes)
       .def_readonly("worker_bytes", &PlanTable::worker_bytes)
       .def_readonly("steps", &PlanTable::steps);
+  py::class_<TrainCall>(module, "TrainCall").def("run", [](TrainCall& call) {
+    const py::gil_scoped_release released;
+    const FixedThreads threads;
+    call.run();
+  });
+  module.def("side_by_side", [](const std::vector<TrainCall*>& calls) {
+    std::vector<std::function<void()>> runs;
+    for (const TrainCall* call : calls) runs.push_back(call->run);
+    const py::gil_scoped_release released;
+    side_by_side(runs);
+  });
   define<float>(module, "F32");
   define<double>(module, "F64");
 }

@@ -9,6 +9,7 @@ from ._build import (
     show_config,
 )
 from ._core import __version__
+from ._sweep import Sweep, sweep
 from .errors import DivergenceError
 from .history import History
 from .plan import Plan
@@ -18,6 +19,7 @@ __all__ = [
     "DivergenceError",
     "History",
     "Plan",
+    "Sweep",
     "Trainer",
     "__version__",
     "functional",
@@ -28,4 +30,5 @@ __all__ = [
     "set_algorithm",
     "set_num_threads",
     "show_config",
+    "sweep",
 ]

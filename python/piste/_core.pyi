@@ -6,7 +6,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['BatchNormOptions', 'ConvOptions', 'LabelCount', 'LabelLossInputF32', 'LabelLossInputF64', 'LossF32', 'LossF64', 'NetworkF32', 'NetworkF64', 'PlanStep', 'PlanTable', 'PoolWindow', 'Progress', 'ResponseNormOptions', 'SgdF32', 'SgdF64', 'activation', 'activation_backward', 'active_isa', 'adaptive_avg_pool2d', 'adaptive_avg_pool2d_backward', 'algorithm', 'available_cpus', 'available_isas', 'avg_pool2d', 'avg_pool2d_backward', 'batch_norm', 'batch_norm_backward', 'compiler', 'conv', 'conv_backward', 'count_labels', 'cross_entropy', 'cross_entropy_backward', 'cross_entropy_probabilities', 'cross_entropy_probabilities_backward', 'dropout', 'group_norm', 'group_norm_backward', 'layer_norm', 'layer_norm_backward', 'linear', 'linear_backward', 'local_response_norm', 'local_response_norm_backward', 'max_pool2d', 'max_pool2d_backward', 'multi_margin_loss', 'multi_margin_loss_backward', 'nll_loss', 'nll_loss_backward', 'num_threads', 'pointwise_loss', 'pointwise_loss_backward', 'pool_extent', 'prelu', 'prelu_backward', 'set_algorithm', 'set_num_threads', 'sgd', 'softmax', 'softmax_backward']
+__all__: list[str] = ['BatchNormOptions', 'ConvOptions', 'LabelCount', 'LabelLossInputF32', 'LabelLossInputF64', 'LossF32', 'LossF64', 'NetworkF32', 'NetworkF64', 'PlanStep', 'PlanTable', 'PoolWindow', 'Progress', 'ResponseNormOptions', 'SgdF32', 'SgdF64', 'TrainCall', 'activation', 'activation_backward', 'active_isa', 'adaptive_avg_pool2d', 'adaptive_avg_pool2d_backward', 'algorithm', 'available_cpus', 'available_isas', 'avg_pool2d', 'avg_pool2d_backward', 'batch_norm', 'batch_norm_backward', 'compiler', 'conv', 'conv_backward', 'count_labels', 'cross_entropy', 'cross_entropy_backward', 'cross_entropy_probabilities', 'cross_entropy_probabilities_backward', 'dropout', 'group_norm', 'group_norm_backward', 'layer_norm', 'layer_norm_backward', 'linear', 'linear_backward', 'local_response_norm', 'local_response_norm_backward', 'max_pool2d', 'max_pool2d_backward', 'multi_margin_loss', 'multi_margin_loss_backward', 'nll_loss', 'nll_loss_backward', 'num_threads', 'pointwise_loss', 'pointwise_loss_backward', 'pool_extent', 'prelu', 'prelu_backward', 'set_algorithm', 'set_num_threads', 'sgd', 'side_by_side', 'softmax', 'softmax_backward']
 class PoolWindow:
     def __init__(self, kernel: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"], stride: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"], padding: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"], dilation: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"], ceil_mode: bool) -> None:
         ...
@@ -115,6 +115,9 @@ class PlanTable:
     @property
     def worker_bytes(self) -> int:
         ...
+class TrainCall:
+    def run(self) -> None:
+        ...
 class LossF32:
     def __init__(self, kind: str, pointwise: str = 'squared', a: typing.SupportsFloat | typing.SupportsIndex = 0, b: typing.SupportsFloat | typing.SupportsIndex = 0, reduction: str = 'mean', class_weight: numpy.typing.NDArray[numpy.float32] | None = None, weight: numpy.typing.NDArray[numpy.float32] | None = None, extra: numpy.typing.NDArray[numpy.float32] | None = None, ignore_index: typing.SupportsInt | typing.SupportsIndex = -100, label_smoothing: typing.SupportsFloat | typing.SupportsIndex = 0) -> None:
         ...
@@ -177,7 +180,7 @@ class NetworkF32:
         ...
     def softmax(self, arg0: typing.SupportsInt | typing.SupportsIndex, arg1: str) -> int:
         ...
-    def train(self, arg0: numpy.ndarray, arg1: typing.Any, arg2: numpy.typing.NDArray[numpy.int64] | None, arg3: typing.SupportsInt | typing.SupportsIndex, arg4: typing.SupportsInt | typing.SupportsIndex, arg5: typing.SupportsFloat | typing.SupportsIndex, arg6: numpy.typing.NDArray[numpy.float32] | None, arg7: LossF32, arg8: SgdF32, arg9: typing.SupportsInt | typing.SupportsIndex, arg10: typing.SupportsInt | typing.SupportsIndex, arg11: Progress) -> None:
+    def train(self, arg0: numpy.ndarray, arg1: typing.Any, arg2: typing.Any, arg3: typing.SupportsInt | typing.SupportsIndex, arg4: typing.SupportsInt | typing.SupportsIndex, arg5: typing.SupportsFloat | typing.SupportsIndex, arg6: typing.Any, arg7: typing.Any, arg8: typing.Any, arg9: typing.SupportsInt | typing.SupportsIndex, arg10: typing.SupportsInt | typing.SupportsIndex, arg11: typing.Any) -> TrainCall:
         ...
 class LossF64:
     def __init__(self, kind: str, pointwise: str = 'squared', a: typing.SupportsFloat | typing.SupportsIndex = 0, b: typing.SupportsFloat | typing.SupportsIndex = 0, reduction: str = 'mean', class_weight: numpy.typing.NDArray[numpy.float64] | None = None, weight: numpy.typing.NDArray[numpy.float64] | None = None, extra: numpy.typing.NDArray[numpy.float64] | None = None, ignore_index: typing.SupportsInt | typing.SupportsIndex = -100, label_smoothing: typing.SupportsFloat | typing.SupportsIndex = 0) -> None:
@@ -241,7 +244,7 @@ class NetworkF64:
         ...
     def softmax(self, arg0: typing.SupportsInt | typing.SupportsIndex, arg1: str) -> int:
         ...
-    def train(self, arg0: numpy.ndarray, arg1: typing.Any, arg2: numpy.typing.NDArray[numpy.int64] | None, arg3: typing.SupportsInt | typing.SupportsIndex, arg4: typing.SupportsInt | typing.SupportsIndex, arg5: typing.SupportsFloat | typing.SupportsIndex, arg6: numpy.typing.NDArray[numpy.float64] | None, arg7: LossF64, arg8: SgdF64, arg9: typing.SupportsInt | typing.SupportsIndex, arg10: typing.SupportsInt | typing.SupportsIndex, arg11: Progress) -> None:
+    def train(self, arg0: numpy.ndarray, arg1: typing.Any, arg2: typing.Any, arg3: typing.SupportsInt | typing.SupportsIndex, arg4: typing.SupportsInt | typing.SupportsIndex, arg5: typing.SupportsFloat | typing.SupportsIndex, arg6: typing.Any, arg7: typing.Any, arg8: typing.Any, arg9: typing.SupportsInt | typing.SupportsIndex, arg10: typing.SupportsInt | typing.SupportsIndex, arg11: typing.Any) -> TrainCall:
         ...
 @typing.overload
 def activation(kind: str, input: numpy.typing.NDArray[numpy.float32] | None, out: numpy.typing.NDArray[numpy.float32] | None, a: typing.SupportsFloat | typing.SupportsIndex = 0, b: typing.SupportsFloat | typing.SupportsIndex = 0) -> None:
@@ -468,6 +471,8 @@ def sgd(params: collections.abc.Sequence[numpy.typing.NDArray[numpy.float32] | N
     ...
 @typing.overload
 def sgd(params: collections.abc.Sequence[numpy.typing.NDArray[numpy.float64] | None], grads: collections.abc.Sequence[numpy.typing.NDArray[numpy.float64] | None], momentum_buffers: collections.abc.Sequence[numpy.typing.NDArray[numpy.float64] | None], new_buffers: collections.abc.Sequence[bool], lr: typing.SupportsFloat | typing.SupportsIndex, momentum: typing.SupportsFloat | typing.SupportsIndex, dampening: typing.SupportsFloat | typing.SupportsIndex, weight_decay: typing.SupportsFloat | typing.SupportsIndex, nesterov: bool, maximize: bool) -> None:
+    ...
+def side_by_side(arg0: collections.abc.Sequence[TrainCall]) -> None:
     ...
 @typing.overload
 def softmax(input: numpy.typing.NDArray[numpy.float32] | None, out: numpy.typing.NDArray[numpy.float32] | None, log: bool) -> None:

@@ -6,8 +6,8 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Generator, Iterable, Sequence
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,9 @@ _EVALUATION_BATCH = 256
 _FORMAT = 1  # of the files
 
 Layout = Literal["NCHW", "NHWC"]
+_T = TypeVar("_T")
+Calls: TypeAlias = Generator[Any, None, _T]
+"""Yields calls into the engine that whoever drives it makes, and returns what comes of them."""
 Callback = Callable[["Trainer", History], object]
 
 
@@ -113,8 +116,9 @@ class Trainer:
         images, targets, weights = self._data(x, y, sample_weight, layout)
         if not len(images):
             raise ValueError("x: expected at least one sample, got none")
-        progress = self._run(images, targets, weights, np.arange(len(images)), len(images), 0)
-        return float(progress.loss)
+        order = np.arange(len(images))
+        result = _finish(self._run(images, targets, weights, order, len(images), 0))
+        return float(result.loss)
 
     def fit(
         self,
@@ -157,40 +161,12 @@ class Trainer:
         DivergenceError, ValueError, TypeError, KeyboardInterrupt
             As `step`: the model is as the last whole step left it. Ctrl-C is served within a step.
         """
-        images, targets, weights = self._data(x, y, sample_weight, layout)
-        n = len(images)
-        if n == 0:
-            raise ValueError("x: expected at least one sample, got none")
-        size = n if batch_size == "full" else as_int(batch_size, "batch_size", 1)
-        epochs = as_int(epochs, "epochs", 0)
-        held_out = None if validation_data is None else self._held_out(validation_data, layout)
-        callbacks = tuple(callbacks)
-        for callback in callbacks:
-            if not callable(callback):
-                raise TypeError(f"callbacks: expected functions, got {callback!r}")
-        if progress not in (True, False, "auto"):
-            raise ValueError(f"progress: expected True, False or 'auto', got {progress!r}")
-        history = History()
-        for epoch in range(epochs):
-            order = self._rng.permutation(n) if shuffle else np.arange(n)
-            start = time.perf_counter()
-            title = f"epoch {epoch + 1}/{epochs}"
-            loss, correct = self._epoch(images, targets, weights, order, size, title, progress)
-            seconds = time.perf_counter() - start
-            record = {
-                "loss": loss,
-                "accuracy": self._share(correct, targets),
-                "seconds": seconds,
-                "samples_per_second": n / seconds,
-            }
-            if held_out is not None:
-                record["val_loss"], record["val_accuracy"] = self._evaluate(*held_out)
-            for name, value in record.items():
-                getattr(history, name).append(value)
-                getattr(self.history, name).append(value)
-            for callback in callbacks:
-                callback(self, history)
-        return history
+        return _finish(
+            self._fit(
+                x, y, epochs, batch_size, shuffle, validation_data, callbacks, progress,
+                sample_weight, layout,
+            )
+        )  # fmt: skip
 
     def evaluate(
         self, x: npt.ArrayLike, y: npt.ArrayLike, *, layout: Layout = "NCHW"
@@ -283,6 +259,58 @@ class Trainer:
             raise ValueError(text) from None
         return trainer
 
+    def _fit(
+        self,
+        x: npt.ArrayLike,
+        y: npt.ArrayLike,
+        epochs: int,
+        batch_size: int | Literal["full"],
+        shuffle: bool,
+        validation_data: tuple[npt.ArrayLike, npt.ArrayLike] | None,
+        callbacks: Iterable[Callback],
+        progress: bool | Literal["auto"],
+        sample_weight: npt.ArrayLike | None,
+        layout: Layout,
+        slice_seconds: float = math.inf,
+    ) -> Calls[History]:
+        """`fit`, one call into the engine after the other; each ends about when told to."""
+        images, targets, weights = self._data(x, y, sample_weight, layout)
+        n = len(images)
+        if n == 0:
+            raise ValueError("x: expected at least one sample, got none")
+        size = n if batch_size == "full" else as_int(batch_size, "batch_size", 1)
+        epochs = as_int(epochs, "epochs", 0)
+        held_out = None if validation_data is None else self._held_out(validation_data, layout)
+        callbacks = tuple(callbacks)
+        for callback in callbacks:
+            if not callable(callback):
+                raise TypeError(f"callbacks: expected functions, got {callback!r}")
+        if progress not in (True, False, "auto"):
+            raise ValueError(f"progress: expected True, False or 'auto', got {progress!r}")
+        history = History()
+        for epoch in range(epochs):
+            order = self._rng.permutation(n) if shuffle else np.arange(n)
+            start = time.perf_counter()
+            title = f"epoch {epoch + 1}/{epochs}"
+            loss, correct = yield from self._epoch(
+                images, targets, weights, order, size, title, progress, slice_seconds
+            )
+            seconds = time.perf_counter() - start
+            record = {
+                "loss": loss,
+                "accuracy": self._share(correct, targets),
+                "seconds": seconds,
+                "samples_per_second": n / seconds,
+            }
+            if held_out is not None:
+                record["val_loss"], record["val_accuracy"] = self._evaluate(*held_out)
+            for name, value in record.items():
+                getattr(history, name).append(value)
+                getattr(self.history, name).append(value)
+            for callback in callbacks:
+                callback(self, history)
+        return history
+
     def _epoch(
         self,
         images: npt.NDArray[Any],
@@ -292,13 +320,17 @@ class Trainer:
         size: int,
         title: str,
         progress: bool | Literal["auto"],
-    ) -> tuple[float, int]:
+        slice_seconds: float,
+    ) -> Calls[tuple[float, int]]:
         batches = -(-len(order) // size)
         done, total, correct, bar = 0, 0.0, 0, _bar(progress, batches, title)
-        seconds = math.inf if bar is None else _BAR_SECONDS  # without a bar one call is enough
+        if bar is not None:
+            slice_seconds = min(slice_seconds, _BAR_SECONDS)
         try:
             while done < batches:
-                result = self._run(images, targets, weights, order, size, done, seconds, total)
+                result = yield from self._run(
+                    images, targets, weights, order, size, done, slice_seconds, total
+                )
                 done += result.batches
                 total = result.loss_sum
                 correct += result.correct
@@ -320,12 +352,12 @@ class Trainer:
         first: int,
         seconds: float = 0.0,
         loss_sum: float = 0.0,
-    ) -> Any:
+    ) -> Calls[Any]:
         loss, sgd = self._loss(images), self._state.core()
         result = _core.Progress()
         result.loss_sum = loss_sum
         try:
-            self._network.net.train(
+            yield self._network.net.train(
                 images, targets, order, size, first, seconds, weights, loss, sgd, self.seed,
                 self.steps, result,
             )  # fmt: skip
@@ -428,6 +460,18 @@ class Trainer:
                 f"{targets.max():g}"
             )
         return targets
+
+
+def _finish(calls: Calls[_T]) -> _T:
+    """Make the calls one after another."""
+    try:
+        while True:
+            next(calls).run()
+    except StopIteration as end:
+        value: _T = end.value
+        return value
+    finally:
+        calls.close()  # after an exception: what has been done is counted
 
 
 def _check_finite(images: npt.NDArray[Any], batch: npt.NDArray[np.int64]) -> None:
