@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from . import _core
 from ._arrays import FloatArray, as_array, as_float, check_shape, describe
-from .checkpoint import load_arrays, save_arrays
 from .errors import DivergenceError
 from .functional._arguments import as_int
 from .history import History
@@ -207,6 +206,7 @@ class Trainer:
         for name, buffer in zip(self._state.names, self._state.buffers, strict=True):
             if buffer is not None:
                 arrays[f"momentum.{name}"] = buffer
+        from .checkpoint import save_arrays
         from .serialize import describe as description
 
         state = {
@@ -231,6 +231,7 @@ class Trainer:
         FileNotFoundError, ValueError
             Where there is no file, or it is cut short or of another kind.
         """
+        from .checkpoint import load_arrays
         from .serialize import build
 
         arrays, state = load_arrays(path)
@@ -386,7 +387,7 @@ class Trainer:
         """Accuracy: the share of labels that counts; NaN where there are none."""
         if targets.dtype != np.int64:
             return math.nan
-        counted = np.count_nonzero(targets != getattr(self.loss, "ignore_index", -100))
+        counted = int(np.count_nonzero(targets != getattr(self.loss, "ignore_index", -100)))
         return correct / counted if counted else math.nan
 
     def _held_out(
