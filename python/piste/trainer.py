@@ -6,8 +6,8 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Generator, Iterable, Sequence
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,11 +20,16 @@ from .history import History
 from .nn.losses import Loss
 from .nn.module import Module
 from .optim import SGD, SgdState
+from .plan import Mode, Plan, make_plan
 
-_SLICE_SECONDS = 0.1  # the progress bar moves between slices; Ctrl-C is served inside too
+_BAR_SECONDS = 0.1  # between movements of the progress bar
 _EVALUATION_BATCH = 256
 _FORMAT = 1  # of the files
 
+Layout = Literal["NCHW", "NHWC"]
+_T = TypeVar("_T")
+Calls: TypeAlias = Generator[Any, None, _T]
+"""Yields calls into the engine that whoever drives it makes, and returns what comes of them."""
 Callback = Callable[["Trainer", History], object]
 
 
@@ -75,18 +80,27 @@ class Trainer:
         return self._optimizer
 
     def step(
-        self, x: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
+        self,
+        x: npt.ArrayLike,
+        y: npt.ArrayLike,
+        sample_weight: npt.ArrayLike | None = None,
+        *,
+        layout: Layout = "NCHW",
     ) -> float:
         """One descent step on one batch; returns its loss before the step.
 
         Parameters
         ----------
         x
-            (n, ...) images or features: floats, or uint8 read as value / 255.
+            (n, ...) images or features: floats, or uint8 read as value / 255. Arrays of float32,
+            float64 and uint8 are read where they are, whatever their strides: `numpy.memmap` of
+            files larger than memory too.
         y
             (n,) integer labels for cross-entropy, else floats of the output's shape.
         sample_weight
             (n,) factors of the samples' losses; a mean divides by their sum.
+        layout
+            Of images: ``"NCHW"``, or ``"NHWC"`` where the channels come last.
 
         Raises
         ------
@@ -98,11 +112,12 @@ class Trainer:
 
         Whatever is raised, KeyboardInterrupt included, the model is as a whole step left it.
         """
-        images, targets, weights = self._data(x, y, sample_weight)
+        images, targets, weights = self._data(x, y, sample_weight, layout)
         if not len(images):
             raise ValueError("x: expected at least one sample, got none")
-        progress = self._run(images, targets, weights, np.arange(len(images)), len(images), 0)
-        return float(progress.loss)
+        order = np.arange(len(images))
+        result = _finish(self._run(images, targets, weights, order, len(images), 0))
+        return float(result.loss)
 
     def fit(
         self,
@@ -116,6 +131,7 @@ class Trainer:
         callbacks: Iterable[Callback] = (),
         progress: bool | Literal["auto"] = "auto",
         sample_weight: npt.ArrayLike | None = None,
+        layout: Layout = "NCHW",
     ) -> History:
         """Train for some epochs of ceil(n / batch_size) steps.
 
@@ -131,6 +147,8 @@ class Trainer:
             Called as ``callback(trainer, history)`` after each epoch.
         progress
             A bar by tqdm: ``"auto"`` shows it where tqdm is installed and stderr is a terminal.
+        layout
+            Of images, those of `validation_data` too: ``"NCHW"`` or ``"NHWC"``.
 
         Returns
         -------
@@ -142,48 +160,41 @@ class Trainer:
         DivergenceError, ValueError, TypeError, KeyboardInterrupt
             As `step`: the model is as the last whole step left it. Ctrl-C is served within a step.
         """
-        images, targets, weights = self._data(x, y, sample_weight)
-        n = len(images)
-        if n == 0:
-            raise ValueError("x: expected at least one sample, got none")
-        size = n if batch_size == "full" else as_int(batch_size, "batch_size", 1)
-        epochs = as_int(epochs, "epochs", 0)
-        held_out = None if validation_data is None else self._held_out(validation_data)
-        callbacks = tuple(callbacks)
-        for callback in callbacks:
-            if not callable(callback):
-                raise TypeError(f"callbacks: expected functions, got {callback!r}")
-        if progress not in (True, False, "auto"):
-            raise ValueError(f"progress: expected True, False or 'auto', got {progress!r}")
-        history = History()
-        for epoch in range(epochs):
-            order = self._rng.permutation(n) if shuffle else np.arange(n)
-            start = time.perf_counter()
-            title = f"epoch {epoch + 1}/{epochs}"
-            loss, correct = self._epoch(images, targets, weights, order, size, title, progress)
-            seconds = time.perf_counter() - start
-            record = {
-                "loss": loss,
-                "accuracy": self._share(correct, targets),
-                "seconds": seconds,
-                "samples_per_second": n / seconds,
-            }
-            if held_out is not None:
-                record["val_loss"], record["val_accuracy"] = self._evaluate(*held_out)
-            for name, value in record.items():
-                getattr(history, name).append(value)
-                getattr(self.history, name).append(value)
-            for callback in callbacks:
-                callback(self, history)
-        return history
+        return _finish(
+            self._fit(
+                x, y, epochs, batch_size, shuffle, validation_data, callbacks, progress,
+                sample_weight, layout,
+            )
+        )  # fmt: skip
 
-    def evaluate(self, x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[float, float]:
+    def evaluate(
+        self, x: npt.ArrayLike, y: npt.ArrayLike, *, layout: Layout = "NCHW"
+    ) -> tuple[float, float]:
         """Loss and accuracy in evaluation mode (accuracy is NaN without labels)."""
-        return self._evaluate(*self._data(x, y, None))
+        return self._evaluate(*self._data(x, y, None, layout))
 
-    def predict(self, x: npt.ArrayLike) -> FloatArray:
-        """The model's outputs in evaluation mode."""
-        return self._network.predict(x)
+    def predict(self, x: npt.ArrayLike, *, layout: Layout = "NCHW") -> FloatArray:
+        """The model's outputs in evaluation mode; maps come out as NCHW, whatever the layout."""
+        return self._network.predict(x, layout)
+
+    def plan(self, shape: Sequence[int], *, mode: Mode = "train") -> Plan:
+        """What runs for one batch of such a shape, and the memory it takes: print it for a table.
+
+        Nothing is run, allocated or kept.
+
+        Parameters
+        ----------
+        shape
+            A batch's, ``x.shape``.
+        mode
+            ``"train"``, ``"evaluate"`` or ``"predict"``.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For another mode, or a shape that does not fit the model.
+        """
+        return make_plan(self._network, shape, mode)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write weights, optimiser and generator state, so that training resumes on the same bits.
@@ -249,6 +260,58 @@ class Trainer:
             raise ValueError(text) from None
         return trainer
 
+    def _fit(
+        self,
+        x: npt.ArrayLike,
+        y: npt.ArrayLike,
+        epochs: int,
+        batch_size: int | Literal["full"],
+        shuffle: bool,
+        validation_data: tuple[npt.ArrayLike, npt.ArrayLike] | None,
+        callbacks: Iterable[Callback],
+        progress: bool | Literal["auto"],
+        sample_weight: npt.ArrayLike | None,
+        layout: Layout,
+        slice_seconds: float = math.inf,
+    ) -> Calls[History]:
+        """`fit`, one call into the engine after the other; each ends about when told to."""
+        images, targets, weights = self._data(x, y, sample_weight, layout)
+        n = len(images)
+        if n == 0:
+            raise ValueError("x: expected at least one sample, got none")
+        size = n if batch_size == "full" else as_int(batch_size, "batch_size", 1)
+        epochs = as_int(epochs, "epochs", 0)
+        held_out = None if validation_data is None else self._held_out(validation_data, layout)
+        callbacks = tuple(callbacks)
+        for callback in callbacks:
+            if not callable(callback):
+                raise TypeError(f"callbacks: expected functions, got {callback!r}")
+        if progress not in (True, False, "auto"):
+            raise ValueError(f"progress: expected True, False or 'auto', got {progress!r}")
+        history = History()
+        for epoch in range(epochs):
+            order = self._rng.permutation(n) if shuffle else np.arange(n)
+            start = time.perf_counter()
+            title = f"epoch {epoch + 1}/{epochs}"
+            loss, correct = yield from self._epoch(
+                images, targets, weights, order, size, title, progress, slice_seconds
+            )
+            seconds = time.perf_counter() - start
+            record = {
+                "loss": loss,
+                "accuracy": self._share(correct, targets),
+                "seconds": seconds,
+                "samples_per_second": n / seconds,
+            }
+            if held_out is not None:
+                record["val_loss"], record["val_accuracy"] = self._evaluate(*held_out)
+            for name, value in record.items():
+                getattr(history, name).append(value)
+                getattr(self.history, name).append(value)
+            for callback in callbacks:
+                callback(self, history)
+        return history
+
     def _epoch(
         self,
         images: npt.NDArray[Any],
@@ -258,13 +321,16 @@ class Trainer:
         size: int,
         title: str,
         progress: bool | Literal["auto"],
-    ) -> tuple[float, int]:
+        slice_seconds: float,
+    ) -> Calls[tuple[float, int]]:
         batches = -(-len(order) // size)
         done, total, correct, bar = 0, 0.0, 0, _bar(progress, batches, title)
+        if bar is not None:
+            slice_seconds = min(slice_seconds, _BAR_SECONDS)
         try:
             while done < batches:
-                result = self._run(
-                    images, targets, weights, order, size, done, _SLICE_SECONDS, total
+                result = yield from self._run(
+                    images, targets, weights, order, size, done, slice_seconds, total
                 )
                 done += result.batches
                 total = result.loss_sum
@@ -287,12 +353,12 @@ class Trainer:
         first: int,
         seconds: float = 0.0,
         loss_sum: float = 0.0,
-    ) -> Any:
+    ) -> Calls[Any]:
         loss, sgd = self._loss(images), self._state.core()
         result = _core.Progress()
         result.loss_sum = loss_sum
         try:
-            self._network.net.train(
+            yield self._network.net.train(
                 images, targets, order, size, first, seconds, weights, loss, sgd, self.seed,
                 self.steps, result,
             )  # fmt: skip
@@ -324,10 +390,12 @@ class Trainer:
         counted = int(np.count_nonzero(targets != getattr(self.loss, "ignore_index", -100)))
         return correct / counted if counted else math.nan
 
-    def _held_out(self, data: object) -> tuple[npt.NDArray[Any], npt.NDArray[Any], None]:
+    def _held_out(
+        self, data: object, layout: Layout
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[Any], None]:
         if not isinstance(data, Sequence) or len(data) != 2:
             raise TypeError(f"validation_data: expected (x, y), got {describe(data)}")
-        images, targets, _ = self._data(data[0], data[1], None)
+        images, targets, _ = self._data(data[0], data[1], None, layout)
         if not len(images):
             raise ValueError("validation_data: expected at least one sample, got none")
         return images, targets, None
@@ -338,9 +406,13 @@ class Trainer:
         return self.loss._lower(self._network.dtype, shape)
 
     def _data(
-        self, x: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None
+        self,
+        x: npt.ArrayLike,
+        y: npt.ArrayLike,
+        sample_weight: npt.ArrayLike | None,
+        layout: Layout,
     ) -> tuple[npt.NDArray[Any], npt.NDArray[Any], FloatArray | None]:
-        images = self._network.images(x)
+        images = self._network.images(x, layout)
         expected = self._network.output_shape(images)
         targets = self._targets(as_array(y, "y"), expected)
         weights = None
@@ -389,6 +461,18 @@ class Trainer:
                 f"{targets.max():g}"
             )
         return targets
+
+
+def _finish(calls: Calls[_T]) -> _T:
+    """Make the calls one after another."""
+    try:
+        while True:
+            next(calls).run()
+    except StopIteration as end:
+        value: _T = end.value
+        return value
+    finally:
+        calls.close()  # after an exception: what has been done is counted
 
 
 def _check_finite(images: npt.NDArray[Any], batch: npt.NDArray[np.int64]) -> None:

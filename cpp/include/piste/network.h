@@ -9,21 +9,14 @@
 
 #include "piste/activation.h"
 #include "piste/algorithm.h"
+#include "piste/input.h"
 #include "piste/loss.h"
+#include "piste/plan_table.h"
 #include "piste/tensor.h"
 
 namespace piste {
 
 using Pair = std::array<Index, 2>;
-
-/// Images or features as the user holds them: `samples` of sample_shape, C order, either numbers
-/// of the network's type or bytes.
-template <class T>
-struct Input {
-  const T* values = nullptr;
-  const std::uint8_t* bytes = nullptr;  // exactly one of the two
-  Shape shape;                          // (samples, ...)
-};
 
 /// How outputs are compared with targets: cross-entropy takes labels or probabilities, the next two
 /// labels, a pointwise loss numbers.
@@ -71,7 +64,6 @@ struct Progress {
 
 template <class T>
 class Plan;
-enum class PlanMode;
 template <class T>
 struct Run;
 template <class T>
@@ -115,22 +107,25 @@ class Network {
   /// Shape of one output sample; throws ArgumentError with the layer's name where one doesn't fit.
   Shape output_shape(const Shape& sample_shape) const;
 
+  /// The plan of one batch, laid out but not run.
+  PlanTable table(PlanMode mode, Index batch, const Shape& sample_shape);
+
   /// One array per trainable array, shaped alike; valid as long as the network lives.
   std::vector<View<T>> gradients();
 
-  void predict(const Input<T>& x, View<T> out);
-  void forward(const Input<T>& x, View<T> out, bool training, std::uint64_t seed, Index step);
+  void predict(const Input& x, View<T> out);
+  void forward(const Input& x, View<T> out, bool training, std::uint64_t seed, Index step);
   void backward(View<const T> grad_output, View<T> grad_input);
 
   /// Steps over batches first_batch, first_batch + 1, ... of `order` (sample indices) until the
   /// end or until `time_limit` seconds have passed. A step that fails changes nothing; the one
   /// before is taken back where its update was so long that loss or gradient overflow now.
   /// `progress` tells of the steps taken, also where an exception ends the call.
-  void train(const Input<T>& x, const Target<T>& y, View<const std::int64_t> order,
-             Index batch_size, Index first_batch, double time_limit, const Loss<T>& loss,
-             Sgd<T>& sgd, std::uint64_t seed, Index step, Progress& progress);
+  void train(const Input& x, const Target<T>& y, View<const std::int64_t> order, Index batch_size,
+             Index first_batch, double time_limit, const Loss<T>& loss, Sgd<T>& sgd,
+             std::uint64_t seed, Index step, Progress& progress);
   /// `loss` of the result is that of all samples as one batch.
-  Progress evaluate(const Input<T>& x, const Target<T>& y, Index batch_size, const Loss<T>& loss);
+  Progress evaluate(const Input& x, const Target<T>& y, Index batch_size, const Loss<T>& loss);
 
  private:
   struct Parameter {
@@ -140,12 +135,13 @@ class Network {
   };
   struct PlanEntry;
 
+  std::unique_ptr<PlanEntry> make_plan(PlanMode mode, Index batch, const Shape& sample_shape);
   Plan<T>& plan(PlanMode mode, Index batch, const Shape& sample_shape);
   int add_node(Node node);
   int add_parameter(View<T> value, const std::string& layer);
   T loss_scale(const Loss<T>& loss, const Target<T>& y, const std::int64_t* order, Index batch,
                const Shape& output_shape, double& divisor) const;
-  void check_targets(const Input<T>& x, const Target<T>& y, View<const std::int64_t> order,
+  void check_targets(const Input& x, const Target<T>& y, View<const std::int64_t> order,
                      const Loss<T>& loss, const Shape& output_shape) const;
   bool apply(Sgd<T>& sgd);
   void remember(const Sgd<T>& sgd);

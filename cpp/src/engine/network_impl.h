@@ -9,6 +9,8 @@
 
 namespace piste {
 
+inline constexpr Index predict_batch = 1024;  // samples that predict() takes at a time
+
 template <class T>
 struct Network<T>::PlanEntry {
   PlanMode mode;
