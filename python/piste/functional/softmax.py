@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -16,32 +18,20 @@ def _axis(x: FloatArray, dim: object) -> int:
     return as_axis(dim, "dim", max(x.ndim, 1))
 
 
-def _rows(x: FloatArray, axis: int) -> FloatArray:
-    """(rows, values along `axis`), contiguous; the core takes the last axis only."""
-    moved = np.moveaxis(x, axis, -1) if x.ndim else x.reshape(1)
-    length = moved.shape[-1]
-    return np.ascontiguousarray(moved).reshape(moved.size // max(length, 1), length)
-
-
-def _unrows(rows: FloatArray, shape: tuple[int, ...], axis: int) -> FloatArray:
-    """The inverse of `_rows`."""
-    if not shape:
-        return rows.reshape(())
-    lead = shape[:axis] + shape[axis + 1 :]
-    return np.moveaxis(rows.reshape(*lead, shape[axis]), -1, axis)
+def _lifted(x: FloatArray, dim: object) -> tuple[int, int, int]:
+    """The shape as (outer, along the axis, inner)."""
+    axis = _axis(x, dim)
+    shape = x.shape or (1,)
+    return math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
 
 
 def _softmax(
     input: npt.ArrayLike, dim: int | None, out: FloatArray | None, log: bool
 ) -> FloatArray:
     x = as_float(input, "input")
-    axis = _axis(x, dim)
+    lifted = _lifted(x, dim)
     output = Output(x.shape, x.dtype, out, (x,))
-    if x.size:
-        rows = _rows(x, axis)
-        y = np.empty_like(rows)
-        _core.softmax(rows, y, log)
-        output.buffer[...] = _unrows(y, x.shape, axis)
+    _core.softmax(x.reshape(lifted), output.buffer.reshape(lifted), log)
     return output.result()
 
 
@@ -51,14 +41,9 @@ def _softmax_backward(
     x = as_float(input, "input")
     dy = as_float(grad_output, "grad_output", like=x)
     check_shape(dy, x.shape, "grad_output")
-    axis = _axis(x, dim)
+    lifted = _lifted(x, dim)
     dx = np.empty_like(x)
-    if x.size:
-        rows = _rows(x, axis)
-        y, drows = np.empty_like(rows), np.empty_like(rows)
-        _core.softmax(rows, y, log)
-        _core.softmax_backward(_rows(dy, axis), y, drows, log)
-        dx[...] = _unrows(drows, x.shape, axis)
+    _core.softmax_backward(dy.reshape(lifted), x.reshape(lifted), dx.reshape(lifted), log)
     return (dx,)
 
 
