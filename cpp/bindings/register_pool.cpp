@@ -24,8 +24,8 @@ void define(py::module_& module) {
                py::arg("out"));
   def_released(module, "adaptive_avg_pool_backward", &adaptive_avg_pool_backward<T>,
                py::arg("grad_output"), py::arg("grad_input"));
-  def_released(module, "adaptive_max_pool", &adaptive_max_pool<T>, py::arg("input"),
-               py::arg("out"), py::arg("indices"));
+  def_released(module, "adaptive_max_pool", &adaptive_max_pool<T>, py::arg("input"), py::arg("out"),
+               py::arg("indices"));
   def_released(module, "adaptive_max_pool_backward", &adaptive_max_pool_backward<T>,
                py::arg("grad_output"), py::arg("input"), py::arg("grad_input"));
 }

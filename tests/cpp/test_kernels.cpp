@@ -121,8 +121,7 @@ void test_pool(const kernels::Table<T>& table) {
   const kernels::PoolSpan depth{0, 1, 1, 1};
   const kernels::PoolSpan rows[]{{0, 1, 1, 2}, {1, 2, 1, 2}, {3, 2, 1, 2}};
   const kernels::PoolSpan columns[]{{0, 2, 1, 3}, {1, 3, 1, 3}};
-  const kernels::PoolGeometry g{stride - 1,           stride, {1, 5, 4}, {1, 3, 2},
-                                {&depth, rows, columns}};
+  const kernels::PoolGeometry g{stride - 1, stride, {1, 5, 4}, {1, 3, 2}, {&depth, rows, columns}};
   const std::vector<T> x = values<T>(size(20 * stride), 1), dy = values<T>(size(6 * stride), 2);
   std::vector<T> y(dy.size()), dx(x.size());
   std::vector<std::int32_t> argmax(dy.size());

@@ -71,11 +71,11 @@ SHAPES = [
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(("shape", "dim"), SHAPES)
 def test_every_way_through_memory(name, dtype, shape, dim):
-    rng = np.random.default_rng(15)
-    x, dy = (2 * rng.standard_normal((2, *shape))).astype(dtype)
+    # A softmax without peaks: the errors are those of its sums, not of its largest values.
+    x, dy = np.random.default_rng(15).uniform(-1, 1, (2, *shape)).astype(dtype)
     y = getattr(reference, name)(x.astype(float), dim)
     tolerance = DIRECT[np.dtype(dtype)]
-    tolerance.check(getattr(F, name)(x, dim), y, 1 / shape[dim])
+    tolerance.check(getattr(F, name)(x, dim), y)
     (dx,) = getattr(F, name + "_backward")(dy, x, dim)
     if name == "softmax":
         expected = y * (dy - (dy * y).sum(dim, keepdims=True))

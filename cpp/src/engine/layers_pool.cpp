@@ -18,11 +18,10 @@ class PoolOp final : public Op<T> {
       geometry_.in[axis] = in[axis];
       geometry_.out[axis] = out[axis];
       const bool spatial = axis > 0 && node.kind != NodeKind::adaptive_avg_pool;
-      spans_[axis] =
-          spatial ? window_spans(in[axis], out[axis], node.kernel[axis - 1], node.stride[axis - 1],
-                                 node.padding[axis - 1][0], node.dilation[axis - 1],
-                                 node.count_include_pad)
-                  : adaptive_spans(in[axis], out[axis]);
+      spans_[axis] = spatial ? window_spans(in[axis], out[axis], node.kernel[axis - 1],
+                                            node.stride[axis - 1], node.padding[axis - 1][0],
+                                            node.dilation[axis - 1], node.count_include_pad)
+                             : adaptive_spans(in[axis], out[axis]);
       geometry_.spans[axis] = spans_[axis].data();
     }
     this->use_forward(x.tensor);

@@ -83,7 +83,8 @@ template <class T>
 T global_divisor(const PoolProblem& problem, Index divisor_override) {
   Index divisor = divisor_override;
   if (!divisor)
-    divisor = problem.spans[0][0].divisor * problem.spans[1][0].divisor * problem.spans[2][0].divisor;
+    divisor =
+        problem.spans[0][0].divisor * problem.spans[1][0].divisor * problem.spans[2][0].divisor;
   return static_cast<T>(divisor);
 }
 
@@ -158,8 +159,7 @@ template <class T>
 void avg_pool(View<const T> x, View<T> y, const PoolWindow& window, bool count_include_pad,
               Index divisor_override) {
   check_avg(window, divisor_override);
-  run_avg(windows("avg_pool", x.shape, y.shape, window, count_include_pad), x, y,
-          divisor_override);
+  run_avg(windows("avg_pool", x.shape, y.shape, window, count_include_pad), x, y, divisor_override);
 }
 
 template <class T>

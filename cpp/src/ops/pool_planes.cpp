@@ -40,7 +40,9 @@ template <class T>
 PoolPlanes<T>::PoolPlanes(const PoolProblem& problem, bool backward, bool max)
     : problem_(problem), lanes_(kernel_table<T>().lanes) {
   groups_ = (problem.volumes + lanes_ - 1) / lanes_;
-  outermost_ = problem.in[0] > 1 || problem.out[0] > 1 ? 0 : problem.in[1] > 1 || problem.out[1] > 1 ? 1 : 2;
+  outermost_ = problem.in[0] > 1 || problem.out[0] > 1   ? 0
+               : problem.in[1] > 1 || problem.out[1] > 1 ? 1
+                                                         : 2;
   in_row_ = out_row_ = 1;
   for (int axis = outermost_ + 1; axis < 3; ++axis) {
     in_row_ *= problem.in[axis];
@@ -50,12 +52,14 @@ PoolPlanes<T>::PoolPlanes(const PoolProblem& problem, bool backward, bool max)
   const Index size = sizeof(T);
   for (const Band& band : bands_) {
     x_bytes_ = std::max(x_bytes_, padded((band.in_end - band.in_begin) * in_row_ * lanes_ * size));
-    y_bytes_ = std::max(y_bytes_, padded((band.out_end - band.out_begin) * out_row_ * lanes_ * size));
+    y_bytes_ =
+        std::max(y_bytes_, padded((band.out_end - band.out_begin) * out_row_ * lanes_ * size));
   }
   bytes_ = x_bytes_ + y_bytes_ + (max ? y_bytes_ : 0);
 }
 
-// Outputs [begin, end) whose windows reach the inputs [first, last), and the inputs that they reach.
+// Outputs [begin, end) whose windows reach the inputs [first, last), and the inputs that they
+// reach.
 PoolBand reaching(const std::vector<PoolSpan>& spans, Index first, Index last) {
   PoolBand band{0, 0, first, last};
   bool any = false;
@@ -91,7 +95,8 @@ void PoolPlanes<T>::make_bands(bool backward) {
   const Index other = backward ? problem_.out[outermost_] : problem_.in[outermost_];
   // Bytes of one coordinate of the axis that is parted, with its share of the other's.
   const Index row = backward ? in_row_ : out_row_, other_row = backward ? out_row_ : in_row_;
-  const Index bytes = lanes_ * Index(sizeof(T)) * (row + other_row * other / std::max<Index>(extent, 1));
+  const Index bytes =
+      lanes_ * Index(sizeof(T)) * (row + other_row * other / std::max<Index>(extent, 1));
   const Split split(extent, std::max<Index>(band_bytes / std::max<Index>(bytes, 1), 1), extent);
   for (Index i = 0; i < split.count; ++i) {
     Band band;

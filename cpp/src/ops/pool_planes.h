@@ -106,8 +106,8 @@ class PoolPlanes {
 
   const PoolProblem& problem_;
   Index lanes_, groups_;
-  int outermost_;              // axis that is cut
-  Index in_row_, out_row_;     // pixels of one coordinate of that axis
+  int outermost_;           // axis that is cut
+  Index in_row_, out_row_;  // pixels of one coordinate of that axis
   std::vector<Band> bands_;
   Index x_bytes_ = 0, y_bytes_ = 0, bytes_ = 0;
 };
