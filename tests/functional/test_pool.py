@@ -280,3 +280,11 @@ def test_backward_refuses_a_gradient_that_does_not_fit(op):
         backward(IMAGE, IMAGE, 2)
     with pytest.raises(TypeError, match="grad_output: expected dtype float32"):
         backward(np.zeros((1, 2, 2, 2)), IMAGE, 2)
+
+
+def test_a_stride_of_no_sizes_is_that_of_the_kernel_and_a_divisor_may_be_negative():
+    x = np.random.default_rng(3).standard_normal((2, 5, 6))
+    expected = F.avg_pool2d(x, 2)
+    np.testing.assert_array_equal(F.avg_pool2d(x, 2, ()), expected)
+    np.testing.assert_array_equal(F.max_pool2d(x, 2, []), F.max_pool2d(x, 2))
+    np.testing.assert_allclose(F.avg_pool2d(x, 2, divisor_override=-2), -2 * expected)

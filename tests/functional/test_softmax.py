@@ -125,3 +125,16 @@ def test_out_and_other_memory():
     np.testing.assert_array_equal(F.softmax(x.astype(">f8"), 1), expected)
     assert F.softmax(x, 1, out=x) is x
     np.testing.assert_array_equal(x, expected)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_input_is_converted_first_where_a_dtype_is_given(name):
+    x = np.random.default_rng(17).standard_normal((3, 5)).astype(np.float32)
+    op, backward = getattr(F, name), getattr(F, name + "_backward")
+    np.testing.assert_array_equal(op(x, 1, dtype=np.float64), op(x.astype(float), 1))
+    np.testing.assert_array_equal(op([[1, 2]], 1, dtype="f4"), op(np.float32([[1, 2]]), 1))
+    (dx,) = backward(x.astype(float), x, 1, dtype=np.float64)
+    assert dx.dtype == np.float32
+    np.testing.assert_allclose(dx, backward(x, x, 1)[0], rtol=1e-4, atol=1e-6)
+    with pytest.raises(TypeError, match="dtype: expected float32 or float64, got int64"):
+        op(x, 1, dtype=int)

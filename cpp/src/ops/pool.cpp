@@ -113,11 +113,9 @@ void run_avg_backward(const PoolProblem& problem, View<const T> dy, View<T> dx,
   });
 }
 
-void check_avg(const PoolWindow& window, Index divisor_override) {
+void check_avg(const PoolWindow& window) {
   check(window.dilation == std::array<Index, 3>{1, 1, 1}, "avg_pool",
         "dilation: average pooling has none");
-  check(divisor_override >= 0, "avg_pool", "divisor_override: must not be negative, got ",
-        divisor_override);
 }
 
 }  // namespace
@@ -158,14 +156,14 @@ void max_pool_backward(View<const T> dy, View<const T> x, View<T> dx, const Pool
 template <class T>
 void avg_pool(View<const T> x, View<T> y, const PoolWindow& window, bool count_include_pad,
               Index divisor_override) {
-  check_avg(window, divisor_override);
+  check_avg(window);
   run_avg(windows("avg_pool", x.shape, y.shape, window, count_include_pad), x, y, divisor_override);
 }
 
 template <class T>
 void avg_pool_backward(View<const T> dy, View<T> dx, const PoolWindow& window,
                        bool count_include_pad, Index divisor_override) {
-  check_avg(window, divisor_override);
+  check_avg(window);
   run_avg_backward(windows("avg_pool", dx.shape, dy.shape, window, count_include_pad), dy, dx,
                    divisor_override);
 }

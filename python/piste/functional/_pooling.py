@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from .. import _core
 from .._arrays import FloatArray, Output, as_float, check_shape, describe
-from ._arguments import as_int, as_ints
+from ._arguments import LARGEST, as_int, as_ints
 
 Ints: TypeAlias = int | Sequence[int]
 IntsOrNone: TypeAlias = int | Sequence[int | None] | None
@@ -70,7 +70,8 @@ def _window(
         return (minimum,) * (3 - axes) + as_ints(value, name, axes, minimum)
 
     kernel = triple(kernel_size, "kernel_size", 1)
-    steps = kernel if stride is None else triple(stride, "stride", 1)
+    whole = stride is None or (isinstance(stride, (tuple, list)) and not stride)
+    steps = kernel if whole else triple(stride, "stride", 1)
     pads = triple(padding, "padding", 0)
     spread = triple(dilation, "dilation", 1)
     ceil = _as_bool(ceil_mode, "ceil_mode")
@@ -89,7 +90,12 @@ def _avg_window(
 
 def _as_divisor(value: object | None) -> int:
     """0 in the core stands for none."""
-    return 0 if value is None else as_int(value, "divisor_override", 1)
+    if value is None:
+        return 0
+    divisor = as_int(value, "divisor_override", -LARGEST)
+    if divisor == 0:
+        raise ValueError("divisor_override: expected an integer other than 0, got 0")
+    return divisor
 
 
 def _adaptive_shape(layout: Layout, axes: int, output_size: object) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _core
-from .._arrays import FloatArray, Output, as_float, check_shape
+from .._arrays import FloatArray, Output, as_array, as_float, check_shape
 from ._arguments import as_axis
 
 
@@ -25,10 +25,24 @@ def _lifted(x: FloatArray, dim: object) -> tuple[int, int, int]:
     return math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
 
 
+def _as_dtype(input: npt.ArrayLike, dtype: npt.DTypeLike | None) -> FloatArray:
+    """`input`, converted where a dtype is asked for."""
+    if dtype is None:
+        return as_float(input, "input")
+    wanted = np.dtype(dtype)
+    if wanted not in (np.float32, np.float64):
+        raise TypeError(f"dtype: expected float32 or float64, got {wanted}")
+    return as_float(as_array(input, "input").astype(wanted, copy=False), "input")
+
+
 def _softmax(
-    input: npt.ArrayLike, dim: int | None, out: FloatArray | None, log: bool
+    input: npt.ArrayLike,
+    dim: int | None,
+    dtype: npt.DTypeLike | None,
+    out: FloatArray | None,
+    log: bool,
 ) -> FloatArray:
-    x = as_float(input, "input")
+    x = _as_dtype(input, dtype)
     lifted = _lifted(x, dim)
     output = Output(x.shape, x.dtype, out, (x,))
     _core.softmax(x.reshape(lifted), output.buffer.reshape(lifted), log)
@@ -36,19 +50,30 @@ def _softmax(
 
 
 def _softmax_backward(
-    grad_output: npt.ArrayLike, input: npt.ArrayLike, dim: int | None, log: bool
+    grad_output: npt.ArrayLike,
+    input: npt.ArrayLike,
+    dim: int | None,
+    dtype: npt.DTypeLike | None,
+    log: bool,
 ) -> tuple[FloatArray]:
-    x = as_float(input, "input")
+    x = _as_dtype(input, dtype)
     dy = as_float(grad_output, "grad_output", like=x)
     check_shape(dy, x.shape, "grad_output")
     lifted = _lifted(x, dim)
     dx = np.empty_like(x)
     _core.softmax_backward(dy.reshape(lifted), x.reshape(lifted), dx.reshape(lifted), log)
-    return (dx,)
+    # The gradient by what was converted is that by its origin, in the origin's dtype.
+    origin = as_array(input, "input").dtype
+    return (dx.astype(origin, copy=False) if origin.kind == "f" else dx,)
 
 
 def softmax(
-    input: npt.ArrayLike, dim: int | None = None, *, out: FloatArray | None = None
+    input: npt.ArrayLike,
+    dim: int | None = None,
+    _stacklevel: int = 3,
+    dtype: npt.DTypeLike | None = None,
+    *,
+    out: FloatArray | None = None,
 ) -> FloatArray:
     """``exp(input) / sum(exp(input))`` along one axis.
 
@@ -58,33 +83,50 @@ def softmax(
         float32 or float64 array of any shape.
     dim
         The axis; where None, 0 for arrays of 0, 1 or 3 axes and else 1, as in PyTorch.
+    _stacklevel
+        Of no effect; PyTorch has it.
+    dtype
+        float32 or float64: `input` is converted to it first.
     out
-        Array of the same shape and dtype to write to.
+        Array of the result's shape and dtype to write to.
 
     Returns
     -------
     ndarray
-        `input`'s shape and dtype.
+        `input`'s shape, and its dtype unless `dtype` is given.
     """
-    return _softmax(input, dim, out, False)
+    return _softmax(input, dim, dtype, out, False)
 
 
 def softmax_backward(
-    grad_output: npt.ArrayLike, input: npt.ArrayLike, dim: int | None = None
+    grad_output: npt.ArrayLike,
+    input: npt.ArrayLike,
+    dim: int | None = None,
+    _stacklevel: int = 3,
+    dtype: npt.DTypeLike | None = None,
 ) -> tuple[FloatArray]:
     """Gradient of `softmax` by `input`."""
-    return _softmax_backward(grad_output, input, dim, False)
+    return _softmax_backward(grad_output, input, dim, dtype, False)
 
 
 def log_softmax(
-    input: npt.ArrayLike, dim: int | None = None, *, out: FloatArray | None = None
+    input: npt.ArrayLike,
+    dim: int | None = None,
+    _stacklevel: int = 3,
+    dtype: npt.DTypeLike | None = None,
+    *,
+    out: FloatArray | None = None,
 ) -> FloatArray:
     """``log(softmax(input, dim))``, without its overflow; see `softmax`."""
-    return _softmax(input, dim, out, True)
+    return _softmax(input, dim, dtype, out, True)
 
 
 def log_softmax_backward(
-    grad_output: npt.ArrayLike, input: npt.ArrayLike, dim: int | None = None
+    grad_output: npt.ArrayLike,
+    input: npt.ArrayLike,
+    dim: int | None = None,
+    _stacklevel: int = 3,
+    dtype: npt.DTypeLike | None = None,
 ) -> tuple[FloatArray]:
     """Gradient of `log_softmax` by `input`."""
-    return _softmax_backward(grad_output, input, dim, True)
+    return _softmax_backward(grad_output, input, dim, dtype, True)
