@@ -83,7 +83,8 @@ def test_classes_of_shapes(n, channels, filters, size, kernel, groups, dtype, bi
     kernel = (kernel,) * axes if isinstance(kernel, int) else kernel
     problem = {
         "x": (n, channels, *size), "weight": (filters, channels // groups, *kernel),
-        "stride": (1,) * axes, "padding": ((0, 0),) * axes, "dilation": (1,) * axes, "groups": groups, "bias": bias, "seed": 1,
+        "stride": (1,) * axes, "padding": ((0, 0),) * axes, "dilation": (1,) * axes,
+        "groups": groups, "bias": bias, "seed": 1,
     }  # fmt: skip
     check(problem, dtype)
 

@@ -10,6 +10,7 @@
 #include "ops/conv_planes.h"
 #include "ops/conv_pointwise.h"
 #include "ops/conv_winograd.h"
+#include "ops/plane_sums.h"
 #include "piste/linear.h"
 
 namespace piste {
@@ -84,22 +85,6 @@ void to_rows(const T* nchw, Index channels, Index pixels, T* rows, Index stride)
 template <class T>
 void from_rows(const T* rows, Index channels, Index pixels, T* nchw, Index stride) {
   kernel_table<T>().layout->transpose(rows, stride, nchw, pixels, pixels, channels, pixels);
-}
-
-/// dbias[k] = sum over samples and pixels of dy.
-template <class T>
-void sum_planes(const View<const T>& dy, const View<T>& dbias) {
-  const Index n = dy.shape[0], filters = dy.shape[1];
-  const Index pixels = dy.shape[2] * dy.shape[3] * dy.shape[4];
-  const Split split(filters, (1 << 16) / (n * pixels + 1) + 1);
-  parallel_for(split.count, [&](Index task, int) {
-    for (Index k = split.begin(task); k < split.end(task); ++k) {
-      T sum = 0;
-      for (Index i = 0; i < n; ++i)
-        sum += kernel_table<T>().planes->sum(dy.data + (i * filters + k) * pixels, pixels);
-      dbias.data[k] = sum;
-    }
-  });
 }
 
 /// Whether every sum of products has no term: the algorithms below need not think of it.
