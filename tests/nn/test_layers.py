@@ -131,13 +131,17 @@ def test_conv_against_the_reference(dtype, channels, filters, kernel, stride, pa
     ("kernel", "stride", "padding", "dilation"),
     [(3, 1, 1, 1), ((3, 4), 2, (1, 0), 1), (2, 3, 0, 2), (5, (1, 2), 3, (2, 1))],
 )
-@pytest.mark.parametrize("relu", [False, True])
-def test_depthwise_against_the_reference(dtype, channels, kernel, stride, padding, dilation, relu):
+@pytest.mark.parametrize(("relu", "padded"), [(False, True), (True, True), (True, False)])
+def test_depthwise_against_the_reference(
+    dtype, channels, kernel, stride, padding, dilation, relu, padded
+):
     rng = np.random.default_rng(channels)
     layer = nn.Conv2d(
         channels, channels, kernel, stride, padding, dilation, groups=channels, dtype=dtype
     )
-    model = nn.Sequential(layer, nn.ReLU()) if relu else layer
+    # The images lie dense, what a layer has put out in whole vectors.
+    first = [nn.LeakyReLU(1.0)] if padded else []
+    model = nn.Sequential(*first, layer, *([nn.ReLU()] if relu else []))
     x = rng.standard_normal((5, channels, 9, 8)).astype(dtype)
     pad = (padding, padding) if isinstance(padding, int) else padding
     options = (
