@@ -14,5 +14,6 @@ const char* name_of(Algorithm algorithm);
 LossKind loss_named(const std::string& name);
 Reduction reduction_named(const std::string& name);
 PointwiseLoss pointwise_loss_named(const std::string& name);
+UpdateRule update_rule_named(const std::string& name);
 
 }  // namespace piste

@@ -170,16 +170,16 @@ void define_runs(py::class_<BoundNetwork<T>>& c) {
     const Call call(b);
     b.network.backward(grad_output, grad_input);
   });
-  c.def("train",
-        [](B& b, const py::array& x, const py::object& y, View<const std::int64_t> order,
-           Index batch_size, Index first_batch, double time_limit, View<const T> sample_weight,
-           const Loss<T>& loss, Sgd<T>& sgd, std::uint64_t seed, Index step, Progress& progress) {
-          const auto input = as_input<T>(x);
-          const auto target = as_target<T>(y, sample_weight);
-          const Call call(b);
-          b.network.train(input, target, order, batch_size, first_batch, time_limit, loss, sgd,
-                          seed, step, progress);
-        });
+  c.def("train", [](B& b, const py::array& x, const py::object& y, View<const std::int64_t> order,
+                    Index batch_size, Index first_batch, double time_limit,
+                    View<const T> sample_weight, const Loss<T>& loss, Optimizer<T>& optimizer,
+                    std::uint64_t seed, Index step, Progress& progress) {
+    const auto input = as_input<T>(x);
+    const auto target = as_target<T>(y, sample_weight);
+    const Call call(b);
+    b.network.train(input, target, order, batch_size, first_batch, time_limit, loss, optimizer,
+                    seed, step, progress);
+  });
   c.def(
       "evaluate",
       [](B& b, const py::array& x, const py::object& y, Index batch_size, const Loss<T>& loss,
@@ -219,34 +219,6 @@ void define(py::module_& module, const char* suffix) {
            py::arg("reduction") = "mean", py::arg("class_weight") = py::none(),
            py::arg("weight") = py::none(), py::arg("extra") = py::none(),
            py::arg("ignore_index") = -100, py::arg("label_smoothing") = 0);
-
-  using Numbers = std::vector<T>;
-  using Flags = std::vector<bool>;
-  py::class_<Sgd<T>>(module, ("Sgd" + dtype).c_str())
-      .def(
-          py::init([](Numbers lr, Numbers momentum, Numbers dampening, Numbers weight_decay,
-                      const Flags& nesterov, const Flags& maximize, const py::list& buffers,
-                      bool first_step) {
-            Sgd<T> sgd{std::move(lr),
-                       std::move(momentum),
-                       std::move(dampening),
-                       std::move(weight_decay),
-                       {nesterov.begin(), nesterov.end()},
-                       {maximize.begin(), maximize.end()},
-                       {},
-                       first_step};
-            for (const auto& buffer : buffers)
-              sgd.buffers.push_back(buffer.is_none() ? View<T>{} : buffer.template cast<View<T>>());
-            const std::size_t n = sgd.lr.size();
-            check(sgd.momentum.size() == n && sgd.dampening.size() == n &&
-                      sgd.weight_decay.size() == n && sgd.nesterov.size() == n &&
-                      sgd.maximize.size() == n && sgd.buffers.size() == n,
-                  "sgd", "expected ", n, " entries in every list");
-            return sgd;
-          }),
-          py::keep_alive<1, 8>())
-      .def_readwrite("lr", &Sgd<T>::lr)
-      .def_readonly("first_step", &Sgd<T>::first_step);
 
   py::class_<BoundNetwork<T>> network(module, ("Network" + dtype).c_str());
   network.def(py::init<>());

@@ -23,7 +23,7 @@ template <class T>
 struct Model {
   std::vector<std::vector<T>> arrays;
   Network<T> network;
-  Sgd<T> sgd;
+  Optimizer<T> optimizer;
   std::vector<std::size_t> trainable;
 
   View<T> array(const Shape& shape, T scale, T shift = 0) {
@@ -68,15 +68,11 @@ struct Model {
     network.output(network.linear(x, "12", weight, bias));
     network.set_input_scale(T(1) / 255, 0);
     const std::size_t n = trainable.size();
-    sgd.lr.assign(n, T(0.05));
-    sgd.momentum.assign(n, T(0.9));
-    sgd.dampening.assign(n, 0);
-    sgd.weight_decay.assign(n, 0);
-    sgd.nesterov.assign(n, 0);
-    sgd.maximize.assign(n, 0);
+    optimizer.options.resize(n);
+    for (Hyperparameters& h : optimizer.options) h.lr = 0.05, h.momentum = 0.9;
     const std::vector<std::size_t> owners = trainable;
     for (const std::size_t owner : owners)
-      sgd.buffers.push_back(array({static_cast<Index>(arrays[owner].size())}, 0));
+      optimizer.states.push_back({array({static_cast<Index>(arrays[owner].size())}, 0)});
   }
 };
 
@@ -105,7 +101,7 @@ template <class T>
 Progress train(Model<T>& model, const Data& data, Index batch_size, Index step = 0) {
   Progress progress;
   model.network.train(data.input<T>(), data.target<T>(), {data.order.data(), {samples}}, batch_size,
-                      0, 1e9, Loss<T>{}, model.sgd, 3, step, progress);
+                      0, 1e9, Loss<T>{}, model.optimizer, 3, step, progress);
   return progress;
 }
 
@@ -151,7 +147,7 @@ template <class T>
 void test_divergence_leaves_finite_weights() {
   const Data data;
   Model<T> model;
-  std::fill(model.sgd.lr.begin(), model.sgd.lr.end(), T(1e8));
+  for (Hyperparameters& h : model.optimizer.options) h.lr = 1e8;
   Progress progress;
   for (Index step = 0; step < 200 && !progress.diverged; ++step)
     progress = train(model, data, samples, step);
@@ -186,7 +182,7 @@ void test_an_interrupted_call_ends_between_steps() {
       for (int i = 0; i < 50000; ++i) order.push_back(i % samples);
       model.network.train(data.input<T>(), data.target<T>(),
                           {order.data(), {static_cast<Index>(order.size())}}, samples, 0, 1e9,
-                          Loss<T>{}, model.sgd, 3, steps, progress);
+                          Loss<T>{}, model.optimizer, 3, steps, progress);
     } catch (const Enough&) {
       caught = true;
     }
@@ -200,7 +196,7 @@ void test_an_interrupted_call_ends_between_steps() {
     const Index first = step % per_call * samples;
     const Index count = std::min<Index>(samples, 50000 - first);
     twin.network.train(data.input<T>(), data.target<T>(), {order.data() + first, {count}}, samples,
-                       0, 0, Loss<T>{}, twin.sgd, 3, step, one);
+                       0, 0, Loss<T>{}, twin.optimizer, 3, step, one);
   }
   EXPECT(model.arrays == twin.arrays);
 }

@@ -68,12 +68,16 @@ void test_layout(const kernels::Table<T>& table) {
 
 template <class T>
 void test_update(const kernels::Table<T>& table) {
-  const SgdOptions<T> options{T(0.1), T(0.9), T(0), T(0.01), false, false, false};
+  UpdateOptions<T> options;
+  options.lr = T(0.1);
+  options.momentum = T(0.9);
+  options.weight_decay = T(0.01);
   for (const Index n : lengths(table.lanes)) {
     const std::vector<T> before = values<T>(size(n), 1), g = values<T>(size(n), 2);
     const std::vector<T> momentum = values<T>(size(n), 3);
     std::vector<T> p = before, buffer = momentum;
-    table.update->sgd(p.data(), g.data(), buffer.data(), n, options);
+    T* const state = buffer.data();
+    table.update->step[0](p.data(), g.data(), &state, n, options);
     double squares = 0;
     for (std::size_t i = 0; i < size(n); ++i) {
       const double b = 0.9 * momentum[i] + g[i] + 0.01 * before[i];

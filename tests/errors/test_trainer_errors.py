@@ -151,7 +151,8 @@ BAD_OPTIONS = [
     ({"callbacks": [print, 3]}, TypeError, "callbacks: expected functions, got 3"),
     ({"progress": "yes"}, ValueError, "progress: expected True, False or 'auto', got 'yes'"),
     ({"validation_data": X}, TypeError, r"validation_data: expected \(x, y\), got an array"),
-    ({"validation_data": (X, Y, Y)}, TypeError, r"validation_data: expected \(x, y\)"),
+    ({"validation_data": (X, Y, Y, Y)}, TypeError, r"expected \(x, y\) or \(x, y, sample_weig"),
+    ({"validation_data": (X, Y, [1])}, ValueError, r"sample_weight: expected shape \(3,\)"),
     ({"validation_data": (X, Y[:2])}, ValueError, "y: expected labels of shape"),
     ({"validation_data": (X[:0], Y[:0])}, ValueError, "validation_data: expected at least one"),
 ]
@@ -172,7 +173,7 @@ def test_bad_options_of_fit(options, error, message):
     [
         ((3, nn.MSELoss(), SGD(0.1)), {}, TypeError, "model: expected a piste Module, got int"),
         ((nn.ReLU(), 3, SGD(0.1)), {}, TypeError, "loss: expected a piste Loss, got int"),
-        ((nn.ReLU(), nn.MSELoss(), 0.1), {}, TypeError, "optimizer: expected a piste SGD, got"),
+        ((nn.ReLU(), nn.MSELoss(), 0.1), {}, TypeError, "optimizer: expected a piste Opti"),
         ((nn.ReLU(), nn.MSELoss(), SGD(0.1)), {"seed": -1}, ValueError, "seed: expected an integ"),
         ((nn.ReLU(), nn.MSELoss(), SGD(0.1)), {"seed": 0.5}, TypeError, "seed: expected an integ"),
     ],

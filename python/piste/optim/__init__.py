@@ -1,0 +1,39 @@
+"""Optimisers, schedules of the learning rate, and averages of weights."""
+
+from .averages import EMA, SWA
+from .one_cycle import OneCycleLR
+from .optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
+from .plateau import ReduceLROnPlateau
+from .schedules import (
+    ConstantLR,
+    CosineAnnealingLR,
+    ExponentialLR,
+    LambdaLR,
+    LinearLR,
+    MultiStepLR,
+    Schedule,
+    SequentialLR,
+    StepLR,
+)
+
+__all__ = [
+    "EMA",
+    "SGD",
+    "SWA",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "ConstantLR",
+    "CosineAnnealingLR",
+    "ExponentialLR",
+    "LambdaLR",
+    "LinearLR",
+    "MultiStepLR",
+    "OneCycleLR",
+    "Optimizer",
+    "RMSprop",
+    "ReduceLROnPlateau",
+    "Schedule",
+    "SequentialLR",
+    "StepLR",
+]
