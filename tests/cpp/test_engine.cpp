@@ -50,7 +50,7 @@ struct Model {
   }
 
   Model() {
-    arrays.reserve(64);
+    arrays.reserve(128);
     int x = network.input();
     x = conv(x, channels, 6, 3, 1, "0");
     x = batch_norm(x, 6, "1");
@@ -162,6 +162,47 @@ void test_divergence_leaves_finite_weights() {
   EXPECT(progress.diverged && progress.layer == "0" && progress.undone == 0);
 }
 
+/// Every rule with all of its states, on clipped gradients of two batches, with averages.
+template <class T>
+void test_every_rule_learns() {
+  const Data data;
+  for (const UpdateRule rule :
+       {UpdateRule::sgd, UpdateRule::adam, UpdateRule::rmsprop, UpdateRule::adagrad}) {
+    Model<T> model;
+    Optimizer<T>& o = model.optimizer;
+    o.rule = rule;
+    o.clip_value = 0.5;
+    o.clip_norm = 1;
+    o.accumulate = 2;
+    o.update_at_end = true;
+    o.averages.decay = 0.5;
+    o.averages.every = 1;
+    for (std::size_t i = 0; i < o.options.size(); ++i) {
+      Hyperparameters& h = o.options[i];
+      h.beta1 = h.beta2 = h.alpha = 0.9;
+      h.eps = 1e-8;
+      h.amsgrad = h.centered = true;
+      h.lr = 0.01;
+      const std::vector<T>& owner = model.arrays[model.trainable[i]];
+      const Shape shape{static_cast<Index>(owner.size())};
+      for (View<T>& state : o.states[i]) state = model.array(shape, 0);
+      o.sums.push_back(model.array(shape, 0));
+      o.averages.sources.push_back({owner.data(), shape});
+      o.averages.means.push_back(model.array(shape, 0));
+    }
+    const std::size_t n = o.options.size();
+    o.rates.assign(2 * n, 0.01);
+    const Progress progress = train(model, data, 4);  // 3 batches: 2 updates
+    EXPECT(!progress.diverged && progress.batches == 3);
+    EXPECT(o.counters.updates == 2 && o.counters.gathered == 0 && o.counters.averaged == 2);
+    EXPECT(o.out_of_rates());
+    EXPECT(train(model, data, 4).batches == 0);
+    for (std::size_t i = 0; i < n; ++i)
+      for (Index k = 0; k < o.averages.means[i].size(); ++k)
+        EXPECT(std::isfinite(o.averages.means[i].data[k]));
+  }
+}
+
 struct Enough {};
 
 template <class T>
@@ -230,6 +271,7 @@ void test_all() {
   test_steps_have_the_same_bits_on_any_number_of_threads<T>();
   test_forward_and_backward_by_hand<T>();
   test_divergence_leaves_finite_weights<T>();
+  test_every_rule_learns<T>();
   test_an_interrupted_call_ends_between_steps<T>();
 }
 

@@ -31,7 +31,7 @@ class Optimizer:
     def __init__(self, groups: Groups, **options: Any) -> None:
         self._names = tuple(options)
         for name, value in options.items():
-            setattr(self, name, value)
+            setattr(self, name, tuple(value) if isinstance(value, list) else value)
         self._check(self._defaults())
         if not isinstance(groups, (list, tuple)) or not all(isinstance(g, dict) for g in groups):
             raise TypeError(f"groups: expected a list of dictionaries, got {groups!r}")
