@@ -63,7 +63,7 @@ class Samples:
         """Accuracy: the share of labels that counts; NaN where there are none."""
         if self.targets.dtype != np.int64:
             return math.nan
-        counted = np.count_nonzero(self.targets != getattr(loss, "ignore_index", -100))
+        counted = int(np.count_nonzero(self.targets != getattr(loss, "ignore_index", -100)))
         return correct / counted if counted else math.nan
 
 

@@ -26,7 +26,6 @@ from .nn.module import Module
 from .optim import EMA, SWA, Optimizer, Schedule
 from .optim.schedules import as_schedule
 from .optim.state import OptimizerState
-from .resume import load_trainer, save_trainer
 
 _SLICE_SECONDS = 0.1  # the progress bar moves between slices; Ctrl-C is served inside too
 _EVALUATION_BATCH = 256
@@ -119,9 +118,7 @@ class Trainer:
             optimizer,
             [name for name, _ in model.named_parameters()],
             model.parameters(),
-            averaged={
-                name: array for name, array in model._named_state() if array.dtype.kind == "f"
-            },
+            averaged={name: a for name, a in model._named_state() if a.dtype.kind == "f"},
             schedule=as_schedule(schedule, optimizer),
             averaging=average,
             clip_value=self.clip_grad_value or math.inf,
@@ -314,6 +311,8 @@ class Trainer:
 
         The file appears whole or not at all.
         """
+        from .resume import save_trainer
+
         save_trainer(self, path)
 
     @classmethod
@@ -337,6 +336,8 @@ class Trainer:
         FileNotFoundError, ValueError
             Where there is no file, or it is cut short or of another kind.
         """
+        from .resume import load_trainer
+
         return load_trainer(cls, path, schedule)
 
     def _epoch(

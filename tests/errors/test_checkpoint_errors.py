@@ -71,6 +71,10 @@ def test_places_where_no_file_can_be(tmp_path):
         trainer.save(tmp_path)
     with pytest.raises(OSError, match="/proc/weights: cannot be written"):
         trainer.save("/proc/weights")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="pipe: is a device or a pipe, not a file"):
+        trainer.save(tmp_path / "pipe")
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
 
 
 def test_rights_and_links_are_the_usual_ones(tmp_path):

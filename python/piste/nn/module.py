@@ -12,7 +12,7 @@ from .._arrays import FloatArray, as_array, as_float, describe
 from .._network import CompiledNetwork
 from ..functional._arguments import as_int
 
-_generator = np.random.default_rng()
+_generator: np.random.Generator | None = None  # made when needed: NumPy loads its module late
 
 
 def manual_seed(seed: int) -> None:
@@ -23,6 +23,9 @@ def manual_seed(seed: int) -> None:
 
 def uniform(shape: tuple[int, ...], bound: float, dtype: npt.DTypeLike) -> FloatArray:
     """Values from ``[-bound, bound)``, drawn in float64 so that dtypes share their values."""
+    global _generator
+    if _generator is None:
+        _generator = np.random.default_rng()
     return _generator.uniform(-bound, bound, shape).astype(dtype)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -64,6 +63,8 @@ class Schedule:
 
     def _describe(self) -> dict[str, Any]:
         """Class and constructor arguments as plain data."""
+        import inspect
+
         names = list(inspect.signature(type(self)).parameters)
         return {"class": type(self).__name__, **{name: getattr(self, name) for name in names}}
 
