@@ -155,11 +155,14 @@ void define_runs(py::class_<BoundNetwork<T>>& c) {
           py::array_t<T>(std::vector<py::ssize_t>(g.shape.begin(), g.shape.end()), g.data, self));
     return arrays;
   });
-  c.def("predict", [](B& b, const py::array& x, View<T> out) {
-    const auto input = as_input<T>(x);
-    const Call call(b);
-    b.network.predict(input, out);
-  });
+  c.def(
+      "predict",
+      [](B& b, const py::array& x, View<T> out, const Augmentation<T>* augmentation) {
+        const auto input = as_input<T>(x);
+        const Call call(b);
+        b.network.predict(input, out, augmentation);
+      },
+      py::arg("x"), py::arg("out"), py::arg("augmentation") = py::none());
   c.def("forward",
         [](B& b, const py::array& x, View<T> out, bool training, std::uint64_t seed, Index step) {
           const auto input = as_input<T>(x);
@@ -170,27 +173,28 @@ void define_runs(py::class_<BoundNetwork<T>>& c) {
     const Call call(b);
     b.network.backward(grad_output, grad_input);
   });
-  c.def("train", [](B& b, const py::array& x, const py::object& y, View<const std::int64_t> order,
-                    Index batch_size, Index first_batch, double time_limit,
-                    View<const T> sample_weight, const Loss<T>& loss, Optimizer<T>& optimizer,
-                    std::uint64_t seed, Index step, Progress& progress) {
-    const auto input = as_input<T>(x);
-    const auto target = as_target<T>(y, sample_weight);
-    const Call call(b);
-    b.network.train(input, target, order, batch_size, first_batch, time_limit, loss, optimizer,
-                    seed, step, progress);
-  });
+  c.def("train",
+        [](B& b, const py::array& x, const py::object& y, View<const std::int64_t> order,
+           Index batch_size, Index first_batch, double time_limit, View<const T> sample_weight,
+           const Loss<T>& loss, Optimizer<T>& optimizer, std::uint64_t seed, Index step,
+           Progress& progress, const Augmentation<T>* augmentation) {
+          const auto input = as_input<T>(x);
+          const auto target = as_target<T>(y, sample_weight);
+          const Call call(b);
+          b.network.train(input, target, order, batch_size, first_batch, time_limit, loss,
+                          optimizer, seed, step, progress, augmentation);
+        });
   c.def(
       "evaluate",
       [](B& b, const py::array& x, const py::object& y, Index batch_size, const Loss<T>& loss,
-         View<const T> sample_weight) {
+         View<const T> sample_weight, const Augmentation<T>* augmentation) {
         const auto input = as_input<T>(x);
         const auto target = as_target<T>(y, sample_weight);
         const Call call(b);
-        return b.network.evaluate(input, target, batch_size, loss);
+        return b.network.evaluate(input, target, batch_size, loss, augmentation);
       },
       py::arg("x"), py::arg("y"), py::arg("batch_size"), py::arg("loss"),
-      py::arg("sample_weight") = py::none());
+      py::arg("sample_weight") = py::none(), py::arg("augmentation") = py::none());
 }
 
 template <class T>
@@ -219,6 +223,10 @@ void define(py::module_& module, const char* suffix) {
            py::arg("reduction") = "mean", py::arg("class_weight") = py::none(),
            py::arg("weight") = py::none(), py::arg("extra") = py::none(),
            py::arg("ignore_index") = -100, py::arg("label_smoothing") = 0);
+
+  py::class_<Augmentation<T>>(module, ("Augmentation" + dtype).c_str())
+      .def(py::init<double, Index, std::vector<T>, std::vector<T>>(), py::arg("flip"),
+           py::arg("padding"), py::arg("mean"), py::arg("std"));
 
   py::class_<BoundNetwork<T>> network(module, ("Network" + dtype).c_str());
   network.def(py::init<>());

@@ -75,12 +75,12 @@ class CompiledNetwork:
         for tracker in self._trackers:
             tracker += batches
 
-    def predict(self, x: npt.ArrayLike) -> FloatArray:
+    def predict(self, x: npt.ArrayLike, augmentation: Any = None) -> FloatArray:
         """Outputs in evaluation mode."""
         images = self.images(x)
         out = np.empty(self.output_shape(images), self.dtype)
         if len(images):
-            self.net.predict(images, out)
+            self.net.predict(images, out, augmentation)
         return out
 
     def forward(self, x: npt.ArrayLike, training: bool) -> FloatArray:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ._arrays import FloatArray, as_array, as_float
+from ._arrays import FloatArray, as_array, as_float, describe
 from ._network import CompiledNetwork
 from .nn.losses import Loss
 
@@ -58,6 +59,26 @@ class Samples:
         if not len(images):
             raise ValueError("x: expected at least one sample, got none")
         return cls(images, targets, weights)
+
+    @classmethod
+    def held_out(cls, network: CompiledNetwork, loss: Loss, data: object) -> Samples | None:
+        """The user's validation data, checked; None as None.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `of`, or for what is no tuple of two or three.
+        """
+        if data is None:
+            return None
+        if not isinstance(data, Sequence) or len(data) not in (2, 3):
+            raise TypeError(
+                f"validation_data: expected (x, y) or (x, y, sample_weight), got {describe(data)}"
+            )
+        x, y, *weight = data
+        if not len(network.images(x)):
+            raise ValueError("validation_data: expected at least one sample, got none")
+        return cls.of(network, loss, x, y, weight[0] if weight else None)
 
     def share(self, correct: int, loss: Loss) -> float:
         """Accuracy: the share of labels that counts; NaN where there are none."""

@@ -37,6 +37,7 @@ def save_trainer(trainer: Trainer, path: str | os.PathLike[str]) -> None:
         "optimizer": trainer.optimizer._describe(),
         "schedule": None if schedule is None else schedule._describe(),
         "average": None if trainer._average is None else trainer._average._describe(),
+        "augment": None if trainer.augment is None else trainer.augment._describe(),
         "options": {
             "clip_grad_value": trainer.clip_grad_value,
             "clip_grad_norm": trainer.clip_grad_norm,
@@ -58,7 +59,7 @@ def load_trainer(
     try:
         if schedule is None and state["schedule"] is not None:
             schedule = serialize.build_schedule(state["schedule"])
-        average = state["average"]
+        average, augment = state["average"], state["augment"]
         trainer = kind(
             serialize.build(state["model"]),
             serialize.build(state["loss"]),
@@ -66,6 +67,7 @@ def load_trainer(
             seed=state["seed"],
             schedule=schedule,
             average=None if average is None else serialize.build_averaging(average),
+            augment=None if augment is None else serialize.build_augment(augment),
             **state["options"],
         )
         trainer.model.load_state_dict(

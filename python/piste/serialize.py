@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import nn, optim
+from ._augment import Augment
 
 
 def describe(value: Any) -> Any:
@@ -80,6 +81,17 @@ def build_averaging(description: dict[str, Any]) -> optim.EMA | optim.SWA:
     """
     averaging: optim.EMA | optim.SWA = _instance(description, (optim.EMA, optim.SWA))
     return averaging
+
+
+def build_augment(description: dict[str, Any]) -> Augment:
+    """What an `Augment` described.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For strange arguments.
+    """
+    return Augment(**{name: value for name, value in description.items() if name != "class"})
 
 
 def build_schedule(description: dict[str, Any]) -> optim.Schedule:

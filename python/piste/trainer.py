@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
@@ -15,7 +14,9 @@ import numpy.typing as npt
 
 from . import _core
 from ._arrays import FloatArray, describe
+from ._augment import Augment
 from ._network import CompiledNetwork
+from ._progress import progress_bar
 from ._samples import Samples, check_finite
 from .callbacks import Callback
 from .errors import DivergenceError
@@ -59,6 +60,8 @@ class Trainer:
         statistics). The last batches of an epoch of `fit` make an update however few they are.
     average
         `piste.optim.EMA` or `SWA`: see `averaged_weights`.
+    augment
+        `piste.data.Augment`: how images are changed and normalised as they are read.
 
     Attributes
     ----------
@@ -89,6 +92,7 @@ class Trainer:
         clip_grad_norm: float | None = None,
         accumulation_steps: int = 1,
         average: EMA | SWA | None = None,
+        augment: Augment | None = None,
     ) -> None:
         for value, kind, name in (
             (model, Module, "model"),
@@ -101,6 +105,8 @@ class Trainer:
                 )
         if average is not None and not isinstance(average, (EMA, SWA)):
             raise TypeError(f"average: expected a piste EMA or SWA, got {describe(average)}")
+        if augment is not None and not isinstance(augment, Augment):
+            raise TypeError(f"augment: expected a piste.data.Augment, got {describe(augment)}")
         self._model, self._optimizer = model, optimizer
         self.loss = loss
         self.seed = as_int(seed, "seed", 0)
@@ -114,6 +120,8 @@ class Trainer:
         self._averages_in_use = False
         self._rng = np.random.Generator(np.random.PCG64(self.seed))
         self._network: CompiledNetwork = model._network()
+        self.augment = augment
+        self._augmentation = None if augment is None else augment._lower(self._network.dtype)
         self._state = OptimizerState(
             optimizer,
             [name for name, _ in model.named_parameters()],
@@ -246,7 +254,7 @@ class Trainer:
         n = len(samples)
         size = n if batch_size == "full" else as_int(batch_size, "batch_size", 1)
         epochs = as_int(epochs, "epochs", 0)
-        held_out = None if validation_data is None else self._held_out(validation_data)
+        held_out = Samples.held_out(self._network, self.loss, validation_data)
         callbacks = tuple(callbacks)
         for callback in callbacks:
             if not callable(callback):
@@ -304,7 +312,7 @@ class Trainer:
 
     def predict(self, x: npt.ArrayLike) -> FloatArray:
         """The model's outputs in evaluation mode."""
-        return self._network.predict(x)
+        return self._network.predict(x, self._augmentation)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write weights, optimiser and generator state, so that training resumes on the same bits.
@@ -349,7 +357,7 @@ class Trainer:
         progress: bool | Literal["auto"],
     ) -> tuple[float, int]:
         batches = -(-len(order) // size)
-        done, total, correct, bar = 0, 0.0, 0, _bar(progress, batches, title)
+        done, total, correct, bar = 0, 0.0, 0, progress_bar(progress, batches, title)
         try:
             while done < batches:
                 result = self._run(samples, order, size, done, in_epoch=True, loss_sum=total)
@@ -386,7 +394,7 @@ class Trainer:
             self._network.net.train(
                 samples.images, samples.targets, order, size, first,
                 _SLICE_SECONDS if in_epoch else 0.0, samples.weights, loss, optimizer, self.seed,
-                self.steps, result,
+                self.steps, result, self._augmentation,
             )  # fmt: skip
             whole = not result.diverged
         finally:  # Ctrl-C may come after some steps
@@ -406,19 +414,14 @@ class Trainer:
     def _evaluate(self, samples: Samples) -> tuple[float, float]:
         loss = self._loss(samples.images)
         result = self._network.net.evaluate(
-            samples.images, samples.targets, _EVALUATION_BATCH, loss, samples.weights
+            samples.images,
+            samples.targets,
+            _EVALUATION_BATCH,
+            loss,
+            samples.weights,
+            self._augmentation,
         )
         return result.loss, samples.share(result.correct, self.loss)
-
-    def _held_out(self, data: object) -> Samples:
-        if not isinstance(data, Sequence) or len(data) not in (2, 3):
-            raise TypeError(
-                f"validation_data: expected (x, y) or (x, y, sample_weight), got {describe(data)}"
-            )
-        x, y, *weight = data
-        if not len(self._network.images(x)):
-            raise ValueError("validation_data: expected at least one sample, got none")
-        return Samples.of(self._network, self.loss, x, y, weight[0] if weight else None)
 
     def _loss(self, images: npt.NDArray[Any]) -> Any:
         """The engine's loss of the outputs for such images."""
@@ -434,16 +437,6 @@ def _bound(value: float | None, name: str) -> float | None:
     if bound == 0:
         raise ValueError(f"{name}: expected a number above 0, got {value}")
     return bound
-
-
-def _bar(progress: bool | Literal["auto"], total: int, title: str) -> Any:
-    if progress is False or (progress == "auto" and not sys.stderr.isatty()):
-        return None
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        return None
-    return tqdm(total=total, desc=title, unit="batch", leave=False)
 
 
 __all__: Sequence[str] = ["Trainer"]

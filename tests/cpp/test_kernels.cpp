@@ -64,6 +64,12 @@ void test_layout(const kernels::Table<T>& table) {
     std::vector<T> y(size(n));
     table.layout->from_bytes(x.data(), y.data(), n, T(0.5), T(-1));
     for (std::size_t i = 0; i < size(n); ++i) EXPECT_CLOSE(y[i], T(0.5) * x[i] - 1, 1e-6);
+    const std::vector<T> z = values<T>(size(n), 1);
+    for (const bool mirrored : {false, true}) {
+      table.layout->row(z.data(), y.data(), n, T(0.5), T(-1), mirrored);
+      for (std::size_t i = 0; i < size(n); ++i)
+        EXPECT_CLOSE(y[i], T(0.5) * z[mirrored ? size(n) - 1 - i : i] - 1, 1e-6);
+    }
   }
 }
 

@@ -164,6 +164,7 @@ def test_a_function_is_called_ahead_not_every_step():
 
 def test_more_updates_than_one_span(monkeypatch):
     monkeypatch.setattr("piste.optim.state._SPAN", 7)
+    monkeypatch.setattr("piste.optim.state._LEAST_SPAN", 3)
     schedule = optim.ExponentialLR(0.95)
     trainer, model = train(schedule)
     trainer.fit(X[:60].reshape(-1, 33), Y[:60].reshape(-1, 3), batch_size=12, shuffle=False)

@@ -9,6 +9,7 @@
 
 #include "piste/activation.h"
 #include "piste/algorithm.h"
+#include "piste/augmentation.h"
 #include "piste/loss.h"
 #include "piste/optimizer.h"
 #include "piste/tensor.h"
@@ -112,7 +113,7 @@ class Network {
   /// One array per trainable array, shaped alike; valid as long as the network lives.
   std::vector<View<T>> gradients();
 
-  void predict(const Input<T>& x, View<T> out);
+  void predict(const Input<T>& x, View<T> out, const Augmentation<T>* augmentation = nullptr);
   void forward(const Input<T>& x, View<T> out, bool training, std::uint64_t seed, Index step);
   void backward(View<const T> grad_output, View<T> grad_input);
 
@@ -123,9 +124,11 @@ class Network {
   /// exception ends the call.
   void train(const Input<T>& x, const Target<T>& y, View<const std::int64_t> order,
              Index batch_size, Index first_batch, double time_limit, const Loss<T>& loss,
-             Optimizer<T>& optimizer, std::uint64_t seed, Index step, Progress& progress);
+             Optimizer<T>& optimizer, std::uint64_t seed, Index step, Progress& progress,
+             const Augmentation<T>* augmentation = nullptr);
   /// `loss` of the result is that of all samples as one batch.
-  Progress evaluate(const Input<T>& x, const Target<T>& y, Index batch_size, const Loss<T>& loss);
+  Progress evaluate(const Input<T>& x, const Target<T>& y, Index batch_size, const Loss<T>& loss,
+                    const Augmentation<T>* augmentation = nullptr);
 
  private:
   struct Parameter {

@@ -1,8 +1,10 @@
 // Where a plan meets the user's arrays: NCHW outside, NHWC inside.
 
 #include <cstring>
+#include <optional>
 
 #include "dispatch/dispatch.h"
+#include "engine/augment.h"
 #include "engine/layers.h"
 
 namespace piste {
@@ -18,6 +20,8 @@ class InputOp final : public Op<T> {
     const Index features = y_.shape.features();
     T* y = memory.at(y_.tensor, chunk);
     T* numbers = static_cast<T*>(memory.worker_scratch(chunk));
+    std::optional<Augmenter<T>> augmenter;
+    if (run.augmentation) augmenter.emplace(run, y_.shape);
     for (Index i = chunk.begin; i < chunk.end; ++i, y += y_.sample_values()) {
       const Index sample = run.order ? run.order[i] : i;
       const T* from = run.x.values + sample * features;
@@ -26,12 +30,16 @@ class InputOp final : public Op<T> {
                                              run.input_scale, run.input_shift);
         from = numbers;
       }
+      if (augmenter) {
+        augmenter->apply(from, i, numbers + features);
+        from = numbers + features;
+      }
       pack_sample(from, y_, y);
     }
   }
   void backward(int, const Run<T>&, const Memory<T>&, const Chunk&) override {}
   Index scratch_bytes() const override {
-    return y_.shape.features() * static_cast<Index>(sizeof(T));
+    return 2 * y_.shape.features() * static_cast<Index>(sizeof(T));
   }
 
  private:

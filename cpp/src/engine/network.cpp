@@ -10,6 +10,17 @@
 namespace piste {
 namespace {
 
+template <class T>
+void check_augmentation(const Augmentation<T>* a, const Shape& sample) {
+  if (!a) return;
+  check(sample.rank() == 3, "augment", "expected images, got samples of shape ", sample);
+  check(a->flip >= 0 && a->flip <= 1 && a->padding >= 0 && a->padding <= 1 << 20, "augment",
+        "a probability of ", a->flip, " or a padding of ", a->padding, " makes no sense");
+  for (const std::vector<T>* values : {&a->mean, &a->std})
+    check(values->empty() || static_cast<Index>(values->size()) == sample[0], "augment",
+          "expected ", sample[0], " channels, got ", values->size());
+}
+
 constexpr std::size_t max_plans = 8;
 constexpr Index predict_batch = 1024;
 
@@ -67,7 +78,8 @@ Plan<T>& Network<T>::plan(PlanMode mode, Index batch, const Shape& sample_shape)
 }
 
 template <class T>
-void Network<T>::predict(const Input<T>& x, View<T> out) {
+void Network<T>::predict(const Input<T>& x, View<T> out, const Augmentation<T>* augmentation) {
+  check_augmentation(augmentation, sample_shape_of(x));
   const Shape sample = sample_shape_of(x);
   const Index n = x.shape[0], features = sample.size();
   const Shape result = output_shape(sample);
@@ -77,6 +89,7 @@ void Network<T>::predict(const Input<T>& x, View<T> out) {
   Run<T> run;
   run.watch = &watch;
   run.input_scale = input_scale_;
+  run.augmentation = augmentation;
   run.input_shift = input_shift_;
   for (Index first = 0; first < n; first += predict_batch) {
     Plan<T>& p = plan(PlanMode::predict, std::min(predict_batch, n - first), sample);
@@ -164,12 +177,13 @@ T Network<T>::loss_scale(const Loss<T>& loss, const Target<T>& y, const std::int
 template <class T>
 void Network<T>::train(const Input<T>& x, const Target<T>& y, View<const std::int64_t> order,
                        Index batch_size, Index first_batch, double time_limit, const Loss<T>& loss,
-                       Optimizer<T>& optimizer, std::uint64_t seed, Index step,
-                       Progress& progress) {
+                       Optimizer<T>& optimizer, std::uint64_t seed, Index step, Progress& progress,
+                       const Augmentation<T>* augmentation) {
   const Shape sample = sample_shape_of(x), result = output_shape(sample);
   check(batch_size >= 1, "train", "batch size ", batch_size, " is below 1");
   check_targets(x, y, order, loss, result);
   check_optimizer(optimizer);
+  check_augmentation(augmentation, sample);
   const Index n = order.size(), batches = (n + batch_size - 1) / batch_size;
   const auto start = std::chrono::steady_clock::now();
   // Calls that follow one another go on adding to one sum: its bits don't tell where they were cut.
@@ -184,6 +198,7 @@ void Network<T>::train(const Input<T>& x, const Target<T>& y, View<const std::in
   run.x = x;
   run.y = y;
   run.input_scale = input_scale_;
+  run.augmentation = augmentation;
   run.input_shift = input_shift_;
   run.loss = &loss;
   for (Index batch = first_batch; batch < batches; ++batch) {
@@ -223,10 +238,11 @@ void Network<T>::train(const Input<T>& x, const Target<T>& y, View<const std::in
 
 template <class T>
 Progress Network<T>::evaluate(const Input<T>& x, const Target<T>& y, Index batch_size,
-                              const Loss<T>& loss) {
+                              const Loss<T>& loss, const Augmentation<T>* augmentation) {
   const Shape sample = sample_shape_of(x), result = output_shape(sample);
   check(batch_size >= 1, "evaluate", "batch size ", batch_size, " is below 1");
   check_targets(x, y, {}, loss, result);
+  check_augmentation(augmentation, sample);
   std::vector<std::int64_t> order(batch_size);
   Progress progress;
   Watch watch(question_);
@@ -235,6 +251,7 @@ Progress Network<T>::evaluate(const Input<T>& x, const Target<T>& y, Index batch
   run.x = x;
   run.y = y;
   run.input_scale = input_scale_;
+  run.augmentation = augmentation;
   run.input_shift = input_shift_;
   run.loss = &loss;
   run.order = order.data();

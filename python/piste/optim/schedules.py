@@ -26,6 +26,7 @@ class Schedule:
     interval: Interval = "step"
     _cycles_momentum = False
     _observes = False  # whether it depends on the history
+    _calls_python = False  # what the user wrote
 
     def __init__(self, interval: Interval) -> None:
         check_interval(interval)
@@ -271,6 +272,8 @@ class LambdaLR(Schedule):
         For what cannot be called.
     """
 
+    _calls_python = True
+
     def __init__(self, lr_lambda: Callable[[int], float], interval: Interval = "step") -> None:
         super().__init__(interval)
         if not callable(lr_lambda):
@@ -313,6 +316,7 @@ class SequentialLR(Schedule):
         if len({schedule.interval for schedule in self.schedules}) != 1:
             raise ValueError("schedules: expected one or more of the same interval")
         super().__init__(self.schedules[0].interval)
+        self._calls_python = any(schedule._calls_python for schedule in self.schedules)
         self.milestones = _milestones(milestones)
         if len(self.milestones) != len(self.schedules) - 1:
             raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +16,8 @@ from .averages import Averaging
 from .optimizers import Optimizer
 from .schedules import Schedule
 
-_SPAN = 4096  # updates whose rates are computed at a time
+_SPAN = 4096  # updates whose rates are computed at a time, at most
+_LEAST_SPAN = 64
 _STATES = 3  # of the core
 
 
@@ -71,7 +73,8 @@ class OptimizerState:
                 list(averaged.values()), list(self.means.values()), averaging._decay,
                 averaging.start, 0 if averaging.interval == "epoch" else averaging.every,
             )  # fmt: skip
-        self._options: object = None  # what the core has been given
+        self._given: object = None  # the options that the core has
+        self._checked: tuple[Any, list[dict[str, Any]]] = (None, [])  # those of the optimiser
         self._has_span = False
 
     @property
@@ -110,14 +113,15 @@ class OptimizerState:
     def core(self, updates: int, epoch: int, *, at_end: bool) -> Any:
         """The core's object, ready for some updates (the last of them at the end of an epoch)."""
         options = self._current_options(epoch)
-        if options != self._options:
+        if options != self._given:
             self._check_states(options)
             self._core.set_options([self._hyperparameters(option) for option in options])
-            self._options = options
+            self._given = options
             self.forget_rates()
         if self.schedule is not None and self.schedule.interval == "step":
             if not self._has_span or self._core.out_of_rates:
-                counts = self.updates + np.arange(max(min(updates, _SPAN), 1))
+                least = 1 if self.schedule._calls_python else _LEAST_SPAN
+                counts = self.updates + np.arange(max(min(updates, _SPAN), least))
                 self._core.set_rates(*self._rates(options, counts))
             self._has_span = True
         self._core.update_at_end = at_end
@@ -145,9 +149,13 @@ class OptimizerState:
         return self.schedule.rates(base, counts), self.schedule._momenta(counts)
 
     def _current_options(self, epoch: int) -> list[dict[str, Any]]:
-        options = self.optimizer.options(self.names)
+        key = (self.optimizer._defaults(), self.optimizer.groups)
+        if key != self._checked[0]:
+            self._checked = (copy.deepcopy(key), self.optimizer.options(self.names))
+        options = self._checked[1]
         if self.schedule is not None and self.schedule.interval == "epoch":
             rates, momenta = self._rates(options, np.array([epoch]))
+            options = [dict(option) for option in options]
             for option, rate in zip(options, rates[0], strict=True):
                 option["lr"] = float(rate)
                 if momenta is not None:
