@@ -68,6 +68,15 @@ LossKind loss_named(const std::string& name) {
   return named("loss", names, name);
 }
 
+PlanMode plan_mode_named(const std::string& name) {
+  static const std::pair<const char*, PlanMode> names[] = {
+      {"train", PlanMode::train},
+      {"evaluate", PlanMode::evaluate},
+      {"predict", PlanMode::predict},
+  };
+  return named("plan", names, name);
+}
+
 Reduction reduction_named(const std::string& name) {
   static const std::pair<const char*, Reduction> names[] = {
       {"mean", Reduction::mean},

@@ -9,13 +9,17 @@ from ._build import (
     show_config,
 )
 from ._core import __version__
+from ._sweep import Sweep, sweep
 from .errors import DivergenceError
 from .history import History
+from .plan import Plan
 from .trainer import Trainer
 
 __all__ = [
     "DivergenceError",
     "History",
+    "Plan",
+    "Sweep",
     "Trainer",
     "__version__",
     "callbacks",
@@ -27,4 +31,5 @@ __all__ = [
     "set_algorithm",
     "set_num_threads",
     "show_config",
+    "sweep",
 ]

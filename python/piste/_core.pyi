@@ -6,9 +6,9 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['AugmentationF32', 'AugmentationF64', 'BatchNormOptions', 'ConvOptions', 'Hyperparameters', 'LabelCount', 'LabelLossInputF32', 'LabelLossInputF64', 'LossF32', 'LossF64', 'NetworkF32', 'NetworkF64', 'OptimizerF32', 'OptimizerF64', 'PoolWindow', 'Progress', 'ResponseNormOptions', 'activation', 'activation_backward', 'active_isa', 'adaptive_avg_pool2d', 'adaptive_avg_pool2d_backward', 'algorithm', 'available_cpus', 'available_isas', 'avg_pool2d', 'avg_pool2d_backward', 'batch_norm', 'batch_norm_backward', 'compiler', 'conv', 'conv_backward', 'count_labels', 'cross_entropy', 'cross_entropy_backward', 'cross_entropy_probabilities', 'cross_entropy_probabilities_backward', 'dropout', 'group_norm', 'group_norm_backward', 'layer_norm', 'layer_norm_backward', 'linear', 'linear_backward', 'local_response_norm', 'local_response_norm_backward', 'max_pool2d', 'max_pool2d_backward', 'multi_margin_loss', 'multi_margin_loss_backward', 'nll_loss', 'nll_loss_backward', 'num_threads', 'pointwise_loss', 'pointwise_loss_backward', 'pool_extent', 'prelu', 'prelu_backward', 'set_algorithm', 'set_num_threads', 'sgd', 'softmax', 'softmax_backward']
+__all__: list[str] = ['AugmentationF32', 'AugmentationF64', 'BatchNormOptions', 'ConvOptions', 'Hyperparameters', 'LabelCount', 'LabelLossInputF32', 'LabelLossInputF64', 'LossF32', 'LossF64', 'NetworkF32', 'NetworkF64', 'OptimizerF32', 'OptimizerF64', 'PlanStep', 'PlanTable', 'PoolWindow', 'Progress', 'ResponseNormOptions', 'TrainCall', 'activation', 'activation_backward', 'active_isa', 'adaptive_avg_pool', 'adaptive_avg_pool_backward', 'adaptive_max_pool', 'adaptive_max_pool_backward', 'algorithm', 'available_cpus', 'available_isas', 'avg_pool', 'avg_pool_backward', 'batch_norm', 'batch_norm_backward', 'compiler', 'conv', 'conv_backward', 'conv_transpose', 'conv_transpose_backward', 'count_labels', 'cross_entropy', 'cross_entropy_backward', 'cross_entropy_probabilities', 'cross_entropy_probabilities_backward', 'dropout', 'group_norm', 'group_norm_backward', 'layer_norm', 'layer_norm_backward', 'linear', 'linear_backward', 'local_response_norm', 'local_response_norm_backward', 'max_pool', 'max_pool_backward', 'multi_margin_loss', 'multi_margin_loss_backward', 'nll_loss', 'nll_loss_backward', 'num_threads', 'pointwise_loss', 'pointwise_loss_backward', 'pool_extent', 'prelu', 'prelu_backward', 'set_algorithm', 'set_num_threads', 'sgd', 'side_by_side', 'softmax', 'softmax_backward']
 class PoolWindow:
-    def __init__(self, kernel: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"], stride: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"], padding: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"], dilation: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"], ceil_mode: bool) -> None:
+    def __init__(self, kernel: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(3)"], stride: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(3)"], padding: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(3)"], dilation: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(3)"], ceil_mode: bool) -> None:
         ...
 class ConvOptions:
     def __init__(self, stride: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(3)"], dilation: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(3)"], pad_low: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(3)"], pad_high: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(3)"], groups: typing.SupportsInt | typing.SupportsIndex, algorithm: str | None) -> None:
@@ -208,6 +208,56 @@ class Progress:
     @property
     def undone(self) -> int:
         ...
+class PlanStep:
+    @property
+    def algorithm(self) -> str:
+        ...
+    @property
+    def bytes(self) -> int:
+        ...
+    @property
+    def flops(self) -> float:
+        ...
+    @property
+    def input(self) -> tuple:
+        ...
+    @property
+    def kernel(self) -> str:
+        ...
+    @property
+    def layer(self) -> str:
+        ...
+    @property
+    def output(self) -> tuple:
+        ...
+    @property
+    def pass_(self) -> str:
+        ...
+    @property
+    def segment(self) -> int:
+        ...
+class PlanTable:
+    @property
+    def arena_bytes(self) -> int:
+        ...
+    @property
+    def batch(self) -> int:
+        ...
+    @property
+    def groups(self) -> int:
+        ...
+    @property
+    def micro_batch(self) -> int:
+        ...
+    @property
+    def steps(self) -> list[PlanStep]:
+        ...
+    @property
+    def worker_bytes(self) -> int:
+        ...
+class TrainCall:
+    def run(self) -> None:
+        ...
 class LossF32:
     def __init__(self, kind: str, pointwise: str = 'squared', a: typing.SupportsFloat | typing.SupportsIndex = 0, b: typing.SupportsFloat | typing.SupportsIndex = 0, reduction: str = 'mean', class_weight: numpy.typing.NDArray[numpy.float32] | None = None, weight: numpy.typing.NDArray[numpy.float32] | None = None, extra: numpy.typing.NDArray[numpy.float32] | None = None, ignore_index: typing.SupportsInt | typing.SupportsIndex = -100, label_smoothing: typing.SupportsFloat | typing.SupportsIndex = 0) -> None:
         ...
@@ -253,13 +303,15 @@ class NetworkF32:
         ...
     def output_shape(self, arg0: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]) -> tuple:
         ...
+    def plan(self, arg0: str, arg1: typing.SupportsInt | typing.SupportsIndex, arg2: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]) -> PlanTable:
+        ...
     def predict(self, x: numpy.ndarray, out: numpy.typing.NDArray[numpy.float32] | None, augmentation: AugmentationF32 = None) -> None:
         ...
     def set_input_scale(self, arg0: typing.SupportsFloat | typing.SupportsIndex, arg1: typing.SupportsFloat | typing.SupportsIndex) -> None:
         ...
     def softmax(self, arg0: typing.SupportsInt | typing.SupportsIndex, arg1: str) -> int:
         ...
-    def train(self, arg0: numpy.ndarray, arg1: typing.Any, arg2: numpy.typing.NDArray[numpy.int64] | None, arg3: typing.SupportsInt | typing.SupportsIndex, arg4: typing.SupportsInt | typing.SupportsIndex, arg5: typing.SupportsFloat | typing.SupportsIndex, arg6: numpy.typing.NDArray[numpy.float32] | None, arg7: LossF32, arg8: OptimizerF32, arg9: typing.SupportsInt | typing.SupportsIndex, arg10: typing.SupportsInt | typing.SupportsIndex, arg11: Progress, arg12: AugmentationF32) -> None:
+    def train(self, arg0: numpy.ndarray, arg1: typing.Any, arg2: typing.Any, arg3: typing.SupportsInt | typing.SupportsIndex, arg4: typing.SupportsInt | typing.SupportsIndex, arg5: typing.SupportsFloat | typing.SupportsIndex, arg6: typing.Any, arg7: typing.Any, arg8: typing.Any, arg9: typing.SupportsInt | typing.SupportsIndex, arg10: typing.SupportsInt | typing.SupportsIndex, arg11: typing.Any, arg12: typing.Any) -> TrainCall:
         ...
 class LossF64:
     def __init__(self, kind: str, pointwise: str = 'squared', a: typing.SupportsFloat | typing.SupportsIndex = 0, b: typing.SupportsFloat | typing.SupportsIndex = 0, reduction: str = 'mean', class_weight: numpy.typing.NDArray[numpy.float64] | None = None, weight: numpy.typing.NDArray[numpy.float64] | None = None, extra: numpy.typing.NDArray[numpy.float64] | None = None, ignore_index: typing.SupportsInt | typing.SupportsIndex = -100, label_smoothing: typing.SupportsFloat | typing.SupportsIndex = 0) -> None:
@@ -306,13 +358,15 @@ class NetworkF64:
         ...
     def output_shape(self, arg0: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]) -> tuple:
         ...
+    def plan(self, arg0: str, arg1: typing.SupportsInt | typing.SupportsIndex, arg2: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]) -> PlanTable:
+        ...
     def predict(self, x: numpy.ndarray, out: numpy.typing.NDArray[numpy.float64] | None, augmentation: AugmentationF64 = None) -> None:
         ...
     def set_input_scale(self, arg0: typing.SupportsFloat | typing.SupportsIndex, arg1: typing.SupportsFloat | typing.SupportsIndex) -> None:
         ...
     def softmax(self, arg0: typing.SupportsInt | typing.SupportsIndex, arg1: str) -> int:
         ...
-    def train(self, arg0: numpy.ndarray, arg1: typing.Any, arg2: numpy.typing.NDArray[numpy.int64] | None, arg3: typing.SupportsInt | typing.SupportsIndex, arg4: typing.SupportsInt | typing.SupportsIndex, arg5: typing.SupportsFloat | typing.SupportsIndex, arg6: numpy.typing.NDArray[numpy.float64] | None, arg7: LossF64, arg8: OptimizerF64, arg9: typing.SupportsInt | typing.SupportsIndex, arg10: typing.SupportsInt | typing.SupportsIndex, arg11: Progress, arg12: AugmentationF64) -> None:
+    def train(self, arg0: numpy.ndarray, arg1: typing.Any, arg2: typing.Any, arg3: typing.SupportsInt | typing.SupportsIndex, arg4: typing.SupportsInt | typing.SupportsIndex, arg5: typing.SupportsFloat | typing.SupportsIndex, arg6: typing.Any, arg7: typing.Any, arg8: typing.Any, arg9: typing.SupportsInt | typing.SupportsIndex, arg10: typing.SupportsInt | typing.SupportsIndex, arg11: typing.Any, arg12: typing.Any) -> TrainCall:
         ...
 @typing.overload
 def activation(kind: str, input: numpy.typing.NDArray[numpy.float32] | None, out: numpy.typing.NDArray[numpy.float32] | None, a: typing.SupportsFloat | typing.SupportsIndex = 0, b: typing.SupportsFloat | typing.SupportsIndex = 0) -> None:
@@ -329,16 +383,28 @@ def activation_backward(kind: str, grad_output: numpy.typing.NDArray[numpy.float
 def active_isa() -> str:
     ...
 @typing.overload
-def adaptive_avg_pool2d(input: numpy.typing.NDArray[numpy.float32] | None, out: numpy.typing.NDArray[numpy.float32] | None) -> None:
+def adaptive_avg_pool(input: numpy.typing.NDArray[numpy.float32] | None, out: numpy.typing.NDArray[numpy.float32] | None) -> None:
     ...
 @typing.overload
-def adaptive_avg_pool2d(input: numpy.typing.NDArray[numpy.float64] | None, out: numpy.typing.NDArray[numpy.float64] | None) -> None:
+def adaptive_avg_pool(input: numpy.typing.NDArray[numpy.float64] | None, out: numpy.typing.NDArray[numpy.float64] | None) -> None:
     ...
 @typing.overload
-def adaptive_avg_pool2d_backward(grad_output: numpy.typing.NDArray[numpy.float32] | None, grad_input: numpy.typing.NDArray[numpy.float32] | None) -> None:
+def adaptive_avg_pool_backward(grad_output: numpy.typing.NDArray[numpy.float32] | None, grad_input: numpy.typing.NDArray[numpy.float32] | None) -> None:
     ...
 @typing.overload
-def adaptive_avg_pool2d_backward(grad_output: numpy.typing.NDArray[numpy.float64] | None, grad_input: numpy.typing.NDArray[numpy.float64] | None) -> None:
+def adaptive_avg_pool_backward(grad_output: numpy.typing.NDArray[numpy.float64] | None, grad_input: numpy.typing.NDArray[numpy.float64] | None) -> None:
+    ...
+@typing.overload
+def adaptive_max_pool(input: numpy.typing.NDArray[numpy.float32] | None, out: numpy.typing.NDArray[numpy.float32] | None, indices: numpy.typing.NDArray[numpy.int64] | None) -> None:
+    ...
+@typing.overload
+def adaptive_max_pool(input: numpy.typing.NDArray[numpy.float64] | None, out: numpy.typing.NDArray[numpy.float64] | None, indices: numpy.typing.NDArray[numpy.int64] | None) -> None:
+    ...
+@typing.overload
+def adaptive_max_pool_backward(grad_output: numpy.typing.NDArray[numpy.float32] | None, input: numpy.typing.NDArray[numpy.float32] | None, grad_input: numpy.typing.NDArray[numpy.float32] | None) -> None:
+    ...
+@typing.overload
+def adaptive_max_pool_backward(grad_output: numpy.typing.NDArray[numpy.float64] | None, input: numpy.typing.NDArray[numpy.float64] | None, grad_input: numpy.typing.NDArray[numpy.float64] | None) -> None:
     ...
 def algorithm() -> str:
     ...
@@ -347,16 +413,16 @@ def available_cpus() -> int:
 def available_isas() -> list[str]:
     ...
 @typing.overload
-def avg_pool2d(input: numpy.typing.NDArray[numpy.float32] | None, out: numpy.typing.NDArray[numpy.float32] | None, window: PoolWindow, count_include_pad: bool, divisor_override: typing.SupportsInt | typing.SupportsIndex) -> None:
+def avg_pool(input: numpy.typing.NDArray[numpy.float32] | None, out: numpy.typing.NDArray[numpy.float32] | None, window: PoolWindow, count_include_pad: bool, divisor_override: typing.SupportsInt | typing.SupportsIndex) -> None:
     ...
 @typing.overload
-def avg_pool2d(input: numpy.typing.NDArray[numpy.float64] | None, out: numpy.typing.NDArray[numpy.float64] | None, window: PoolWindow, count_include_pad: bool, divisor_override: typing.SupportsInt | typing.SupportsIndex) -> None:
+def avg_pool(input: numpy.typing.NDArray[numpy.float64] | None, out: numpy.typing.NDArray[numpy.float64] | None, window: PoolWindow, count_include_pad: bool, divisor_override: typing.SupportsInt | typing.SupportsIndex) -> None:
     ...
 @typing.overload
-def avg_pool2d_backward(grad_output: numpy.typing.NDArray[numpy.float32] | None, grad_input: numpy.typing.NDArray[numpy.float32] | None, window: PoolWindow, count_include_pad: bool, divisor_override: typing.SupportsInt | typing.SupportsIndex) -> None:
+def avg_pool_backward(grad_output: numpy.typing.NDArray[numpy.float32] | None, grad_input: numpy.typing.NDArray[numpy.float32] | None, window: PoolWindow, count_include_pad: bool, divisor_override: typing.SupportsInt | typing.SupportsIndex) -> None:
     ...
 @typing.overload
-def avg_pool2d_backward(grad_output: numpy.typing.NDArray[numpy.float64] | None, grad_input: numpy.typing.NDArray[numpy.float64] | None, window: PoolWindow, count_include_pad: bool, divisor_override: typing.SupportsInt | typing.SupportsIndex) -> None:
+def avg_pool_backward(grad_output: numpy.typing.NDArray[numpy.float64] | None, grad_input: numpy.typing.NDArray[numpy.float64] | None, window: PoolWindow, count_include_pad: bool, divisor_override: typing.SupportsInt | typing.SupportsIndex) -> None:
     ...
 @typing.overload
 def batch_norm(input: numpy.typing.NDArray[numpy.float32] | None, running_mean: numpy.typing.NDArray[numpy.float32] | None, running_var: numpy.typing.NDArray[numpy.float32] | None, weight: numpy.typing.NDArray[numpy.float32] | None, bias: numpy.typing.NDArray[numpy.float32] | None, options: BatchNormOptions, out: numpy.typing.NDArray[numpy.float32] | None) -> None:
@@ -381,6 +447,18 @@ def conv_backward(grad_output: numpy.typing.NDArray[numpy.float32] | None, input
     ...
 @typing.overload
 def conv_backward(grad_output: numpy.typing.NDArray[numpy.float64] | None, input: numpy.typing.NDArray[numpy.float64] | None, weight: numpy.typing.NDArray[numpy.float64] | None, options: ConvOptions, grad_input: numpy.typing.NDArray[numpy.float64] | None, grad_weight: numpy.typing.NDArray[numpy.float64] | None, grad_bias: numpy.typing.NDArray[numpy.float64] | None) -> None:
+    ...
+@typing.overload
+def conv_transpose(input: numpy.typing.NDArray[numpy.float32] | None, weight: numpy.typing.NDArray[numpy.float32] | None, bias: numpy.typing.NDArray[numpy.float32] | None, options: ConvOptions, out: numpy.typing.NDArray[numpy.float32] | None) -> None:
+    ...
+@typing.overload
+def conv_transpose(input: numpy.typing.NDArray[numpy.float64] | None, weight: numpy.typing.NDArray[numpy.float64] | None, bias: numpy.typing.NDArray[numpy.float64] | None, options: ConvOptions, out: numpy.typing.NDArray[numpy.float64] | None) -> None:
+    ...
+@typing.overload
+def conv_transpose_backward(grad_output: numpy.typing.NDArray[numpy.float32] | None, input: numpy.typing.NDArray[numpy.float32] | None, weight: numpy.typing.NDArray[numpy.float32] | None, options: ConvOptions, grad_input: numpy.typing.NDArray[numpy.float32] | None, grad_weight: numpy.typing.NDArray[numpy.float32] | None, grad_bias: numpy.typing.NDArray[numpy.float32] | None) -> None:
+    ...
+@typing.overload
+def conv_transpose_backward(grad_output: numpy.typing.NDArray[numpy.float64] | None, input: numpy.typing.NDArray[numpy.float64] | None, weight: numpy.typing.NDArray[numpy.float64] | None, options: ConvOptions, grad_input: numpy.typing.NDArray[numpy.float64] | None, grad_weight: numpy.typing.NDArray[numpy.float64] | None, grad_bias: numpy.typing.NDArray[numpy.float64] | None) -> None:
     ...
 @typing.overload
 def count_labels(labels: numpy.typing.NDArray[numpy.int64] | None, classes: typing.SupportsInt | typing.SupportsIndex, weight: numpy.typing.NDArray[numpy.float32] | None, ignore_index: typing.SupportsInt | typing.SupportsIndex) -> LabelCount:
@@ -467,16 +545,16 @@ def local_response_norm_backward(grad_output: numpy.typing.NDArray[numpy.float32
 def local_response_norm_backward(grad_output: numpy.typing.NDArray[numpy.float64] | None, input: numpy.typing.NDArray[numpy.float64] | None, options: ResponseNormOptions, grad_input: numpy.typing.NDArray[numpy.float64] | None) -> None:
     ...
 @typing.overload
-def max_pool2d(input: numpy.typing.NDArray[numpy.float32] | None, out: numpy.typing.NDArray[numpy.float32] | None, indices: numpy.typing.NDArray[numpy.int64] | None, window: PoolWindow) -> None:
+def max_pool(input: numpy.typing.NDArray[numpy.float32] | None, out: numpy.typing.NDArray[numpy.float32] | None, indices: numpy.typing.NDArray[numpy.int64] | None, window: PoolWindow) -> None:
     ...
 @typing.overload
-def max_pool2d(input: numpy.typing.NDArray[numpy.float64] | None, out: numpy.typing.NDArray[numpy.float64] | None, indices: numpy.typing.NDArray[numpy.int64] | None, window: PoolWindow) -> None:
+def max_pool(input: numpy.typing.NDArray[numpy.float64] | None, out: numpy.typing.NDArray[numpy.float64] | None, indices: numpy.typing.NDArray[numpy.int64] | None, window: PoolWindow) -> None:
     ...
 @typing.overload
-def max_pool2d_backward(grad_output: numpy.typing.NDArray[numpy.float32] | None, input: numpy.typing.NDArray[numpy.float32] | None, grad_input: numpy.typing.NDArray[numpy.float32] | None, window: PoolWindow) -> None:
+def max_pool_backward(grad_output: numpy.typing.NDArray[numpy.float32] | None, input: numpy.typing.NDArray[numpy.float32] | None, grad_input: numpy.typing.NDArray[numpy.float32] | None, window: PoolWindow) -> None:
     ...
 @typing.overload
-def max_pool2d_backward(grad_output: numpy.typing.NDArray[numpy.float64] | None, input: numpy.typing.NDArray[numpy.float64] | None, grad_input: numpy.typing.NDArray[numpy.float64] | None, window: PoolWindow) -> None:
+def max_pool_backward(grad_output: numpy.typing.NDArray[numpy.float64] | None, input: numpy.typing.NDArray[numpy.float64] | None, grad_input: numpy.typing.NDArray[numpy.float64] | None, window: PoolWindow) -> None:
     ...
 @typing.overload
 def multi_margin_loss(problem: LabelLossInputF32, p: typing.SupportsInt | typing.SupportsIndex, margin: typing.SupportsFloat | typing.SupportsIndex, losses: numpy.typing.NDArray[numpy.float32] | None) -> float:
@@ -540,6 +618,8 @@ def sgd(params: collections.abc.Sequence[numpy.typing.NDArray[numpy.float32] | N
 @typing.overload
 def sgd(params: collections.abc.Sequence[numpy.typing.NDArray[numpy.float64] | None], grads: collections.abc.Sequence[numpy.typing.NDArray[numpy.float64] | None], momentum_buffers: collections.abc.Sequence[numpy.typing.NDArray[numpy.float64] | None], new_buffers: collections.abc.Sequence[bool], lr: typing.SupportsFloat | typing.SupportsIndex, momentum: typing.SupportsFloat | typing.SupportsIndex, dampening: typing.SupportsFloat | typing.SupportsIndex, weight_decay: typing.SupportsFloat | typing.SupportsIndex, nesterov: bool, maximize: bool) -> None:
     ...
+def side_by_side(arg0: collections.abc.Sequence[TrainCall]) -> None:
+    ...
 @typing.overload
 def softmax(input: numpy.typing.NDArray[numpy.float32] | None, out: numpy.typing.NDArray[numpy.float32] | None, log: bool) -> None:
     ...
@@ -547,10 +627,10 @@ def softmax(input: numpy.typing.NDArray[numpy.float32] | None, out: numpy.typing
 def softmax(input: numpy.typing.NDArray[numpy.float64] | None, out: numpy.typing.NDArray[numpy.float64] | None, log: bool) -> None:
     ...
 @typing.overload
-def softmax_backward(grad_output: numpy.typing.NDArray[numpy.float32] | None, output: numpy.typing.NDArray[numpy.float32] | None, grad_input: numpy.typing.NDArray[numpy.float32] | None, log: bool) -> None:
+def softmax_backward(grad_output: numpy.typing.NDArray[numpy.float32] | None, input: numpy.typing.NDArray[numpy.float32] | None, grad_input: numpy.typing.NDArray[numpy.float32] | None, log: bool) -> None:
     ...
 @typing.overload
-def softmax_backward(grad_output: numpy.typing.NDArray[numpy.float64] | None, output: numpy.typing.NDArray[numpy.float64] | None, grad_input: numpy.typing.NDArray[numpy.float64] | None, log: bool) -> None:
+def softmax_backward(grad_output: numpy.typing.NDArray[numpy.float64] | None, input: numpy.typing.NDArray[numpy.float64] | None, grad_input: numpy.typing.NDArray[numpy.float64] | None, log: bool) -> None:
     ...
 __version__: str = '0.1.0'
 compiler: str = 'GCC 12.2.0'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,8 @@ import numpy.typing as npt
 from ._arrays import FloatArray, as_array, as_float, describe
 from ._network import CompiledNetwork
 from .nn.losses import Loss
+
+Layout: TypeAlias = Literal["NCHW", "NHWC"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Samples:
         x: npt.ArrayLike,
         y: npt.ArrayLike,
         sample_weight: npt.ArrayLike | None,
+        layout: Layout = "NCHW",
     ) -> Samples:
         """The user's arrays, checked.
 
@@ -42,7 +45,7 @@ class Samples:
         ValueError, TypeError
             Where they do not fit the network and the loss, or there are no samples.
         """
-        images = network.images(x)
+        images = network.images(x, layout)
         targets = _targets(as_array(y, "y"), network.output_shape(images), loss, network.dtype)
         weights = None
         if sample_weight is not None:
@@ -61,7 +64,9 @@ class Samples:
         return cls(images, targets, weights)
 
     @classmethod
-    def held_out(cls, network: CompiledNetwork, loss: Loss, data: object) -> Samples | None:
+    def held_out(
+        cls, network: CompiledNetwork, loss: Loss, data: object, layout: Layout = "NCHW"
+    ) -> Samples | None:
         """The user's validation data, checked; None as None.
 
         Raises
@@ -76,9 +81,9 @@ class Samples:
                 f"validation_data: expected (x, y) or (x, y, sample_weight), got {describe(data)}"
             )
         x, y, *weight = data
-        if not len(network.images(x)):
+        if not len(network.images(x, layout)):
             raise ValueError("validation_data: expected at least one sample, got none")
-        return cls.of(network, loss, x, y, weight[0] if weight else None)
+        return cls.of(network, loss, x, y, weight[0] if weight else None, layout)
 
     def share(self, correct: int, loss: Loss) -> float:
         """Accuracy: the share of labels that counts; NaN where there are none."""

@@ -5,21 +5,17 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from . import _core
 from ._arrays import FloatArray, describe
 from ._augment import Augment
+from ._fitting import AnyCallback, Calls, finish, fit, run
 from ._network import CompiledNetwork
-from ._progress import progress_bar
-from ._samples import Samples, check_finite
-from .callbacks import Callback
-from .errors import DivergenceError
+from ._samples import Layout, Samples
 from .functional._arguments import as_finite, as_int
 from .history import History
 from .nn.losses import Loss
@@ -27,11 +23,9 @@ from .nn.module import Module
 from .optim import EMA, SWA, Optimizer, Schedule
 from .optim.schedules import as_schedule
 from .optim.state import OptimizerState
+from .plan import Mode, Plan, make_plan
 
-_SLICE_SECONDS = 0.1  # the progress bar moves between slices; Ctrl-C is served inside too
 _EVALUATION_BATCH = 256
-
-AnyCallback = Callable[["Trainer", History], object]
 
 
 class Trainer:
@@ -181,18 +175,27 @@ class Trainer:
             self._averages_in_use = False
 
     def step(
-        self, x: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
+        self,
+        x: npt.ArrayLike,
+        y: npt.ArrayLike,
+        sample_weight: npt.ArrayLike | None = None,
+        *,
+        layout: Layout = "NCHW",
     ) -> float:
         """One descent step on one batch; returns its loss before the step.
 
         Parameters
         ----------
         x
-            (n, ...) images or features: floats, or uint8 read as value / 255.
+            (n, ...) images or features: floats, or uint8 read as value / 255. Arrays of float32,
+            float64 and uint8 are read where they are, whatever their strides: `numpy.memmap` of
+            files larger than memory too.
         y
             (n,) integer labels for cross-entropy, else floats of the output's shape.
         sample_weight
             (n,) factors of the samples' losses; a mean divides by their sum.
+        layout
+            Of images: ``"NCHW"``, or ``"NHWC"`` where the channels come last.
 
         Raises
         ------
@@ -204,9 +207,9 @@ class Trainer:
 
         Whatever is raised, KeyboardInterrupt included, the model is as a whole step left it.
         """
-        samples = Samples.of(self._network, self.loss, x, y, sample_weight)
+        samples = Samples.of(self._network, self.loss, x, y, sample_weight, layout)
         n = len(samples)
-        return float(self._run(samples, np.arange(n), n, 0, in_epoch=False).loss)
+        return float(finish(run(self, samples, np.arange(n), n, 0, in_epoch=False)).loss)
 
     def fit(
         self,
@@ -220,6 +223,7 @@ class Trainer:
         callbacks: Iterable[AnyCallback] = (),
         progress: bool | Literal["auto"] = "auto",
         sample_weight: npt.ArrayLike | None = None,
+        layout: Layout = "NCHW",
     ) -> History:
         """Train for some epochs of ceil(n / batch_size) steps.
 
@@ -238,6 +242,8 @@ class Trainer:
             A bar by tqdm: ``"auto"`` shows it where tqdm is installed and stderr is a terminal.
         sample_weight
             (n,) factors of the samples' losses; a batch's mean divides by their sum.
+        layout
+            Of images, those of `validation_data` too: ``"NCHW"`` or ``"NHWC"``.
 
         Returns
         -------
@@ -250,69 +256,49 @@ class Trainer:
             As `step`: the model is as the last whole step left it, whatever a callback raises
             included. Ctrl-C is served within a step.
         """
-        samples = Samples.of(self._network, self.loss, x, y, sample_weight)
-        n = len(samples)
-        size = n if batch_size == "full" else as_int(batch_size, "batch_size", 1)
-        epochs = as_int(epochs, "epochs", 0)
-        held_out = Samples.held_out(self._network, self.loss, validation_data)
-        callbacks = tuple(callbacks)
-        for callback in callbacks:
-            if not callable(callback):
-                raise TypeError(f"callbacks: expected functions, got {callback!r}")
-        if progress not in (True, False, "auto"):
-            raise ValueError(f"progress: expected True, False or 'auto', got {progress!r}")
-        history = History()
-        self.stop_training = False
-        hooks = [callback for callback in callbacks if isinstance(callback, Callback)]
-        for hook in hooks:
-            hook.begin(self)
-        for epoch in range(epochs):
-            order = self._rng.permutation(n) if shuffle else np.arange(n)
-            start = time.perf_counter()
-            title = f"epoch {epoch + 1}/{epochs}"
-            loss, correct = self._epoch(samples, order, size, title, progress)
-            seconds = time.perf_counter() - start
-            self._end_epoch(
-                history,
-                {
-                    "loss": loss,
-                    "accuracy": samples.share(correct, self.loss),
-                    "seconds": seconds,
-                    "samples_per_second": n / seconds,
-                    "lr": max(self.learning_rates().values(), default=0.0),
-                },
-                held_out,
+        return finish(
+            self._fit(
+                x, y, epochs, batch_size, shuffle, validation_data, callbacks, progress,
+                sample_weight, layout,
             )
-            for callback in callbacks:
-                callback(self, history)
-            if self.stop_training:
-                break
-        for hook in hooks:
-            hook.end(self, history)
-        return history
-
-    def _end_epoch(
-        self, history: History, record: dict[str, float], held_out: Samples | None
-    ) -> None:
-        if held_out is not None:
-            record["val_loss"], record["val_accuracy"] = self._evaluate(held_out)
-        for name, value in record.items():
-            getattr(history, name).append(value)
-            getattr(self.history, name).append(value)
-        self._state.end_of_epoch(self.history)
+        )  # fmt: skip
 
     def evaluate(
-        self, x: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
+        self,
+        x: npt.ArrayLike,
+        y: npt.ArrayLike,
+        sample_weight: npt.ArrayLike | None = None,
+        *,
+        layout: Layout = "NCHW",
     ) -> tuple[float, float]:
         """Loss and accuracy in evaluation mode (accuracy is NaN without labels).
 
         Weights are those of `step`; accuracy counts all samples alike.
         """
-        return self._evaluate(Samples.of(self._network, self.loss, x, y, sample_weight))
+        return self._evaluate(Samples.of(self._network, self.loss, x, y, sample_weight, layout))
 
-    def predict(self, x: npt.ArrayLike) -> FloatArray:
-        """The model's outputs in evaluation mode."""
-        return self._network.predict(x, self._augmentation)
+    def predict(self, x: npt.ArrayLike, *, layout: Layout = "NCHW") -> FloatArray:
+        """The model's outputs in evaluation mode; maps come out as NCHW, whatever the layout."""
+        return self._network.predict(x, layout, self._augmentation)
+
+    def plan(self, shape: Sequence[int], *, mode: Mode = "train") -> Plan:
+        """What runs for one batch of such a shape, and the memory it takes: print it for a table.
+
+        Nothing is run, allocated or kept.
+
+        Parameters
+        ----------
+        shape
+            A batch's, ``x.shape``.
+        mode
+            ``"train"``, ``"evaluate"`` or ``"predict"``.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For another mode, or a shape that does not fit the model.
+        """
+        return make_plan(self._network, shape, mode)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write weights, optimiser and generator state, so that training resumes on the same bits.
@@ -348,68 +334,27 @@ class Trainer:
 
         return load_trainer(cls, path, schedule)
 
-    def _epoch(
+    def _fit(
         self,
-        samples: Samples,
-        order: npt.NDArray[np.int64],
-        size: int,
-        title: str,
+        x: npt.ArrayLike,
+        y: npt.ArrayLike,
+        epochs: int,
+        batch_size: int | Literal["full"],
+        shuffle: bool,
+        validation_data: tuple[npt.ArrayLike, ...] | None,
+        callbacks: Iterable[AnyCallback],
         progress: bool | Literal["auto"],
-    ) -> tuple[float, int]:
-        batches = -(-len(order) // size)
-        done, total, correct, bar = 0, 0.0, 0, progress_bar(progress, batches, title)
-        try:
-            while done < batches:
-                result = self._run(samples, order, size, done, in_epoch=True, loss_sum=total)
-                done += result.batches
-                total = result.loss_sum
-                correct += result.correct
-                if bar is not None:
-                    bar.set_postfix_str(f"loss {result.loss:.4g}", refresh=False)
-                    bar.update(result.batches)
-        finally:
-            if bar is not None:
-                bar.close()
-        return total / len(order), correct
-
-    def _run(
-        self,
-        samples: Samples,
-        order: npt.NDArray[np.int64],
-        size: int,
-        first: int,
-        *,
-        in_epoch: bool,
-        loss_sum: float = 0.0,
-    ) -> Any:
-        if self._averages_in_use:
-            raise RuntimeError("averaged_weights: training is not possible inside")
-        loss, state = self._loss(samples.images), self._state
-        updates = -(-len(order) // size) - first  # at most
-        optimizer = state.core(updates, len(self.history), at_end=in_epoch)
-        result = _core.Progress()
-        result.loss_sum = loss_sum
-        whole = False
-        try:
-            self._network.net.train(
-                samples.images, samples.targets, order, size, first,
-                _SLICE_SECONDS if in_epoch else 0.0, samples.weights, loss, optimizer, self.seed,
-                self.steps, result, self._augmentation,
-            )  # fmt: skip
-            whole = not result.diverged
-        finally:  # Ctrl-C may come after some steps
-            taken = result.batches - result.undone
-            self.steps += taken
-            self._network.count_batches(taken)
-            if not whole:
-                state.forget_rates()
-        if result.diverged:
-            batch = order[(first + result.batches) * size :][:size]
-            if not result.undone:
-                check_finite(samples.images, batch)
-            rate = max(self.learning_rates().values(), default=0.0)
-            raise DivergenceError(result.step, result.loss, rate, result.layer)
-        return result
+        sample_weight: npt.ArrayLike | None,
+        layout: Layout,
+        slice_seconds: float = math.inf,
+    ) -> Calls[History]:
+        """`fit`, one call into the engine after the other; each ends about when told to."""
+        samples = Samples.of(self._network, self.loss, x, y, sample_weight, layout)
+        held_out = Samples.held_out(self._network, self.loss, validation_data, layout)
+        return fit(
+            self, samples, held_out, epochs, batch_size, shuffle, tuple(callbacks), progress,
+            slice_seconds,
+        )  # fmt: skip
 
     def _evaluate(self, samples: Samples) -> tuple[float, float]:
         loss = self._loss(samples.images)

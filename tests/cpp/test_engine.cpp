@@ -87,10 +87,7 @@ struct Data {
       order.push_back((i * 7) % samples);
     }
   }
-  template <class T>
-  Input<T> input() const {
-    return {nullptr, images.data(), {samples, channels, height, width}};
-  }
+  Input input() const { return {images.data(), {samples, channels, height, width}}; }
   template <class T>
   Target<T> target() const {
     return {{labels.data(), {samples}}, {}, {}};
@@ -100,8 +97,8 @@ struct Data {
 template <class T>
 Progress train(Model<T>& model, const Data& data, Index batch_size, Index step = 0) {
   Progress progress;
-  model.network.train(data.input<T>(), data.target<T>(), {data.order.data(), {samples}}, batch_size,
-                      0, 1e9, Loss<T>{}, model.optimizer, 3, step, progress);
+  model.network.train(data.input(), data.target<T>(), {data.order.data(), {samples}}, batch_size, 0,
+                      1e9, Loss<T>{}, model.optimizer, 3, step, progress);
   return progress;
 }
 
@@ -121,9 +118,9 @@ void test_steps_have_the_same_bits_on_any_number_of_threads() {
     if (first.empty()) first = model.arrays;
     EXPECT(first == model.arrays);
     std::vector<T> out(samples * classes);
-    model.network.predict(data.input<T>(), {out.data(), {samples, classes}});
+    model.network.predict(data.input(), {out.data(), {samples, classes}});
     for (const T value : out) EXPECT(std::isfinite(value));
-    const Progress all = model.network.evaluate(data.input<T>(), data.target<T>(), 4, Loss<T>{});
+    const Progress all = model.network.evaluate(data.input(), data.target<T>(), 4, Loss<T>{});
     EXPECT(all.samples == samples && std::isfinite(all.loss));
   }
 }
@@ -133,7 +130,7 @@ void test_forward_and_backward_by_hand() {
   const Data data;
   Model<T> model;
   const std::vector<T> x = values<T>(samples * channels * height * width, 4);
-  const Input<T> input{x.data(), nullptr, {samples, channels, height, width}};
+  const Input input{x.data(), {samples, channels, height, width}};
   std::vector<T> out(samples * classes), dx(x.size());
   for (const bool training : {true, false}) {
     model.network.forward(input, {out.data(), {samples, classes}}, training, 0, 0);
@@ -156,7 +153,7 @@ void test_divergence_leaves_finite_weights() {
   for (const auto& array : model.arrays)
     for (const T value : array) EXPECT(std::isfinite(value));
   EXPECT(std::isfinite(
-      model.network.evaluate(data.input<T>(), data.target<T>(), samples, Loss<T>{}).loss));
+      model.network.evaluate(data.input(), data.target<T>(), samples, Loss<T>{}).loss));
   model.arrays[0][0] = std::numeric_limits<T>::quiet_NaN();
   progress = train(model, data, samples);
   EXPECT(progress.diverged && progress.layer == "0" && progress.undone == 0);
@@ -221,7 +218,7 @@ void test_an_interrupted_call_ends_between_steps() {
     try {
       std::vector<std::int64_t> order;
       for (int i = 0; i < 50000; ++i) order.push_back(i % samples);
-      model.network.train(data.input<T>(), data.target<T>(),
+      model.network.train(data.input(), data.target<T>(),
                           {order.data(), {static_cast<Index>(order.size())}}, samples, 0, 1e9,
                           Loss<T>{}, model.optimizer, 3, steps, progress);
     } catch (const Enough&) {
@@ -236,8 +233,8 @@ void test_an_interrupted_call_ends_between_steps() {
     Progress one;
     const Index first = step % per_call * samples;
     const Index count = std::min<Index>(samples, 50000 - first);
-    twin.network.train(data.input<T>(), data.target<T>(), {order.data() + first, {count}}, samples,
-                       0, 0, Loss<T>{}, twin.optimizer, 3, step, one);
+    twin.network.train(data.input(), data.target<T>(), {order.data() + first, {count}}, samples, 0,
+                       0, Loss<T>{}, twin.optimizer, 3, step, one);
   }
   EXPECT(model.arrays == twin.arrays);
 }

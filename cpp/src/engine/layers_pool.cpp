@@ -1,5 +1,6 @@
 #include "dispatch/dispatch.h"
 #include "engine/layers.h"
+#include "ops/pool_spans.h"
 
 namespace piste {
 namespace {
@@ -11,14 +12,17 @@ class PoolOp final : public Op<T> {
       : node_(node), x_(x), y_(y) {
     geometry_.channels = x.shape.channels;
     geometry_.row_stride = x.width;
-    const Index in[2] = {x.shape.height, x.shape.width}, out[2] = {y.shape.height, y.shape.width};
-    for (int axis = 0; axis < 2; ++axis) {
+    const Index in[3] = {1, x.shape.height, x.shape.width};
+    const Index out[3] = {1, y.shape.height, y.shape.width};
+    for (int axis = 0; axis < 3; ++axis) {
       geometry_.in[axis] = in[axis];
       geometry_.out[axis] = out[axis];
-      geometry_.kernel[axis] = node.kernel[axis];
-      geometry_.stride[axis] = node.stride[axis];
-      geometry_.pad[axis] = node.padding[axis][0];
-      geometry_.dilation[axis] = node.dilation[axis];
+      const bool spatial = axis > 0 && node.kind != NodeKind::adaptive_avg_pool;
+      spans_[axis] = spatial ? window_spans(in[axis], out[axis], node.kernel[axis - 1],
+                                            node.stride[axis - 1], node.padding[axis - 1][0],
+                                            node.dilation[axis - 1], node.count_include_pad)
+                             : adaptive_spans(in[axis], out[axis]);
+      geometry_.spans[axis] = spans_[axis].data();
     }
     this->use_forward(x.tensor);
     this->use_forward(y.tensor);
@@ -45,10 +49,8 @@ class PoolOp final : public Op<T> {
     for (Index i = 0; i < chunk.count(); ++i) {
       if (node_.kind == NodeKind::max_pool)
         kernels.max_forward(geometry_, x, y, indices);
-      else if (node_.kind == NodeKind::avg_pool)
-        kernels.avg_forward(geometry_, x, y, node_.count_include_pad, node_.divisor_override);
       else
-        kernels.adaptive_avg_forward(geometry_, x, y);
+        kernels.avg_forward(geometry_, x, y, node_.divisor_override);
       x += x_.sample_values();
       y += y_.sample_values();
       if (indices) indices += y_.sample_values();
@@ -65,10 +67,8 @@ class PoolOp final : public Op<T> {
     for (Index i = 0; i < chunk.count(); ++i) {
       if (node_.kind == NodeKind::max_pool)
         kernels.max_backward(geometry_, dy, indices, dx);
-      else if (node_.kind == NodeKind::avg_pool)
-        kernels.avg_backward(geometry_, dy, dx, node_.count_include_pad, node_.divisor_override);
       else
-        kernels.adaptive_avg_backward(geometry_, dy, dx);
+        kernels.avg_backward(geometry_, dy, dx, node_.divisor_override);
       dx += x_.sample_values();
       dy += y_.sample_values();
       if (indices) indices += y_.sample_values();
@@ -79,6 +79,7 @@ class PoolOp final : public Op<T> {
   Node node_;
   Value<T> x_, y_;
   kernels::PoolGeometry geometry_{};
+  PoolSpans spans_;
   int indices_ = -1, dy_ = -1, dx_ = -1;
 };
 

@@ -44,13 +44,6 @@ Hyperparameters next_hyperparameters(const Optimizer<T>& o, std::size_t i) {
 
 }  // namespace
 
-/// Sums of squares of each block, and whether all values are finite (squares may overflow).
-template <class T>
-struct Network<T>::Gradient {
-  std::vector<double> squares;
-  bool finite;
-};
-
 /// Sizes of all that an update reads or writes.
 template <class T>
 void Network<T>::check_optimizer(const Optimizer<T>& o) const {
@@ -81,10 +74,12 @@ void Network<T>::check_optimizer(const Optimizer<T>& o) const {
 template <class T>
 template <class Body>
 void Network<T>::for_each_block(Body&& body) {
-  std::vector<Index> ends;  // of each parameter's blocks
+  std::vector<Index>& ends = learning_->ends;
+  ends.clear();
   Index blocks = 0;
   for (const Parameter& p : parameters_)
     ends.push_back(blocks += blocks_of(Index(p.gradient.size())));
+  learning_->squares.resize(blocks);
   parallel_for(blocks, [&](Index block, int) {
     const std::size_t i = std::upper_bound(ends.begin(), ends.end(), block) - ends.begin();
     const Index values = static_cast<Index>(parameters_[i].gradient.size());
@@ -93,35 +88,32 @@ void Network<T>::for_each_block(Body&& body) {
   });
 }
 
-/// Runs change(parameter, first value, gradient, count) on all blocks of the gradient, then looks
-/// at it.
+/// Runs change(parameter, first value, gradient, count) on all blocks of the gradient and sums
+/// their squares. Returns whether all values are finite then.
 template <class T>
 template <class Change>
-typename Network<T>::Gradient Network<T>::change_gradient(Change&& change) {
-  Index blocks = 0;
-  for (const Parameter& p : parameters_) blocks += blocks_of(Index(p.gradient.size()));
-  std::vector<double> squares(blocks);
+bool Network<T>::change_gradient(Change&& change) {
   std::atomic<bool> finite{true};
   for_each_block([&](Index block, std::size_t i, Index first, Index n) {
     T* gradient = parameters_[i].gradient.data() + first;
     change(i, first, gradient, n);
-    squares[block] = update_kernels<T>().sum_squares(gradient, n);
+    learning_->squares[block] = update_kernels<T>().sum_squares(gradient, n);
     if (!update_kernels<T>().all_finite(gradient, n)) finite = false;
   });
-  return {std::move(squares), finite};
+  return finite;
 }
 
 /// Bounds the gradient's values, then its norm.
 template <class T>
-void Network<T>::clip(const Optimizer<T>& o, Gradient& gradient) {
+void Network<T>::clip(const Optimizer<T>& o) {
   constexpr T infinity = std::numeric_limits<T>::infinity();
   if (o.clip_value < infinity)
-    gradient = change_gradient([&](std::size_t, Index, T* g, Index n) {
+    change_gradient([&](std::size_t, Index, T* g, Index n) {
       update_kernels<T>().clip(g, n, static_cast<T>(o.clip_value), T(1));
     });
   if (!(o.clip_norm < infinity)) return;
   double squares = 0;
-  for (double part : gradient.squares) squares += part;
+  for (double part : learning_->squares) squares += part;
   double norm = std::sqrt(squares);
   if (!std::isfinite(norm)) {  // the squares overflow: once more, on a scale where they don't
     double largest = 0, sum = 0;
@@ -133,7 +125,7 @@ void Network<T>::clip(const Optimizer<T>& o, Gradient& gradient) {
   }
   const double factor = o.clip_norm / (norm + 1e-6);
   if (factor < 1)
-    gradient = change_gradient([&](std::size_t, Index, T* g, Index n) {
+    change_gradient([&](std::size_t, Index, T* g, Index n) {
       update_kernels<T>().clip(g, n, infinity, static_cast<T>(factor));
     });
 }
@@ -144,11 +136,10 @@ template <class T>
 bool Network<T>::learn(Optimizer<T>& o, double divisor, bool last) {
   constexpr double safe = sizeof(T) == 4 ? 1e15 : 1e120;
   auto& counters = o.counters;
-  Gradient gradient = change_gradient([](std::size_t, Index, T*, Index) {});
-  if (!gradient.finite) return false;
+  if (!change_gradient([](std::size_t, Index, T*, Index) {})) return false;
   const bool update = counters.gathered + 1 >= o.accumulate || (last && o.update_at_end);
   if (!update) {
-    for (const double squares : gradient.squares)
+    for (const double squares : learning_->squares)
       if (!(squares < safe * safe)) return false;
     for_each_block([&](Index, std::size_t i, Index first, Index n) {
       T* const sum = o.sums[i].data + first;
@@ -166,15 +157,16 @@ bool Network<T>::learn(Optimizer<T>& o, double divisor, bool last) {
   if (o.accumulate > 1) {
     const double whole = counters.divisor + divisor;
     const T scale = static_cast<T>(whole == 0 ? 1 : 1 / whole);
-    gradient = change_gradient([&](std::size_t i, Index first, T* g, Index n) {
+    const bool finite = change_gradient([&](std::size_t i, Index first, T* g, Index n) {
       if (counters.gathered) kernel_table<T>().pointwise->add(o.sums[i].data + first, g, g, n);
       update_kernels<T>().clip(g, n, std::numeric_limits<T>::infinity(), scale);
     });
-    if (!gradient.finite) return false;
+    if (!finite) return false;
   }
-  clip(o, gradient);
+  clip(o);
 
-  std::vector<UpdateOptions<T>> options;
+  std::vector<UpdateOptions<T>>& options = learning_->options;
+  options.clear();
   bool careful = false, far = false;
   std::size_t block = 0;
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
@@ -185,12 +177,12 @@ bool Network<T>::learn(Optimizer<T>& o, double divisor, bool last) {
     // Sound steps are short; those that end in overflow grow from step to step.
     if (h.lr * h.weight_decay > 1 || h.momentum >= 1 || (scaled && h.lr > 0.1)) far = true;
     for (Index b = blocks_of(Index(parameters_[i].gradient.size())); b > 0; --b, ++block) {
-      const double squares = gradient.squares[block];
+      const double squares = learning_->squares[block];
       if (!(squares < safe * safe)) careful = true;
       if (!scaled && h.lr * h.lr * squares > 1) far = true;
     }
   }
-  if (careful && !rehearse(o, options)) return false;
+  if (careful && !rehearse(o)) return false;
   undo_->clear();
   if (far) remember(o);
   const auto step = update_kernels<T>().step[static_cast<int>(o.rule)];
@@ -209,8 +201,7 @@ bool Network<T>::learn(Optimizer<T>& o, double divisor, bool last) {
 /// Whether the update leaves all values finite, tried on copies: only where numbers are near
 /// overflow, or may be divided by 0.
 template <class T>
-bool Network<T>::rehearse(const Optimizer<T>& o,
-                          const std::vector<UpdateOptions<T>>& options) const {
+bool Network<T>::rehearse(const Optimizer<T>& o) const {
   FlushToZero guard;
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     const Parameter& p = parameters_[i];
@@ -224,7 +215,7 @@ bool Network<T>::rehearse(const Optimizer<T>& o,
       states[s] = {copies[s].data(), p.value.shape};
     }
     update_kernels<T>().step[static_cast<int>(o.rule)](
-        value.data(), p.gradient.data(), states_at<T>(states, 0).data(), n, options[i]);
+        value.data(), p.gradient.data(), states_at<T>(states, 0).data(), n, learning_->options[i]);
     if (!update_kernels<T>().all_finite(value.data(), n)) return false;
     for (const std::vector<T>& copy : copies)
       if (!update_kernels<T>().all_finite(copy.data(), static_cast<Index>(copy.size())))

@@ -21,24 +21,6 @@ void check_augmentation(const Augmentation<T>* a, const Shape& sample) {
           "expected ", sample[0], " channels, got ", values->size());
 }
 
-constexpr std::size_t max_plans = 8;
-constexpr Index predict_batch = 1024;
-
-template <class T>
-Shape sample_shape_of(const Input<T>& x) {
-  Shape sample;
-  for (int axis = 1; axis < x.shape.rank(); ++axis) sample.push_back(x.shape[axis]);
-  return sample;
-}
-
-template <class T>
-Input<T> slice(const Input<T>& x, Index first, Index sample_values) {
-  Input<T> part = x;
-  if (part.values) part.values += first * sample_values;
-  if (part.bytes) part.bytes += first * sample_values;
-  return part;
-}
-
 }  // namespace
 
 template <class T>
@@ -55,33 +37,10 @@ std::vector<View<T>> Network<T>::gradients() {
 }
 
 template <class T>
-Plan<T>& Network<T>::plan(PlanMode mode, Index batch, const Shape& sample_shape) {
-  const Algorithm algorithm = default_algorithm();
-  for (auto entry = plans_.begin(); entry != plans_.end(); ++entry)
-    if ((*entry)->mode == mode && (*entry)->batch == batch &&
-        (*entry)->sample_shape == sample_shape && (*entry)->algorithm == algorithm) {
-      std::rotate(entry, entry + 1, plans_.end());  // the most recent stands last
-      return plans_.back()->plan;
-    }
-  check(!nodes_.empty(), "network", "the network has no layers");
-  auto entry =
-      std::make_unique<PlanEntry>(PlanEntry{mode, batch, sample_shape, algorithm, {mode, batch}});
-  Graph<T> graph{nodes_, {}, output_};
-  for (Parameter& p : parameters_) graph.trainables.push_back({p.value, p.gradient.data()});
-  lower(graph, sample_shape, entry->plan);
-  if (plans_.size() >= max_plans) {
-    if (manual_ == &plans_.front()->plan) manual_ = nullptr;
-    plans_.erase(plans_.begin());
-  }
-  plans_.push_back(std::move(entry));
-  return plans_.back()->plan;
-}
-
-template <class T>
-void Network<T>::predict(const Input<T>& x, View<T> out, const Augmentation<T>* augmentation) {
-  check_augmentation(augmentation, sample_shape_of(x));
-  const Shape sample = sample_shape_of(x);
-  const Index n = x.shape[0], features = sample.size();
+void Network<T>::predict(const Input& x, View<T> out, const Augmentation<T>* augmentation) {
+  check_augmentation(augmentation, x.sample_shape());
+  const Shape sample = x.sample_shape();
+  const Index n = x.samples();
   const Shape result = output_shape(sample);
   check(out.size() == n * result.size(), "predict", "out has shape ", out.shape, " for ", n,
         " samples of ", result);
@@ -93,7 +52,7 @@ void Network<T>::predict(const Input<T>& x, View<T> out, const Augmentation<T>* 
   run.input_shift = input_shift_;
   for (Index first = 0; first < n; first += predict_batch) {
     Plan<T>& p = plan(PlanMode::predict, std::min(predict_batch, n - first), sample);
-    run.x = slice(x, first, features);
+    run.x = x.from(first);
     run.out = out.data + first * result.size();
     if (first == 0 || n - first < predict_batch) p.prepare();
     p.run_forward(run);
@@ -101,9 +60,9 @@ void Network<T>::predict(const Input<T>& x, View<T> out, const Augmentation<T>* 
 }
 
 template <class T>
-void Network<T>::forward(const Input<T>& x, View<T> out, bool training, std::uint64_t seed,
+void Network<T>::forward(const Input& x, View<T> out, bool training, std::uint64_t seed,
                          Index step) {
-  const Shape sample = sample_shape_of(x);
+  const Shape sample = x.sample_shape();
   check(x.shape[0] > 0, "forward", "expected at least one sample");
   check(out.size() == x.shape[0] * output_shape(sample).size(), "forward", "out has shape ",
         out.shape);
@@ -130,8 +89,8 @@ template <class T>
 void Network<T>::backward(View<const T> grad_output, View<T> grad_input) {
   check(manual_ != nullptr, "backward", "call forward first");
   const Shape& x = manual_run_->x.shape;
-  check(grad_output.size() == x[0] * output_shape(sample_shape_of(manual_run_->x)).size(),
-        "backward", "grad_output has shape ", grad_output.shape,
+  check(grad_output.size() == x[0] * output_shape(manual_run_->x.sample_shape()).size(), "backward",
+        "grad_output has shape ", grad_output.shape,
         ", which is not the shape of the last forward's output");
   if (grad_input)
     check(grad_input.shape == x, "backward", "grad_input has shape ", grad_input.shape,
@@ -175,11 +134,11 @@ T Network<T>::loss_scale(const Loss<T>& loss, const Target<T>& y, const std::int
 }
 
 template <class T>
-void Network<T>::train(const Input<T>& x, const Target<T>& y, View<const std::int64_t> order,
+void Network<T>::train(const Input& x, const Target<T>& y, View<const std::int64_t> order,
                        Index batch_size, Index first_batch, double time_limit, const Loss<T>& loss,
                        Optimizer<T>& optimizer, std::uint64_t seed, Index step, Progress& progress,
                        const Augmentation<T>* augmentation) {
-  const Shape sample = sample_shape_of(x), result = output_shape(sample);
+  const Shape sample = x.sample_shape(), result = output_shape(sample);
   check(batch_size >= 1, "train", "batch size ", batch_size, " is below 1");
   check_targets(x, y, order, loss, result);
   check_optimizer(optimizer);
@@ -237,9 +196,9 @@ void Network<T>::train(const Input<T>& x, const Target<T>& y, View<const std::in
 }
 
 template <class T>
-Progress Network<T>::evaluate(const Input<T>& x, const Target<T>& y, Index batch_size,
+Progress Network<T>::evaluate(const Input& x, const Target<T>& y, Index batch_size,
                               const Loss<T>& loss, const Augmentation<T>* augmentation) {
-  const Shape sample = sample_shape_of(x), result = output_shape(sample);
+  const Shape sample = x.sample_shape(), result = output_shape(sample);
   check(batch_size >= 1, "evaluate", "batch size ", batch_size, " is below 1");
   check_targets(x, y, {}, loss, result);
   check_augmentation(augmentation, sample);
@@ -274,9 +233,8 @@ Progress Network<T>::evaluate(const Input<T>& x, const Target<T>& y, Index batch
 
 /// Labels and sizes, before they index anything.
 template <class T>
-void Network<T>::check_targets(const Input<T>& x, const Target<T>& y,
-                               View<const std::int64_t> order, const Loss<T>& loss,
-                               const Shape& result) const {
+void Network<T>::check_targets(const Input& x, const Target<T>& y, View<const std::int64_t> order,
+                               const Loss<T>& loss, const Shape& result) const {
   const Index n = x.shape[0], rows = result.size() / result[0];
   check(bool(y.labels) != bool(y.dense), "loss", "expected labels or dense targets");
   if (y.labels) {

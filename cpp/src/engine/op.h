@@ -36,7 +36,7 @@ struct Run {
   bool training = false;
   std::uint64_t seed = 0;
   Index step = 0;
-  Input<T> x;
+  Input x;
   const std::int64_t* order = nullptr;  // sample i of the batch is order[i] of x; null: i
   T input_scale = 1, input_shift = 0;
   const Augmentation<T>* augmentation = nullptr;
@@ -76,6 +76,14 @@ struct Memory {
   void* worker_scratch(const Chunk& chunk) const { return scratch + chunk.worker * scratch_stride; }
 };
 
+/// What a plan's table says of an op; the lowering fills it in.
+struct OpInfo {
+  std::string layer, kernel;
+  Shape input, output;
+  double forward_flops = 0, backward_flops = 0;  // of one sample
+  Index parameter_bytes = 0;
+};
+
 /// One lowered layer. Phases after the first begin only when all chunks have ended the one
 /// before and its sync has run (batch statistics need that).
 template <class T>
@@ -111,6 +119,10 @@ class Op {
   virtual void commit(const Memory<T>&) {}
 
   virtual Index scratch_bytes() const { return 0; }
+  /// Named where a kind of layer has several.
+  virtual const char* algorithm() const { return ""; }
+
+  OpInfo info;
 
   struct Use {
     bool backward;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -19,6 +20,18 @@ def manual_seed(seed: int) -> None:
     """Seed the generator that initialises the layers constructed from now on."""
     global _generator
     _generator = np.random.default_rng(as_int(seed, "seed", 0))
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Inside, layers are initialised as after `manual_seed`; afterwards as if nothing had been."""
+    global _generator
+    before = _generator
+    manual_seed(seed)
+    try:
+        yield
+    finally:
+        _generator = before
 
 
 def uniform(shape: tuple[int, ...], bound: float, dtype: npt.DTypeLike) -> FloatArray:
