@@ -4,7 +4,7 @@ import numpy as np
 import piste
 import pytest
 from piste import nn
-from piste.optim import SGD, Adam
+from piste.optim import SGD, Adam, clip_grad_norm_, clip_grad_value_
 from reference.training import IMAGES, LABELS, X, Y, everything, follow, linear, network, same
 
 
@@ -127,3 +127,66 @@ def test_divergence_takes_back_all_steps_since_the_update():
         twin.step(x, y)
     same(trainer.model.state_dict(), twin.model.state_dict())
     assert trainer._state.counters == twin._state.counters
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("p", [1, 2.0, 3, np.inf])
+@pytest.mark.parametrize("bound", [0.0, 0.5, 1e9])
+def test_the_norm_by_hand(dtype, p, bound):
+    rng = np.random.default_rng(0)
+    whole = rng.standard_normal(60).astype(dtype)
+    before = whole.copy()
+    grads = [whole[:20].reshape(4, 5), whole[20:41:2], np.empty((0, 3), dtype)]
+    own = np.concatenate([before[:20], before[20:41:2]]).astype(float)
+    norm = np.linalg.norm(own, p)
+    assert clip_grad_norm_(grads, bound, p) == pytest.approx(norm, rel=1e-6)
+    factor = min(1, bound / (norm + 1e-6))
+    np.testing.assert_allclose(whole[:20], before[:20] * factor, rtol=1e-6)
+    np.testing.assert_allclose(whole[20:41:2], before[20:41:2] * factor, rtol=1e-6)
+    np.testing.assert_array_equal(whole[21:41:2], before[21:41:2])
+
+
+def test_a_norm_that_would_overflow_and_one_that_is_not_finite():
+    grads = {"a": np.array([3e30, -4e30], np.float32)}
+    assert clip_grad_norm_(grads, 5.0) == pytest.approx(5e30, rel=1e-6)
+    np.testing.assert_allclose(grads["a"], [3, -4], rtol=1e-6)
+    for value in (np.nan, np.inf):
+        broken = [np.ones(2), np.array([1.0, value]), np.ones(2)]
+        assert not np.isfinite(clip_grad_norm_(broken, 1.0))
+        with pytest.raises(ValueError, match="grads: expected a finite norm, got nan"):
+            clip_grad_norm_([np.array([np.nan])], 1.0, error_if_nonfinite=True)
+    assert clip_grad_norm_([], 1.0) == clip_grad_norm_([np.zeros(3)], 1.0) == 0
+
+
+def test_values_by_hand():
+    x = np.array([-3.0, 0.5, np.nan, 2.0])
+    clip_grad_value_(x, 1.0)
+    np.testing.assert_array_equal(x, [-1, 0.5, np.nan, 1])
+    model = linear()
+    model.forward(X[0])
+    model.backward(np.ones((12, 3)))
+    clip_grad_value_(model.gradients(), 0.25)
+    assert all(abs(g).max() <= 0.25 for g in model.gradients().values())
+
+
+def read_only():
+    array = np.ones(3)
+    array.flags.writeable = False
+    return array
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: clip_grad_value_(3, 1), TypeError, "grads: expected arrays, got int 3"),
+        (lambda: clip_grad_value_([3], 1), TypeError, r"grads\[0\]: expected an array of floats"),
+        (lambda: clip_grad_value_([np.ones(3, int)], 1), TypeError, r"grads\[0\]: expected an arr"),
+        (lambda: clip_grad_value_([read_only()], 1), ValueError, r"grads\[0\]: the array is read-"),
+        (lambda: clip_grad_value_([], -1), ValueError, "clip_value: expected a finite number of"),
+        (lambda: clip_grad_norm_([], -1), ValueError, "max_norm: expected a finite number of at"),
+        (lambda: clip_grad_norm_([], 1, 0), ValueError, "norm_type: expected a number above 0"),
+    ],
+)
+def test_errors_of_clipping_by_hand(call, error, message):
+    with pytest.raises(error, match=message):
+        call()

@@ -1,6 +1,7 @@
 """Optimisers, schedules of the learning rate, and averages of weights."""
 
 from .averages import EMA, SWA
+from .clipping import clip_grad_norm_, clip_grad_value_
 from .one_cycle import OneCycleLR
 from .optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 from .plateau import ReduceLROnPlateau
@@ -36,4 +37,6 @@ __all__ = [
     "Schedule",
     "SequentialLR",
     "StepLR",
+    "clip_grad_norm_",
+    "clip_grad_value_",
 ]
