@@ -168,11 +168,14 @@ void define_runs(py::class_<BoundNetwork<T>>& c) {
           py::array_t<T>(std::vector<py::ssize_t>(g.shape.begin(), g.shape.end()), g.data, self));
     return arrays;
   });
-  c.def("predict", [](B& b, const py::array& x, View<T> out) {
-    const auto input = as_input(x);
-    const Call call(b);
-    b.network.predict(input, out);
-  });
+  c.def(
+      "predict",
+      [](B& b, const py::array& x, View<T> out, const Augmentation<T>* augmentation) {
+        const auto input = as_input(x);
+        const Call call(b);
+        b.network.predict(input, out, augmentation);
+      },
+      py::arg("x"), py::arg("out"), py::arg("augmentation") = py::none());
   c.def("forward",
         [](B& b, const py::array& x, View<T> out, bool training, std::uint64_t seed, Index step) {
           const auto input = as_input(x);
@@ -186,36 +189,38 @@ void define_runs(py::class_<BoundNetwork<T>>& c) {
   c.def("train",
         [](py::object self, py::array x, py::object y, py::object order, Index batch_size,
            Index first_batch, double time_limit, py::object sample_weight, py::object loss,
-           py::object sgd, std::uint64_t seed, Index step,
-           py::object progress) -> std::unique_ptr<TrainCall> {
+           py::object optimizer, std::uint64_t seed, Index step, py::object progress,
+           py::object augmentation) -> std::unique_ptr<TrainCall> {
           auto& b = self.cast<B&>();
           auto& made = progress.cast<Progress&>();
           const auto input = as_input(x);
           const auto target = as_target<T>(y, sample_weight.cast<View<const T>>());
           const auto samples = order.cast<View<const std::int64_t>>();
           const auto& chosen_loss = loss.cast<const Loss<T>&>();
-          auto& update = sgd.cast<Sgd<T>&>();
+          auto& update = optimizer.cast<Optimizer<T>&>();
+          const auto* changes = augmentation.cast<const Augmentation<T>*>();
           auto call = std::make_unique<TrainCall>();
-          call->keep_alive = {self, x, y, order, sample_weight, loss, sgd, progress};
-          call->run = [&b, &made, &chosen_loss, &update, input, target, samples, batch_size,
-                       first_batch, time_limit, seed, step] {
+          call->keep_alive = {self, x,         y,        order,       sample_weight,
+                              loss, optimizer, progress, augmentation};
+          call->run = [&b, &made, &chosen_loss, &update, changes, input, target, samples,
+                       batch_size, first_batch, time_limit, seed, step] {
             const Exclusive::Hold hold(b.exclusive);
             b.network.train(input, target, samples, batch_size, first_batch, time_limit,
-                            chosen_loss, update, seed, step, made);
+                            chosen_loss, update, seed, step, made, changes);
           };
           return call;
         });
   c.def(
       "evaluate",
       [](B& b, const py::array& x, const py::object& y, Index batch_size, const Loss<T>& loss,
-         View<const T> sample_weight) {
+         View<const T> sample_weight, const Augmentation<T>* augmentation) {
         const auto input = as_input(x);
         const auto target = as_target<T>(y, sample_weight);
         const Call call(b);
-        return b.network.evaluate(input, target, batch_size, loss);
+        return b.network.evaluate(input, target, batch_size, loss, augmentation);
       },
       py::arg("x"), py::arg("y"), py::arg("batch_size"), py::arg("loss"),
-      py::arg("sample_weight") = py::none());
+      py::arg("sample_weight") = py::none(), py::arg("augmentation") = py::none());
 }
 
 template <class T>
@@ -245,33 +250,9 @@ void define(py::module_& module, const char* suffix) {
            py::arg("weight") = py::none(), py::arg("extra") = py::none(),
            py::arg("ignore_index") = -100, py::arg("label_smoothing") = 0);
 
-  using Numbers = std::vector<T>;
-  using Flags = std::vector<bool>;
-  py::class_<Sgd<T>>(module, ("Sgd" + dtype).c_str())
-      .def(
-          py::init([](Numbers lr, Numbers momentum, Numbers dampening, Numbers weight_decay,
-                      const Flags& nesterov, const Flags& maximize, const py::list& buffers,
-                      bool first_step) {
-            Sgd<T> sgd{std::move(lr),
-                       std::move(momentum),
-                       std::move(dampening),
-                       std::move(weight_decay),
-                       {nesterov.begin(), nesterov.end()},
-                       {maximize.begin(), maximize.end()},
-                       {},
-                       first_step};
-            for (const auto& buffer : buffers)
-              sgd.buffers.push_back(buffer.is_none() ? View<T>{} : buffer.template cast<View<T>>());
-            const std::size_t n = sgd.lr.size();
-            check(sgd.momentum.size() == n && sgd.dampening.size() == n &&
-                      sgd.weight_decay.size() == n && sgd.nesterov.size() == n &&
-                      sgd.maximize.size() == n && sgd.buffers.size() == n,
-                  "sgd", "expected ", n, " entries in every list");
-            return sgd;
-          }),
-          py::keep_alive<1, 8>())
-      .def_readwrite("lr", &Sgd<T>::lr)
-      .def_readonly("first_step", &Sgd<T>::first_step);
+  py::class_<Augmentation<T>>(module, ("Augmentation" + dtype).c_str())
+      .def(py::init<double, Index, std::vector<T>, std::vector<T>>(), py::arg("flip"),
+           py::arg("padding"), py::arg("mean"), py::arg("std"));
 
   py::class_<BoundNetwork<T>> network(module, ("Network" + dtype).c_str());
   network.def(py::init<>());

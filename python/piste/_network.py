@@ -92,12 +92,14 @@ class CompiledNetwork:
         for tracker in self._trackers:
             tracker += batches
 
-    def predict(self, x: npt.ArrayLike, layout: str = "NCHW") -> FloatArray:
+    def predict(
+        self, x: npt.ArrayLike, layout: str = "NCHW", augmentation: Any = None
+    ) -> FloatArray:
         """Outputs in evaluation mode."""
         images = self.images(x, layout)
         out = np.empty(self.output_shape(images), self.dtype)
         if len(images):
-            self.net.predict(images, out)
+            self.net.predict(images, out, augmentation)
         return out
 
     def forward(self, x: npt.ArrayLike, training: bool) -> FloatArray:

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from . import nn
+from . import nn, optim
+from ._augment import Augment
 
 
 def describe(value: Any) -> Any:
@@ -55,4 +56,69 @@ def build(description: dict[str, Any]) -> Any:
         key: tuple(value) if isinstance(value, list) and key != "weight" else value
         for key, value in description["arguments"].items()
     }
+    return kind(**arguments)
+
+
+def build_optimizer(description: dict[str, Any]) -> optim.Optimizer:
+    """What an optimiser's `_describe` described.
+
+    Raises
+    ------
+    ValueError
+        For an unknown class.
+    """
+    optimizer: optim.Optimizer = _instance(description, optim.Optimizer)
+    return optimizer
+
+
+def build_averaging(description: dict[str, Any]) -> optim.EMA | optim.SWA:
+    """What an `EMA` or a `SWA` described.
+
+    Raises
+    ------
+    ValueError
+        For an unknown class.
+    """
+    averaging: optim.EMA | optim.SWA = _instance(description, (optim.EMA, optim.SWA))
+    return averaging
+
+
+def build_augment(description: dict[str, Any]) -> Augment:
+    """What an `Augment` described.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For strange arguments.
+    """
+    return Augment(**{name: value for name, value in description.items() if name != "class"})
+
+
+def build_schedule(description: dict[str, Any]) -> optim.Schedule:
+    """What `Schedule._describe` described.
+
+    Raises
+    ------
+    ValueError
+        For an unknown class, or one whose function is not in the description.
+    """
+    arguments = dict(description)
+    name = arguments.pop("class")
+    if name == "LambdaLR":
+        raise ValueError("its schedule is a function, which no file holds: load(path, schedule=)")
+    if name == "SequentialLR":
+        arguments["schedules"] = [build_schedule(part) for part in arguments["schedules"]]
+    state = arguments.pop("state", None)
+    schedule: optim.Schedule = _instance({"class": name, **arguments}, optim.Schedule)
+    if isinstance(schedule, optim.ReduceLROnPlateau):
+        schedule.state = {key: float(state[key]) for key in schedule.state}
+    return schedule
+
+
+def _instance(description: dict[str, Any], kinds: Any) -> Any:
+    arguments = dict(description)
+    name = arguments.pop("class")
+    kind = getattr(optim, str(name), None)
+    if not (isinstance(kind, type) and issubclass(kind, kinds)):
+        raise ValueError(f"unknown optimiser, schedule or average {name!r}")
     return kind(**arguments)

@@ -70,7 +70,7 @@ struct Model {
   std::vector<std::vector<T>> arrays;
   std::vector<std::size_t> trainable;
   Network<T> network;
-  Sgd<T> sgd;
+  Optimizer<T> optimizer;
 
   View<T> array(const Shape& shape, bool trained, T value = 0) {
     const std::size_t n = static_cast<std::size_t>(shape.size());
@@ -106,14 +106,11 @@ struct Model {
     const View<T> last = array({classes, 32}, true);
     network.output(network.linear(x, "last", last, {}));
     const std::size_t n = trainable.size();
-    sgd.lr.assign(n, T(0.01));
-    sgd.momentum.assign(n, T(0.9));
-    sgd.dampening.assign(n, 0);
-    sgd.weight_decay.assign(n, T(1e-4));
-    sgd.nesterov.assign(n, 0);
-    sgd.maximize.assign(n, 0);
+    optimizer.options.resize(n);
+    for (Hyperparameters& h : optimizer.options)
+      h.lr = 0.01, h.momentum = 0.9, h.weight_decay = 1e-4;
     for (std::size_t i = 0; i < n; ++i)
-      sgd.buffers.push_back(array({static_cast<Index>(arrays[trainable[i]].size())}, false));
+      optimizer.states.push_back({array({static_cast<Index>(arrays[trainable[i]].size())}, false)});
   }
 };
 
@@ -141,7 +138,7 @@ long calls_of(Model<T>& model, const Data<T>& data, Index batch_size, Index step
   const Loss<T> loss;
   const long before = calls;
   model.network.train(data.input(), data.target(), {data.order.data(), {batch_size * steps}},
-                      batch_size, 0, 1e9, loss, model.sgd, 3, 0, progress);
+                      batch_size, 0, 1e9, loss, model.optimizer, 3, 0, progress);
   const long after = calls;
   EXPECT(!progress.diverged && progress.batches == steps);
   return after - before;

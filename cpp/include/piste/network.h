@@ -9,8 +9,10 @@
 
 #include "piste/activation.h"
 #include "piste/algorithm.h"
+#include "piste/augmentation.h"
 #include "piste/input.h"
 #include "piste/loss.h"
+#include "piste/optimizer.h"
 #include "piste/plan_table.h"
 #include "piste/tensor.h"
 
@@ -43,20 +45,11 @@ struct Target {
   View<const T> sample_weight;  // null: all 1
 };
 
-/// One entry per trainable array, in order of registration.
-template <class T>
-struct Sgd {
-  std::vector<T> lr, momentum, dampening, weight_decay;
-  std::vector<char> nesterov, maximize;
-  std::vector<View<T>> buffers;  // null where the momentum is 0
-  bool first_step = true;
-};
-
 struct Progress {
   Index batches = 0, samples = 0, correct = 0;
   double loss_sum = 0;  // sum over batches of loss * samples; evaluate: of the samples' losses
   bool diverged = false;
-  Index undone = 0;   // steps taken back: 1 where the step before has led to the divergence
+  Index undone = 0;   // steps taken back: those from the update on that led to the divergence
   Index step = 0;     // the failing step, where diverged
   double loss = 0;    // of the last step, the failing one included
   std::string layer;  // first layer that is not finite
@@ -113,19 +106,22 @@ class Network {
   /// One array per trainable array, shaped alike; valid as long as the network lives.
   std::vector<View<T>> gradients();
 
-  void predict(const Input& x, View<T> out);
+  void predict(const Input& x, View<T> out, const Augmentation<T>* augmentation = nullptr);
   void forward(const Input& x, View<T> out, bool training, std::uint64_t seed, Index step);
   void backward(View<const T> grad_output, View<T> grad_input);
 
   /// Steps over batches first_batch, first_batch + 1, ... of `order` (sample indices) until the
-  /// end or until `time_limit` seconds have passed. A step that fails changes nothing; the one
-  /// before is taken back where its update was so long that loss or gradient overflow now.
-  /// `progress` tells of the steps taken, also where an exception ends the call.
+  /// end, until `time_limit` seconds have passed or until the optimizer's rates end. A step that
+  /// fails changes nothing; the last update is taken back, with the steps since, where it was so
+  /// long that loss or gradient overflow now. `progress` tells of the steps taken, also where an
+  /// exception ends the call.
   void train(const Input& x, const Target<T>& y, View<const std::int64_t> order, Index batch_size,
-             Index first_batch, double time_limit, const Loss<T>& loss, Sgd<T>& sgd,
-             std::uint64_t seed, Index step, Progress& progress);
+             Index first_batch, double time_limit, const Loss<T>& loss, Optimizer<T>& optimizer,
+             std::uint64_t seed, Index step, Progress& progress,
+             const Augmentation<T>* augmentation = nullptr);
   /// `loss` of the result is that of all samples as one batch.
-  Progress evaluate(const Input& x, const Target<T>& y, Index batch_size, const Loss<T>& loss);
+  Progress evaluate(const Input& x, const Target<T>& y, Index batch_size, const Loss<T>& loss,
+                    const Augmentation<T>* augmentation = nullptr);
 
  private:
   struct Parameter {
@@ -143,11 +139,17 @@ class Network {
                const Shape& output_shape, double& divisor) const;
   void check_targets(const Input& x, const Target<T>& y, View<const std::int64_t> order,
                      const Loss<T>& loss, const Shape& output_shape) const;
-  bool apply(Sgd<T>& sgd);
-  void remember(const Sgd<T>& sgd);
-  void diverged(const Run<T>& run, Index batch, const Shape& sample_shape, Sgd<T>& sgd,
+  struct Learning;  // working memory of learn()
+
+  void check_optimizer(const Optimizer<T>& optimizer) const;
+  bool learn(Optimizer<T>& optimizer, double divisor, bool last);
+  template <class Change>
+  bool change_gradient(Change&& change);
+  void clip(const Optimizer<T>& optimizer);
+  void remember(const Optimizer<T>& optimizer);
+  void diverged(const Run<T>& run, Index batch, const Shape& sample_shape, Optimizer<T>& optimizer,
                 Progress& progress);
-  bool rehearse(const Sgd<T>& sgd) const;
+  bool rehearse(const Optimizer<T>& optimizer) const;
   template <class Body>
   void for_each_block(Body&& body);
   std::string first_bad_layer(const Run<T>& run, Index batch, const Shape& sample_shape);
@@ -161,7 +163,9 @@ class Network {
   T input_scale_ = 1, input_shift_ = 0;
   void (*question_)() = nullptr;
   std::unique_ptr<Undo<T>> undo_;
-  bool first_step_before_ = false;
+  std::unique_ptr<Learning> learning_;
+  typename Optimizer<T>::Counters counters_before_;  // the last update
+  Index steps_since_ = 0;                            // and it, which undo_ would take back
 };
 
 }  // namespace piste

@@ -29,7 +29,8 @@ std::array<Pair, 2> both_sides(Pair padding) {
 }  // namespace
 
 template <class T>
-Network<T>::Network() : undo_(std::make_unique<Undo<T>>()) {}
+Network<T>::Network()
+    : undo_(std::make_unique<Undo<T>>()), learning_(std::make_unique<Learning>()) {}
 template <class T>
 Network<T>::~Network() = default;
 
