@@ -41,6 +41,12 @@ class CompiledNetwork:
             for name, array in child._own_items()
             if name == "num_batches_tracked"
         ]
+        layers = [child for _, child in module.named_modules()]
+        axes = next((child._axes for child in layers if child._axes is not None), None)
+        # Only what takes images, or flattens whatever comes, is given images without channels.
+        self._adds_channels = axes == 2 or (
+            axes is None and any(type(child).__name__ == "Flatten" for child in layers)
+        )
         self._input_shape: tuple[int, ...] | None = None
         self._steps = 0
 
@@ -57,12 +63,12 @@ class CompiledNetwork:
             array = as_float(array, "x")
         else:
             array = np.asarray(array, order="C")
-        if array.ndim == 3:
+        if array.ndim == 3 and self._adds_channels:
             array = array[:, None]
-        if array.ndim not in (2, 4):
+        if not 2 <= array.ndim <= 5:
             raise ValueError(
-                "x: expected shape (n, features), (n, height, width) or (n, channels, height, "
-                f"width), got {array.shape}"
+                "x: expected shape (n, features), (n, height, width) or (n, channels, [[depth,] "
+                f"height,] width), got {array.shape}"
             )
         return array
 

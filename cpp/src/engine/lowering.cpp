@@ -73,13 +73,15 @@ class Lowering {
   }
 
   static bool takes_relu(NodeKind kind) {
-    return kind == NodeKind::conv || kind == NodeKind::linear || kind == NodeKind::batch_norm;
+    return kind == NodeKind::conv || kind == NodeKind::conv_transpose || kind == NodeKind::linear ||
+           kind == NodeKind::batch_norm;
   }
 
   /// Layers that leave memory as it is: their value is that of their input.
   bool is_alias(int i) const {
     const Node& node = nodes_[i];
-    if (node.kind == NodeKind::flatten) return true;
+    if (node.kind == NodeKind::flatten)
+      return shapes_[i].extents() == shapes_[node.inputs[0]].extents();
     if (node.kind == NodeKind::dropout) return !training_ || node.a == 0;
     return node.kind == NodeKind::activation && node.activation == Activation::relu &&
            takes_relu(nodes_[node.inputs[0]].kind) && relu_follows(node.inputs[0]);
@@ -119,6 +121,8 @@ class Lowering {
       case NodeKind::conv:
       case NodeKind::linear:
         return make_conv(plan_, node, x, y, weight, bias, relu_follows(i));
+      case NodeKind::conv_transpose:
+        return make_conv_transpose(plan_, node, x, y, weight, bias, relu_follows(i));
       case NodeKind::batch_norm:
         return make_batch_norm(plan_, node, x, y, weight, bias, relu_follows(i));
       case NodeKind::activation:
@@ -127,9 +131,24 @@ class Lowering {
         return make_dropout(plan_, node, i, x, y);
       case NodeKind::add:
         return make_add(plan_, x, value(node.inputs[1]), y);
+      case NodeKind::concat: {
+        std::vector<Value<T>> values;
+        for (int from : node.inputs) values.push_back(value(from));
+        return make_concat(plan_, values, y);
+      }
+      case NodeKind::flatten:
+      case NodeKind::reshape:
+        return make_reshape(plan_, x, y);
       case NodeKind::softmax:
       case NodeKind::log_softmax:
-        return make_softmax(plan_, node, x, y);
+        if (sample_axis(node, node.first_axis, x.shape.logical().rank()) == 0)
+          return make_softmax(plan_, node, x, y);
+        return make_sample_op(plan_, node, x, y, weight, bias);
+      case NodeKind::prelu:
+      case NodeKind::layer_norm:
+      case NodeKind::group_norm:
+      case NodeKind::response_norm:
+        return make_sample_op(plan_, node, x, y, weight, bias);
       default:
         return make_pool(plan_, node, x, y);
     }
