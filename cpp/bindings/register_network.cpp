@@ -107,46 +107,69 @@ void define_builders(py::class_<BoundNetwork<T>>& c) {
   using py::object;
   using std::string;
   c.def("input", [](B& b) { return b.network.input(); });
-  c.def("conv", [](B& b, int x, string name, object weight, object bias, Pair stride,
-                   std::array<Pair, 2> padding, Pair dilation, Index groups,
-                   const std::optional<string>& algorithm) {
-    std::optional<Algorithm> chosen;
-    if (algorithm) chosen = algorithm_named(*algorithm);
-    return b.network.conv(x, std::move(name), b.own(weight), b.own(bias), stride, padding, dilation,
-                          groups, chosen);
-  });
+  c.def("conv",
+        [](B& b, int x, string name, object weight, object bias, const ConvOptions& options) {
+          return b.network.conv(x, std::move(name), b.own(weight), b.own(bias), options);
+        });
+  c.def("conv_transpose",
+        [](B& b, int x, string name, object weight, object bias, const ConvOptions& options) {
+          return b.network.conv_transpose(x, std::move(name), b.own(weight), b.own(bias), options);
+        });
   c.def("linear", [](B& b, int x, string name, object weight, object bias) {
     return b.network.linear(x, std::move(name), b.own(weight), b.own(bias));
   });
   c.def("activation", [](B& b, int x, string name, const string& kind, T a1, T a2) {
     return b.network.activation(x, std::move(name), activation_named(kind), a1, a2);
   });
-  c.def("max_pool", [](B& b, int x, string name, Pair kernel, Pair stride, Pair padding,
-                       Pair dilation, bool ceil_mode) {
-    return b.network.max_pool(x, std::move(name), kernel, stride, padding, dilation, ceil_mode);
+  c.def("prelu", [](B& b, int x, string name, object weight) {
+    return b.network.prelu(x, std::move(name), b.own(weight));
   });
-  c.def("avg_pool", [](B& b, int x, string name, Pair kernel, Pair stride, Pair padding,
-                       bool ceil_mode, bool count_include_pad, Index divisor_override) {
-    return b.network.avg_pool(x, std::move(name), kernel, stride, padding, ceil_mode,
-                              count_include_pad, divisor_override);
+  c.def("max_pool", [](B& b, int x, string name, int axes, const PoolWindow& window) {
+    return b.network.max_pool(x, std::move(name), axes, window);
   });
-  c.def("adaptive_avg_pool", [](B& b, int x, string name, Pair output_size) {
-    return b.network.adaptive_avg_pool(x, std::move(name), output_size);
+  c.def("avg_pool", [](B& b, int x, string name, int axes, const PoolWindow& window,
+                       bool count_include_pad, Index divisor_override) {
+    return b.network.avg_pool(x, std::move(name), axes, window, count_include_pad,
+                              divisor_override);
   });
-  c.def("batch_norm", [](B& b, int x, string name, object weight, object bias, object mean,
-                         object var, T momentum, T eps) {
-    return b.network.batch_norm(x, std::move(name), b.own(weight), b.own(bias), b.own(mean),
-                                b.own(var), momentum, eps);
+  c.def("adaptive_pool", [](B& b, int x, string name, int axes, Triple output_size, bool max) {
+    return b.network.adaptive_pool(x, std::move(name), axes, output_size, max);
   });
+  c.def("batch_norm", [](B& b, int x, string name, int axes, Index channels, object weight,
+                         object bias, object mean, object var, T momentum, T eps) {
+    return b.network.batch_norm(x, std::move(name), axes, channels, b.own(weight), b.own(bias),
+                                b.own(mean), b.own(var), momentum, eps);
+  });
+  c.def("layer_norm", [](B& b, int x, string name, std::vector<Index> normalized_shape,
+                         object weight, object bias, double eps) {
+    return b.network.layer_norm(x, std::move(name), std::move(normalized_shape), b.own(weight),
+                                b.own(bias), eps);
+  });
+  c.def("group_norm", [](B& b, int x, string name, int axes, Index channels, Index groups,
+                         object weight, object bias, double eps) {
+    return b.network.group_norm(x, std::move(name), axes, channels, groups, b.own(weight),
+                                b.own(bias), eps);
+  });
+  c.def("local_response_norm",
+        [](B& b, int x, string name, Index size, double alpha, double beta, double k) {
+          return b.network.response_norm(x, std::move(name), {size, alpha, beta, k});
+        });
   c.def("dropout",
         [](B& b, int x, string name, T p) { return b.network.dropout(x, std::move(name), p); });
-  c.def("flatten", [](B& b, int x, string name) { return b.network.flatten(x, std::move(name)); });
+  c.def("flatten", [](B& b, int x, string name, int start, int end) {
+    return b.network.flatten(x, std::move(name), start, end);
+  });
+  c.def("unflatten", [](B& b, int x, string name, int axis, std::vector<Index> sizes) {
+    return b.network.unflatten(x, std::move(name), axis, std::move(sizes));
+  });
   c.def("add",
         [](B& b, int x, int z, string name) { return b.network.add(x, z, std::move(name)); });
-  c.def("softmax",
-        [](B& b, int x, string name) { return b.network.softmax(x, std::move(name), false); });
-  c.def("log_softmax",
-        [](B& b, int x, string name) { return b.network.softmax(x, std::move(name), true); });
+  c.def("concat", [](B& b, std::vector<int> values, string name) {
+    return b.network.concat(std::move(values), std::move(name));
+  });
+  c.def("softmax", [](B& b, int x, string name, bool log, int axis) {
+    return b.network.softmax(x, std::move(name), log, axis);
+  });
   c.def("output", [](B& b, int x) { b.network.output(x); });
   c.def("set_input_scale", [](B& b, T scale, T shift) { b.network.set_input_scale(scale, shift); });
 }

@@ -13,12 +13,10 @@ from ._augment import Augment
 
 def describe(value: Any) -> Any:
     """A module or loss as its class name, constructor arguments and children."""
-    if isinstance(value, nn.Sequential):
-        return {"class": "Sequential", "layers": [describe(layer) for layer in value]}
-    if isinstance(value, nn.Residual):
-        children = [describe(child) for child in value._modules.values()]
-        return {"class": "Residual", "layers": children}
     kind = type(value)
+    if isinstance(value, (nn.Sequential, nn.Residual, nn.Concat)):
+        children = [describe(child) for child in value._modules.values()]
+        return {"class": kind.__name__, "layers": children}
     if getattr(nn, kind.__name__, None) is not kind:
         raise TypeError(
             f"expected layers and losses of piste.nn, got {kind.__name__}; save what "

@@ -39,14 +39,16 @@ struct Model {
 
   int batch_norm(int x, Index features, const char* name) {
     const View<T> weight = parameter({features}), bias = parameter({features});
-    return network.batch_norm(x, name, weight, bias, array({features}, 0), array({features}, 0, 1),
-                              T(0.1), T(1e-5));
+    return network.batch_norm(x, name, 2, features, weight, bias, array({features}, 0),
+                              array({features}, 0, 1), T(0.1), T(1e-5));
   }
 
   int conv(int x, Index in, Index out, Index kernel, Index groups, const char* name) {
-    const std::array<Pair, 2> same{{{kernel / 2, kernel / 2}, {kernel / 2, kernel / 2}}};
+    ConvOptions options;
+    options.pad_low = options.pad_high = {0, kernel / 2, kernel / 2};
+    options.groups = groups;
     const View<T> weight = parameter({out, in / groups, kernel, kernel}), bias = parameter({out});
-    return network.conv(x, name, weight, bias, {1, 1}, same, {1, 1}, groups);
+    return network.conv(x, name, weight, bias, options);
   }
 
   Model() {
@@ -58,10 +60,10 @@ struct Model {
     int y = conv(x, 6, 6, 3, 6, "3");
     y = network.activation(y, "4", Activation::tanh, 0, 0);
     x = network.add(x, y, "5");
-    x = network.max_pool(x, "6", {2, 2}, {2, 2}, {0, 0}, {1, 1}, true);
+    x = network.max_pool(x, "6", 2, {{1, 2, 2}, {1, 2, 2}, {0, 0, 0}, {1, 1, 1}, true});
     x = conv(x, 6, 17, 1, 1, "7");
-    x = network.avg_pool(x, "8", {3, 2}, {1, 1}, {1, 1}, false, true, 0);
-    x = network.adaptive_avg_pool(x, "9", {3, 2});
+    x = network.avg_pool(x, "8", 2, {{1, 3, 2}, {1, 1, 1}, {0, 1, 1}}, true, 0);
+    x = network.adaptive_pool(x, "9", 2, {0, 3, 2}, false);
     x = network.flatten(x, "10");
     x = network.dropout(x, "11", T(0.3));
     const View<T> weight = parameter({classes, 17 * 6}), bias = parameter({classes});

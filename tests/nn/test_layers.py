@@ -76,27 +76,133 @@ LAYERS = {
     "avg pool of what is inside": lambda: nn.Sequential(
         nn.Conv2d(2, 2, 1, dtype=D), nn.AvgPool2d(3, 2, 1, True, False)
     ),
+    "avg pool with a divisor": lambda: nn.AvgPool2d((2, 3), 1, 1, divisor_override=-3),
+    "adaptive max": lambda: nn.AdaptiveMaxPool2d((None, 3)),
     "max pool dilated": lambda: nn.Sequential(
         nn.Conv2d(2, 2, 1, dtype=D), nn.MaxPool2d(2, 1, 1, dilation=2, ceil_mode=True)
     ),
     "softsign": lambda: nn.Sequential(nn.Conv2d(2, 2, 1, dtype=D), nn.Softsign()),
     "tanhshrink": lambda: nn.Sequential(nn.Conv2d(2, 2, 1, dtype=D), nn.Tanhshrink()),
+    "activations": lambda: nn.Concat(
+        nn.ELU(0.7),
+        nn.SELU(),
+        nn.CELU(0.5),
+        nn.GELU(),
+        nn.GELU("tanh"),
+        nn.Mish(),
+        nn.LogSigmoid(),
+        nn.Softplus(2, 1),
+        nn.Hardswish(),
+        nn.Hardsigmoid(),
+        nn.Threshold(0.1, 0.3),
+    ),
+    "prelu": lambda: nn.Sequential(nn.Conv2d(2, 3, 1, dtype=D), nn.PReLU(3, dtype=D)),
+    "prelu with one weight": lambda: nn.PReLU(init=-0.3, dtype=D),
+    "prelu of features": lambda: nn.Sequential(nn.Flatten(), nn.PReLU(40, dtype=D)),
+    "softmax over rows": lambda: nn.Softmax(-1),
+    "log softmax over columns": lambda: nn.LogSoftmax(2),
+    "softmax of a flattened map": lambda: nn.Sequential(nn.Flatten(), nn.Softmax(-1)),
+    "layer norm": lambda: nn.LayerNorm((2, 5, 4), dtype=D),
+    "layer norm of rows": lambda: nn.LayerNorm(4, bias=False, dtype=D),
+    "layer norm without weights": lambda: nn.LayerNorm((5, 4), elementwise_affine=False),
+    "layer norm of features": lambda: nn.Sequential(
+        nn.Flatten(), nn.Linear(40, 5, dtype=D), nn.LayerNorm(5, dtype=D)
+    ),
+    "group norm": lambda: nn.Sequential(nn.Conv2d(2, 6, 1, dtype=D), nn.GroupNorm(3, 6, dtype=D)),
+    "group norm of features": lambda: nn.Sequential(nn.Flatten(), nn.GroupNorm(8, 40, dtype=D)),
+    "instance norm": lambda: nn.InstanceNorm2d(2, affine=True, dtype=D),
+    "local response norm": lambda: nn.Sequential(
+        nn.Conv2d(2, 5, 1, dtype=D), nn.LocalResponseNorm(3, 0.5, 0.6, 1.5)
+    ),
+    "batch norm without statistics": lambda: nn.BatchNorm2d(
+        2, affine=False, track_running_stats=False, dtype=D
+    ),
+    "batch norm of a flattened map": lambda: nn.Sequential(
+        nn.Flatten(), nn.BatchNorm1d(40, dtype=D), nn.ReLU()
+    ),
+    "concat": lambda: nn.Concat(
+        nn.Conv2d(2, 3, 1, dtype=D),
+        nn.Sequential(nn.Conv2d(2, 4, 3, padding=1, dtype=D), nn.ReLU()),
+        nn.Identity(),
+        nn.MaxPool2d(3, 1, 1),
+    ),
+    "concat of features": lambda: nn.Concat(
+        nn.Flatten(), nn.Sequential(nn.Flatten(), nn.Linear(40, 3, dtype=D))
+    ),
+    "conv of a concat": lambda: nn.Sequential(
+        nn.Concat(nn.Identity(), nn.Identity()), nn.Conv2d(4, 2, 2, dtype=D)
+    ),
+    "nested": lambda: nn.Residual(
+        nn.Sequential(
+            nn.Concat(nn.Residual(nn.Sequential(nn.Tanh())), nn.Sigmoid()),
+            nn.Conv2d(4, 2, 1, dtype=D),
+        )
+    ),
+    "add of flattened maps": lambda: nn.Residual(
+        nn.Sequential(nn.Conv2d(2, 4, 1, 2, dtype=D), nn.Flatten()),
+        nn.Sequential(nn.AvgPool2d((5, 2)), nn.Flatten(), nn.Linear(4, 24, dtype=D)),
+    ),
+    "flatten some": lambda: nn.Sequential(nn.Flatten(2), nn.Conv1d(2, 2, 3, dtype=D)),
+    "unflatten": lambda: nn.Sequential(
+        nn.Flatten(), nn.Unflatten(1, (5, -1, 4)), nn.Conv2d(5, 2, 2, dtype=D)
+    ),
+    "unflatten a linear layer": lambda: nn.Sequential(
+        nn.Flatten(), nn.Linear(40, 12, dtype=D), nn.Unflatten(-1, (3, 2, 2))
+    ),
+    "conv transpose": lambda: nn.ConvTranspose2d(2, 3, 3, dtype=D),
+    "conv transpose stride": lambda: nn.ConvTranspose2d(2, 3, (3, 2), 2, 1, (1, 0), dtype=D),
+    "conv transpose groups": lambda: nn.ConvTranspose2d(
+        2, 4, 2, 3, output_padding=2, groups=2, bias=False, dtype=D
+    ),
+    "conv transpose dilation": lambda: nn.Sequential(
+        nn.ConvTranspose2d(2, 9, 2, dilation=3, padding=1, output_padding=2, dtype=D), nn.ReLU()
+    ),
 }
+IMAGES = (3, 2, 5, 4)
+SERIES, VOLUMES = (3, 2, 9), (2, 2, 3, 4, 3)
+# Layers of other inputs than images.
+OTHERS = {
+    "conv 1d": (SERIES, lambda: nn.Conv1d(2, 3, 3, 2, 1, dilation=2, dtype=D)),
+    "conv 1d and relu": (SERIES, lambda: nn.Sequential(nn.Conv1d(2, 9, 3, dtype=D), nn.ReLU())),
+    "conv transpose 1d": (SERIES, lambda: nn.ConvTranspose1d(2, 3, 3, 2, 1, 1, dtype=D)),
+    "max pool 1d": (SERIES, lambda: nn.MaxPool1d(3, 2, 1)),
+    "avg pool 1d": (SERIES, lambda: nn.AvgPool1d(3, 2, 1, True, False)),
+    "adaptive 1d": (SERIES, lambda: nn.AdaptiveAvgPool1d(4)),
+    "adaptive max 1d": (SERIES, lambda: nn.AdaptiveMaxPool1d(4)),
+    "batch norm 1d": (SERIES, lambda: nn.BatchNorm1d(2, dtype=D)),
+    "instance norm 1d": (SERIES, lambda: nn.InstanceNorm1d(2, dtype=D)),
+    "batch norm of features": ((5, 3), lambda: nn.BatchNorm1d(3, dtype=D)),
+    "layer norm 1d": (SERIES, lambda: nn.LayerNorm(9, dtype=D)),
+    "conv 3d": (VOLUMES, lambda: nn.Conv3d(2, 3, (2, 3, 2), (1, 2, 1), 1, dtype=D)),
+    "conv 3d 3x3": (VOLUMES, lambda: nn.Conv3d(2, 3, 3, padding=1, dtype=D)),
+    "conv transpose 3d": (VOLUMES, lambda: nn.ConvTranspose3d(2, 3, 2, 2, 0, 1, dtype=D)),
+    "max pool 3d": (VOLUMES, lambda: nn.MaxPool3d(2, 1, dilation=(2, 1, 1))),
+    "avg pool 3d": (VOLUMES, lambda: nn.AvgPool3d((1, 2, 3), ceil_mode=True)),
+    "adaptive 3d": (VOLUMES, lambda: nn.AdaptiveAvgPool3d((2, None, 1))),
+    "adaptive max 3d": (VOLUMES, lambda: nn.AdaptiveMaxPool3d(2)),
+    "batch norm 3d": (VOLUMES, lambda: nn.BatchNorm3d(2, dtype=D)),
+    "instance norm 3d": (VOLUMES, lambda: nn.InstanceNorm3d(2, affine=True, dtype=D)),
+}
+CASES = {name: (IMAGES, make) for name, make in LAYERS.items()} | OTHERS
 
 
 def test_every_layer_is_among_them():
     classes = [getattr(nn, name) for name in nn.__all__ if isinstance(getattr(nn, name), type)]
     layers = {c for c in classes if issubclass(c, nn.Module)} - {nn.Module}
-    tested = {type(part) for make in LAYERS.values() for _, part in make().named_modules()}
+    tested = {type(part) for _, make in CASES.values() for _, part in make().named_modules()}
     assert layers - tested == set()
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", CASES)
 def test_gradients_are_those_of_central_differences(name):
     rng = np.random.default_rng(sum(map(ord, name)))
     nn.manual_seed(1)
-    model = LAYERS[name]()
-    x = rng.standard_normal((3, 2, 5, 4))
+    shape, make = CASES[name]
+    model = make()
+    if not model._network().dtype == D:  # a network without arrays computes in float32
+        conv = getattr(nn, f"Conv{len(shape) - 2}d")
+        model = nn.Sequential(conv(2, 2, 1, dtype=D), make())
+    x = rng.standard_normal(shape)
     grad = rng.standard_normal(forward(model, x).shape)
     expected = input_gradient(model, x, grad)
     expected_parameters = {
@@ -204,6 +310,6 @@ def test_state_dict_has_pytorch_keys_and_moves_weights():
 def test_repr():
     model = nn.Sequential(nn.Conv2d(1, 6, 5, padding=2), nn.ReLU())
     assert repr(model) == (
-        "Sequential(\n  (0): Conv2d(1, 6, kernel_size=(5, 5), stride=(1, 1), padding=2)\n"
+        "Sequential(\n  (0): Conv2d(1, 6, kernel_size=(5, 5), stride=(1, 1), padding=(2, 2))\n"
         "  (1): ReLU()\n)"
     )

@@ -10,15 +10,19 @@
 #include "piste/activation.h"
 #include "piste/algorithm.h"
 #include "piste/augmentation.h"
+#include "piste/conv.h"
 #include "piste/input.h"
 #include "piste/loss.h"
+#include "piste/norm.h"
 #include "piste/optimizer.h"
 #include "piste/plan_table.h"
+#include "piste/pool.h"
 #include "piste/tensor.h"
 
 namespace piste {
 
 using Pair = std::array<Index, 2>;
+using Triple = std::array<Index, 3>;
 
 /// How outputs are compared with targets: cross-entropy takes labels or probabilities, the next two
 /// labels, a pointwise loss numbers.
@@ -73,22 +77,36 @@ class Network {
 
   // Builders: each returns the id of the layer's output. `name` stands in errors.
   int input();
-  int conv(int x, std::string name, View<T> weight, View<T> bias, Pair stride,
-           std::array<Pair, 2> padding, Pair dilation, Index groups,
-           std::optional<Algorithm> algorithm = {});
+  // `axes` is 1, 2 or 3: those of a map (channels, [[depth,] height,] width), one per size.
+  int conv(int x, std::string name, View<T> weight, View<T> bias, const ConvOptions& options);
+  int conv_transpose(int x, std::string name, View<T> weight, View<T> bias,
+                     const ConvOptions& options);
   int linear(int x, std::string name, View<T> weight, View<T> bias);
   int activation(int x, std::string name, Activation kind, T a, T b);
-  int max_pool(int x, std::string name, Pair kernel, Pair stride, Pair padding, Pair dilation,
-               bool ceil_mode);
-  int avg_pool(int x, std::string name, Pair kernel, Pair stride, Pair padding, bool ceil_mode,
-               bool count_include_pad, Index divisor_override);
-  int adaptive_avg_pool(int x, std::string name, Pair output_size);
-  int batch_norm(int x, std::string name, View<T> weight, View<T> bias, View<T> running_mean,
-                 View<T> running_var, T momentum, T eps);
+  int prelu(int x, std::string name, View<T> weight);
+  int max_pool(int x, std::string name, int axes, const PoolWindow& window);
+  int avg_pool(int x, std::string name, int axes, const PoolWindow& window, bool count_include_pad,
+               Index divisor_override);
+  /// A size of 0 keeps the axis.
+  int adaptive_pool(int x, std::string name, int axes, Triple output_size, bool max);
+  /// Of features or maps of so many axes (0: of any); running statistics may be null.
+  int batch_norm(int x, std::string name, int axes, Index channels, View<T> weight, View<T> bias,
+                 View<T> running_mean, View<T> running_var, T momentum, T eps);
+  int layer_norm(int x, std::string name, std::vector<Index> normalized_shape, View<T> weight,
+                 View<T> bias, double eps);
+  /// As many groups as channels make an instance norm.
+  int group_norm(int x, std::string name, int axes, Index channels, Index groups, View<T> weight,
+                 View<T> bias, double eps);
+  int response_norm(int x, std::string name, const ResponseNormOptions& options);
   int dropout(int x, std::string name, T p);
-  int flatten(int x, std::string name);
+  /// Axes first_axis to last_axis, counted from the batch's or from behind, become one, or of the
+  /// given sizes.
+  int flatten(int x, std::string name, int first_axis = 1, int last_axis = -1);
+  int unflatten(int x, std::string name, int axis, std::vector<Index> sizes);
   int add(int x, int z, std::string name);
-  int softmax(int x, std::string name, bool log);
+  int concat(std::vector<int> values, std::string name);
+  /// Over the channels or features (axis 1) or another axis.
+  int softmax(int x, std::string name, bool log, int axis = 1);
   void output(int x);
 
   /// A function that is called every few dozen milliseconds of a long call, on the calling thread.

@@ -12,23 +12,23 @@ class PoolOp final : public Op<T> {
       : node_(node), x_(x), y_(y) {
     geometry_.channels = x.shape.channels;
     geometry_.row_stride = x.width;
-    const Index in[3] = {1, x.shape.height, x.shape.width};
-    const Index out[3] = {1, y.shape.height, y.shape.width};
+    max_ = node.kind == NodeKind::max_pool || node.kind == NodeKind::adaptive_max_pool;
+    const bool windows = node.kind == NodeKind::max_pool || node.kind == NodeKind::avg_pool;
     for (int axis = 0; axis < 3; ++axis) {
-      geometry_.in[axis] = in[axis];
-      geometry_.out[axis] = out[axis];
-      const bool spatial = axis > 0 && node.kind != NodeKind::adaptive_avg_pool;
-      spans_[axis] = spatial ? window_spans(in[axis], out[axis], node.kernel[axis - 1],
-                                            node.stride[axis - 1], node.padding[axis - 1][0],
-                                            node.dilation[axis - 1], node.count_include_pad)
-                             : adaptive_spans(in[axis], out[axis]);
+      const Index in = x.shape.extents()[axis], out = y.shape.extents()[axis];
+      geometry_.in[axis] = in;
+      geometry_.out[axis] = out;
+      spans_[axis] =
+          windows ? window_spans(in, out, node.kernel[axis], node.stride[axis],
+                                 node.padding[axis][0], node.dilation[axis], node.count_include_pad)
+                  : adaptive_spans(in, out);
       geometry_.spans[axis] = spans_[axis].data();
     }
     this->use_forward(x.tensor);
     this->use_forward(y.tensor);
     // Where each maximum came from; only a backward pass asks for it.
     const bool trains = plan.mode() == PlanMode::train || plan.mode() == PlanMode::manual;
-    if (node.kind == NodeKind::max_pool && trains) {
+    if (max_ && trains) {
       indices_ = plan.index_tensor(y.sample_values());
       this->use_forward(indices_);
     }
@@ -47,7 +47,7 @@ class PoolOp final : public Op<T> {
     std::int32_t* indices =
         indices_ < 0 ? nullptr : memory.template at<std::int32_t>(indices_, chunk);
     for (Index i = 0; i < chunk.count(); ++i) {
-      if (node_.kind == NodeKind::max_pool)
+      if (max_)
         kernels.max_forward(geometry_, x, y, indices);
       else
         kernels.avg_forward(geometry_, x, y, node_.divisor_override);
@@ -65,7 +65,7 @@ class PoolOp final : public Op<T> {
     const std::int32_t* indices =
         indices_ < 0 ? nullptr : memory.template at<std::int32_t>(indices_, chunk);
     for (Index i = 0; i < chunk.count(); ++i) {
-      if (node_.kind == NodeKind::max_pool)
+      if (max_)
         kernels.max_backward(geometry_, dy, indices, dx);
       else
         kernels.avg_backward(geometry_, dy, dx, node_.divisor_override);
@@ -80,6 +80,7 @@ class PoolOp final : public Op<T> {
   Value<T> x_, y_;
   kernels::PoolGeometry geometry_{};
   PoolSpans spans_;
+  bool max_;
   int indices_ = -1, dy_ = -1, dx_ = -1;
 };
 

@@ -88,7 +88,7 @@ def _avg_window(
     return _window(layout, axes, kernel_size, stride, padding, 1, ceil)
 
 
-def _as_divisor(value: object | None) -> int:
+def as_divisor(value: object | None) -> int:
     """0 in the core stands for none."""
     if value is None:
         return 0
@@ -158,7 +158,7 @@ def avg_pool(
     x = as_float(input, "input")
     layout = Layout(x, axes)
     options, shape = _avg_window(layout, axes, *window)
-    rule = (_as_bool(count_include_pad, "count_include_pad"), _as_divisor(divisor_override))
+    rule = (_as_bool(count_include_pad, "count_include_pad"), as_divisor(divisor_override))
     output = Output(shape, x.dtype, out, (x,))
     _core.avg_pool(layout.core(x), layout.core(output.buffer), options, *rule)
     return output.result()
@@ -175,7 +175,7 @@ def avg_pool_backward(
     x = as_float(input, "input")
     layout = Layout(x, axes)
     options, shape = _avg_window(layout, axes, *window)
-    rule = (_as_bool(count_include_pad, "count_include_pad"), _as_divisor(divisor_override))
+    rule = (_as_bool(count_include_pad, "count_include_pad"), as_divisor(divisor_override))
     dy = _gradient(grad_output, x, shape)
     dx = np.empty_like(x)
     _core.avg_pool_backward(layout.core(dy), layout.core(dx), options, *rule)
