@@ -22,13 +22,13 @@ def accuracy(model, x, y):
 
 @pytest.mark.parametrize(
     ("make", "width", "epochs"),
-    [(models.resnet20, 4, 3), (models.vgg, 8, 2), (models.mobilenet, 8, 3)],
+    [(models.resnet20, 6, 4), (models.vgg, 8, 4), (models.mobilenet, 8, 5)],
 )
 def test_image_networks_learn_digits(make, width, epochs):
     digits = data.load_digits()
     model = trained(
         lambda shape, classes: make(shape, classes, width),
-        digits.x_train[:800], digits.y_train[:800], 10, epochs,
+        digits.x_train[:800], digits.y_train[:800], 10, epochs, 0.1,
     )  # fmt: skip
     assert accuracy(model, digits.x_test, digits.y_test) > 0.8
 
@@ -45,13 +45,13 @@ def test_a_network_for_series_tells_frequencies_apart():
 
 def test_a_network_for_volumes_tells_directions_apart():
     rng = np.random.default_rng(0)
-    y = rng.integers(0, 3, 150)
-    x = 0.3 * rng.standard_normal((150, 1, 6, 6, 6)).astype(np.float32)
+    y = rng.integers(0, 3, 250)
+    x = 0.3 * rng.standard_normal((250, 1, 6, 6, 6)).astype(np.float32)
     for sample, axis in zip(x, y, strict=True):
         place = [int(i) for i in rng.integers(0, 6, 3)]
         sample[(0, *(slice(None) if i == axis else place[i] for i in range(3)))] += 2
-    model = trained(models.volume_cnn, x[:100], y[:100], 3, 12)
-    assert accuracy(model, x[100:], y[100:]) > 0.9
+    model = trained(models.volume_cnn, x[:200], y[:200], 3, 15, 0.1)
+    assert accuracy(model, x[200:], y[200:]) > 0.9
 
 
 @pytest.mark.parametrize("name", models.MODELS)

@@ -199,7 +199,7 @@ def test_gradients_are_those_of_central_differences(name):
     nn.manual_seed(1)
     shape, make = CASES[name]
     model = make()
-    if not model._network().dtype == D:  # a network without arrays computes in float32
+    if model._network().dtype != D:  # a network without arrays computes in float32
         conv = getattr(nn, f"Conv{len(shape) - 2}d")
         model = nn.Sequential(conv(2, 2, 1, dtype=D), make())
     x = rng.standard_normal(shape)
@@ -305,6 +305,50 @@ def test_state_dict_has_pytorch_keys_and_moves_weights():
     assert not np.array_equal(first(x), second(x))
     second.load_state_dict(first.state_dict())
     np.testing.assert_array_equal(first(x), second(x))
+
+
+REPRS = [
+    (
+        lambda: nn.Conv1d(6, 9, 2, padding="same", dilation=2, groups=3, bias=False),
+        "Conv1d("
+        "6, 9, kernel_size=(2,), stride=(1,), padding=same, dilation=(2,), groups=3, bias=False)",
+    ),
+    (
+        lambda: nn.ConvTranspose2d(6, 8, 3, 2, 1, 1),
+        "ConvTranspose2d("
+        "6, 8, kernel_size=(3, 3), stride=(2, 2), padding=(1, 1), output_padding=(1, 1))",
+    ),
+    (
+        lambda: nn.MaxPool2d(3, 2, 1),
+        "MaxPool2d(kernel_size=3, stride=2, padding=1, dilation=1, ceil_mode=False)",
+    ),
+    (lambda: nn.AvgPool1d(2), "AvgPool1d(kernel_size=(2,), stride=(2,), padding=(0,))"),
+    (lambda: nn.AdaptiveAvgPool2d((1, None)), "AdaptiveAvgPool2d(output_size=(1, None))"),
+    (
+        lambda: nn.BatchNorm3d(8),
+        "BatchNorm3d(8, eps=1e-05, momentum=0.1, affine=True, bias=True, track_running_stats=True)",
+    ),
+    (
+        lambda: nn.LayerNorm((9, 8)),
+        "LayerNorm((9, 8), eps=1e-05, elementwise_affine=True, bias=True)",
+    ),
+    (
+        lambda: nn.GroupNorm(3, 6, affine=False),
+        "GroupNorm(3, 6, eps=1e-05, affine=False, bias=False)",
+    ),
+    (lambda: nn.LocalResponseNorm(3), "LocalResponseNorm(3, alpha=0.0001, beta=0.75, k=1.0)"),
+    (lambda: nn.ReLU(True), "ReLU(inplace=True)"),
+    (lambda: nn.LeakyReLU(0.2, True), "LeakyReLU(negative_slope=0.2, inplace=True)"),
+    (lambda: nn.Threshold(0.1, 20), "Threshold(threshold=0.1, value=20)"),
+    (lambda: nn.Softmax(-1), "Softmax(dim=-1)"),
+    (lambda: nn.PReLU(6), "PReLU(num_parameters=6)"),
+    (lambda: nn.Unflatten(1, (2, 3)), "Unflatten(dim=1, unflattened_size=(2, 3))"),
+]
+
+
+@pytest.mark.parametrize(("make", "text"), REPRS)
+def test_repr_is_that_of_pytorch(make, text):
+    assert repr(make()) == text
 
 
 def test_repr():

@@ -22,8 +22,14 @@ class _Activation(Module):
     _kind: ClassVar[str] = ""
     _shown: tuple[str, ...] = ()  # the arguments that `repr` names
 
+    def _keep(self, **numbers: float) -> None:
+        """Keep arguments as given, which `repr` shows, if they are numbers."""
+        for name, value in numbers.items():
+            as_number(value, name)
+            setattr(self, name, value)
+
     def _options(self) -> tuple[float, ...]:
-        return tuple(getattr(self, name) for name in self._shown)
+        return tuple(float(getattr(self, name)) for name in self._shown)
 
     def _lower(self, net: Any, value: int, name: str) -> int:
         a, b, *_ = (*self._options(), 0.0, 0.0)
@@ -120,7 +126,7 @@ class LeakyReLU(_InPlace):
 
     def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
         super().__init__(inplace)
-        self.negative_slope = as_number(negative_slope, "negative_slope")
+        self._keep(negative_slope=negative_slope)
 
 
 class ELU(_InPlace):
@@ -131,7 +137,7 @@ class ELU(_InPlace):
 
     def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
         super().__init__(inplace)
-        self.alpha = as_number(alpha, "alpha")
+        self._keep(alpha=alpha)
 
 
 class CELU(_InPlace):
@@ -142,7 +148,8 @@ class CELU(_InPlace):
 
     def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
         super().__init__(inplace)
-        self.alpha = nonzero(alpha, "alpha")
+        nonzero(alpha, "alpha")
+        self._keep(alpha=alpha)
 
 
 class Hardtanh(_InPlace):
@@ -153,9 +160,8 @@ class Hardtanh(_InPlace):
 
     def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
         super().__init__(inplace)
-        self.min_val = as_number(min_val, "min_val")
-        self.max_val = as_number(max_val, "max_val")
-        if not self.min_val < self.max_val:
+        self._keep(min_val=min_val, max_val=max_val)
+        if not min_val < max_val:
             raise ValueError(f"expected min_val < max_val, got {min_val} and {max_val}")
 
 
@@ -167,8 +173,7 @@ class Threshold(_InPlace):
 
     def __init__(self, threshold: float, value: float, inplace: bool = False) -> None:
         super().__init__(inplace)
-        self.threshold = as_number(threshold, "threshold")
-        self.value = as_number(value, "value")
+        self._keep(threshold=threshold, value=value)
 
 
 class Softplus(_Activation):
@@ -179,7 +184,7 @@ class Softplus(_Activation):
 
     def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
         super().__init__()
-        self.beta, self.threshold = as_number(beta, "beta"), as_number(threshold, "threshold")
+        self._keep(beta=beta, threshold=threshold)
 
 
 class GELU(_Activation):

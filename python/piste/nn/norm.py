@@ -32,6 +32,7 @@ class _BatchNorm(_Norm):
         affine: bool = True,
         track_running_stats: bool = True,
         *,
+        bias: bool = True,
         dtype: npt.DTypeLike | None = None,
     ) -> None:
         super().__init__()
@@ -42,7 +43,7 @@ class _BatchNorm(_Norm):
             raise ValueError(f"momentum: expected a number from 0 to 1, got {momentum}")
         self.track_running_stats = as_flag(track_running_stats, "track_running_stats")
         size, kind, tracked = self.num_features, as_dtype(dtype), self.track_running_stats
-        self._make((size,), self.affine, True, kind)
+        self._make((size,), self.affine, as_flag(bias, "bias"), kind)
         self._buffers["running_mean"] = np.zeros(size, kind) if tracked else None
         self._buffers["running_var"] = np.ones(size, kind) if tracked else None
         self._buffers["num_batches_tracked"] = np.zeros((), np.int64) if tracked else None
@@ -64,7 +65,8 @@ class _BatchNorm(_Norm):
     def extra_repr(self) -> str:
         return (
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, "
-            f"affine={self.affine}, track_running_stats={self.track_running_stats}"
+            f"affine={self.affine}, bias={self.bias is not None}, "
+            f"track_running_stats={self.track_running_stats}"
         )
 
 
@@ -96,6 +98,7 @@ class GroupNorm(_Norm):
         eps: float = 1e-5,
         affine: bool = True,
         *,
+        bias: bool = True,
         dtype: npt.DTypeLike | None = None,
     ) -> None:
         super().__init__()
@@ -106,7 +109,7 @@ class GroupNorm(_Norm):
                 f"num_groups: {num_channels} channels cannot be split into {num_groups} groups"
             )
         self.eps, self.affine = as_finite(eps, "eps"), as_flag(affine, "affine")
-        self._make((self.num_channels,), self.affine, True, dtype)
+        self._make((self.num_channels,), self.affine, as_flag(bias, "bias"), dtype)
 
     def _lower(self, net: Any, value: int, name: str) -> int:
         return int(
@@ -123,7 +126,8 @@ class GroupNorm(_Norm):
         )
 
     def extra_repr(self) -> str:
-        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}"
+        text = f"{self.num_groups}, {self.num_channels}, eps={self.eps}"
+        return text + f", affine={self.affine}, bias={self.bias is not None}"
 
 
 class _InstanceNorm(_Norm):
@@ -135,6 +139,7 @@ class _InstanceNorm(_Norm):
         affine: bool = False,
         track_running_stats: bool = False,
         *,
+        bias: bool = True,
         dtype: npt.DTypeLike | None = None,
     ) -> None:
         super().__init__()
@@ -147,7 +152,7 @@ class _InstanceNorm(_Norm):
                 "track_running_stats: instance norm takes each sample's own statistics; "
                 "piste.functional.instance_norm also keeps running ones"
             )
-        self._make((self.num_features,), self.affine, True, dtype)
+        self._make((self.num_features,), self.affine, as_flag(bias, "bias"), dtype)
 
     def _lower(self, net: Any, value: int, name: str) -> int:
         return int(
@@ -166,7 +171,8 @@ class _InstanceNorm(_Norm):
     def extra_repr(self) -> str:
         return (
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, "
-            f"affine={self.affine}, track_running_stats={self.track_running_stats}"
+            f"affine={self.affine}, bias={self.bias is not None}, "
+            f"track_running_stats={self.track_running_stats}"
         )
 
 
@@ -218,8 +224,8 @@ class LayerNorm(_Norm):
         return int(net.layer_norm(value, name or "layer_norm", *options))
 
     def extra_repr(self) -> str:
-        text = f"{self.normalized_shape}, eps={self.eps}"
-        return text + f", elementwise_affine={self.elementwise_affine}"
+        affine = f"elementwise_affine={self.elementwise_affine}, bias={self.bias is not None}"
+        return f"{self.normalized_shape}, eps={self.eps}, {affine}"
 
 
 class LocalResponseNorm(Module):
