@@ -23,13 +23,14 @@ def describe(value: Any) -> Any:
             "state_dict() gives instead"
         )
     arguments = {}
-    for name in inspect.signature(kind.__init__).parameters:
-        if name == "self":
-            continue
+    for name, parameter in inspect.signature(kind).parameters.items():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue  # Identity's, which it ignores
         if name == "bias" and hasattr(value, "_parameters"):
             argument: Any = value.bias is not None
         elif name == "dtype":
-            argument = str(next(a.dtype for _, a in value._own_items() if a.dtype.kind == "f"))
+            kinds = (str(a.dtype) for _, a in value._own_items() if a.dtype.kind == "f")
+            argument = next(kinds, None)  # without arrays it makes no difference
         else:
             argument = getattr(value, name)
         arguments[name] = argument.tolist() if isinstance(argument, np.ndarray) else argument
