@@ -68,6 +68,15 @@ LossKind loss_named(const std::string& name) {
   return named("loss", names, name);
 }
 
+PlanMode plan_mode_named(const std::string& name) {
+  static const std::pair<const char*, PlanMode> names[] = {
+      {"train", PlanMode::train},
+      {"evaluate", PlanMode::evaluate},
+      {"predict", PlanMode::predict},
+  };
+  return named("plan", names, name);
+}
+
 Reduction reduction_named(const std::string& name) {
   static const std::pair<const char*, Reduction> names[] = {
       {"mean", Reduction::mean},
@@ -94,6 +103,16 @@ PointwiseLoss pointwise_loss_named(const std::string& name) {
       {"soft_margin", PointwiseLoss::soft_margin},
   };
   return named("loss", names, name);
+}
+
+UpdateRule update_rule_named(const std::string& name) {
+  static const std::pair<const char*, UpdateRule> names[] = {
+      {"sgd", UpdateRule::sgd},
+      {"adam", UpdateRule::adam},
+      {"rmsprop", UpdateRule::rmsprop},
+      {"adagrad", UpdateRule::adagrad},
+  };
+  return named("optimizer", names, name);
 }
 
 }  // namespace piste

@@ -2,6 +2,7 @@
 #include <pybind11/stl.h>
 #include <unistd.h>
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -45,6 +46,12 @@ struct BoundNetwork {
   }
 };
 
+/// Steps of training that are yet to be run: alone, or beside those of other networks.
+struct TrainCall {
+  std::function<void()> run;
+  std::vector<py::object> keep_alive;
+};
+
 /// A call into the engine: without the GIL, alone on its network, on one number of threads.
 template <class T>
 struct Call {
@@ -54,18 +61,20 @@ struct Call {
   FixedThreads threads;
 };
 
-template <class T>
-Input<T> as_input(const py::array& x) {
-  Input<T> input;
-  check(x.ndim() >= 1, "network", "expected an array of samples, got a scalar");
-  if (py::isinstance<py::array_t<std::uint8_t, py::array::c_style>>(x)) {
-    input.bytes = static_cast<const std::uint8_t*>(x.data());
-  } else {
-    check(py::isinstance<py::array_t<T, py::array::c_style>>(x), "network",
-          "expected a C-contiguous array of the network's dtype or uint8");
-    input.values = static_cast<const T*>(x.data());
+Input as_input(const py::array& x) {
+  Input input;
+  check(x.ndim() >= 1 && x.ndim() <= Shape::max_rank, "network",
+        "expected an array of samples of at most ", Shape::max_rank - 1, " dimensions");
+  const bool bytes = py::isinstance<py::array_t<std::uint8_t>>(x);
+  const bool singles = py::isinstance<py::array_t<float>>(x);
+  check(bytes || singles || py::isinstance<py::array_t<double>>(x), "network",
+        "expected an array of float32, float64 or uint8");
+  input.scalar = bytes ? Scalar::uint8 : singles ? Scalar::float32 : Scalar::float64;
+  input.data = static_cast<const std::byte*>(x.data());
+  for (int axis = 0; axis < x.ndim(); ++axis) {
+    input.shape.push_back(x.shape(axis));
+    input.strides[axis] = x.strides(axis);
   }
-  for (py::ssize_t axis = 0; axis < x.ndim(); ++axis) input.shape.push_back(x.shape(axis));
   return input;
 }
 
@@ -171,6 +180,10 @@ void define_runs(py::class_<BoundNetwork<T>>& c) {
   c.def("output_shape", [](const B& b, const std::vector<Index>& sample) {
     return as_tuple(b.network.output_shape(as_shape(sample)));
   });
+  c.def("plan", [](B& b, const std::string& mode, Index batch, const std::vector<Index>& sample) {
+    const Call call(b);
+    return b.network.table(plan_mode_named(mode), batch, as_shape(sample));
+  });
   c.def("gradients", [](py::object self) {
     py::list arrays;
     for (const View<T>& g : self.cast<B&>().network.gradients())
@@ -178,14 +191,17 @@ void define_runs(py::class_<BoundNetwork<T>>& c) {
           py::array_t<T>(std::vector<py::ssize_t>(g.shape.begin(), g.shape.end()), g.data, self));
     return arrays;
   });
-  c.def("predict", [](B& b, const py::array& x, View<T> out) {
-    const auto input = as_input<T>(x);
-    const Call call(b);
-    b.network.predict(input, out);
-  });
+  c.def(
+      "predict",
+      [](B& b, const py::array& x, View<T> out, const Augmentation<T>* augmentation) {
+        const auto input = as_input(x);
+        const Call call(b);
+        b.network.predict(input, out, augmentation);
+      },
+      py::arg("x"), py::arg("out"), py::arg("augmentation") = py::none());
   c.def("forward",
         [](B& b, const py::array& x, View<T> out, bool training, std::uint64_t seed, Index step) {
-          const auto input = as_input<T>(x);
+          const auto input = as_input(x);
           const Call call(b);
           b.network.forward(input, out, training, seed, step);
         });
@@ -194,26 +210,40 @@ void define_runs(py::class_<BoundNetwork<T>>& c) {
     b.network.backward(grad_output, grad_input);
   });
   c.def("train",
-        [](B& b, const py::array& x, const py::object& y, View<const std::int64_t> order,
-           Index batch_size, Index first_batch, double time_limit, View<const T> sample_weight,
-           const Loss<T>& loss, Sgd<T>& sgd, std::uint64_t seed, Index step, Progress& progress) {
-          const auto input = as_input<T>(x);
-          const auto target = as_target<T>(y, sample_weight);
-          const Call call(b);
-          b.network.train(input, target, order, batch_size, first_batch, time_limit, loss, sgd,
-                          seed, step, progress);
+        [](py::object self, py::array x, py::object y, py::object order, Index batch_size,
+           Index first_batch, double time_limit, py::object sample_weight, py::object loss,
+           py::object optimizer, std::uint64_t seed, Index step, py::object progress,
+           py::object augmentation) -> std::unique_ptr<TrainCall> {
+          auto& b = self.cast<B&>();
+          auto& made = progress.cast<Progress&>();
+          const auto input = as_input(x);
+          const auto target = as_target<T>(y, sample_weight.cast<View<const T>>());
+          const auto samples = order.cast<View<const std::int64_t>>();
+          const auto& chosen_loss = loss.cast<const Loss<T>&>();
+          auto& update = optimizer.cast<Optimizer<T>&>();
+          const auto* changes = augmentation.cast<const Augmentation<T>*>();
+          auto call = std::make_unique<TrainCall>();
+          call->keep_alive = {self, x,         y,        order,       sample_weight,
+                              loss, optimizer, progress, augmentation};
+          call->run = [&b, &made, &chosen_loss, &update, changes, input, target, samples,
+                       batch_size, first_batch, time_limit, seed, step] {
+            const Exclusive::Hold hold(b.exclusive);
+            b.network.train(input, target, samples, batch_size, first_batch, time_limit,
+                            chosen_loss, update, seed, step, made, changes);
+          };
+          return call;
         });
   c.def(
       "evaluate",
       [](B& b, const py::array& x, const py::object& y, Index batch_size, const Loss<T>& loss,
-         View<const T> sample_weight) {
-        const auto input = as_input<T>(x);
+         View<const T> sample_weight, const Augmentation<T>* augmentation) {
+        const auto input = as_input(x);
         const auto target = as_target<T>(y, sample_weight);
         const Call call(b);
-        return b.network.evaluate(input, target, batch_size, loss);
+        return b.network.evaluate(input, target, batch_size, loss, augmentation);
       },
       py::arg("x"), py::arg("y"), py::arg("batch_size"), py::arg("loss"),
-      py::arg("sample_weight") = py::none());
+      py::arg("sample_weight") = py::none(), py::arg("augmentation") = py::none());
 }
 
 template <class T>
@@ -243,33 +273,9 @@ void define(py::module_& module, const char* suffix) {
            py::arg("weight") = py::none(), py::arg("extra") = py::none(),
            py::arg("ignore_index") = -100, py::arg("label_smoothing") = 0);
 
-  using Numbers = std::vector<T>;
-  using Flags = std::vector<bool>;
-  py::class_<Sgd<T>>(module, ("Sgd" + dtype).c_str())
-      .def(
-          py::init([](Numbers lr, Numbers momentum, Numbers dampening, Numbers weight_decay,
-                      const Flags& nesterov, const Flags& maximize, const py::list& buffers,
-                      bool first_step) {
-            Sgd<T> sgd{std::move(lr),
-                       std::move(momentum),
-                       std::move(dampening),
-                       std::move(weight_decay),
-                       {nesterov.begin(), nesterov.end()},
-                       {maximize.begin(), maximize.end()},
-                       {},
-                       first_step};
-            for (const auto& buffer : buffers)
-              sgd.buffers.push_back(buffer.is_none() ? View<T>{} : buffer.template cast<View<T>>());
-            const std::size_t n = sgd.lr.size();
-            check(sgd.momentum.size() == n && sgd.dampening.size() == n &&
-                      sgd.weight_decay.size() == n && sgd.nesterov.size() == n &&
-                      sgd.maximize.size() == n && sgd.buffers.size() == n,
-                  "sgd", "expected ", n, " entries in every list");
-            return sgd;
-          }),
-          py::keep_alive<1, 8>())
-      .def_readwrite("lr", &Sgd<T>::lr)
-      .def_readonly("first_step", &Sgd<T>::first_step);
+  py::class_<Augmentation<T>>(module, ("Augmentation" + dtype).c_str())
+      .def(py::init<double, Index, std::vector<T>, std::vector<T>>(), py::arg("flip"),
+           py::arg("padding"), py::arg("mean"), py::arg("std"));
 
   py::class_<BoundNetwork<T>> network(module, ("Network" + dtype).c_str());
   network.def(py::init<>());
@@ -291,6 +297,34 @@ void register_network(py::module_& module) {
       .def_readonly("step", &Progress::step)
       .def_readonly("loss", &Progress::loss)
       .def_readonly("layer", &Progress::layer);
+  py::class_<PlanStep>(module, "PlanStep")
+      .def_readonly("pass_", &PlanStep::pass)
+      .def_readonly("layer", &PlanStep::layer)
+      .def_readonly("kernel", &PlanStep::kernel)
+      .def_readonly("algorithm", &PlanStep::algorithm)
+      .def_property_readonly("input", [](const PlanStep& s) { return as_tuple(s.input); })
+      .def_property_readonly("output", [](const PlanStep& s) { return as_tuple(s.output); })
+      .def_readonly("bytes", &PlanStep::bytes)
+      .def_readonly("flops", &PlanStep::flops)
+      .def_readonly("segment", &PlanStep::segment);
+  py::class_<PlanTable>(module, "PlanTable")
+      .def_readonly("batch", &PlanTable::batch)
+      .def_readonly("groups", &PlanTable::groups)
+      .def_readonly("micro_batch", &PlanTable::micro_batch)
+      .def_readonly("arena_bytes", &PlanTable::arena_bytes)
+      .def_readonly("worker_bytes", &PlanTable::worker_bytes)
+      .def_readonly("steps", &PlanTable::steps);
+  py::class_<TrainCall>(module, "TrainCall").def("run", [](TrainCall& call) {
+    const py::gil_scoped_release released;
+    const FixedThreads threads;
+    call.run();
+  });
+  module.def("side_by_side", [](const std::vector<TrainCall*>& calls) {
+    std::vector<std::function<void()>> runs;
+    for (const TrainCall* call : calls) runs.push_back(call->run);
+    const py::gil_scoped_release released;
+    side_by_side(runs);
+  });
   define<float>(module, "F32");
   define<double>(module, "F64");
 }

@@ -13,6 +13,15 @@ from ._arrays import FloatArray, as_array, as_float, check_shape
 if TYPE_CHECKING:
     from .nn.module import Module
 
+_READ = tuple(map(np.dtype, (np.uint8, np.float32, np.float64)))  # by the engine
+
+
+def _is_mapped(array: npt.NDArray[Any]) -> bool:
+    base: object = array
+    while isinstance(base, np.ndarray) and not isinstance(base, np.memmap):
+        base = base.base
+    return isinstance(base, np.memmap)
+
 
 class CompiledNetwork:
     """The engine's network of one module; its parameters are the module's arrays."""
@@ -50,25 +59,34 @@ class CompiledNetwork:
         self._input_shape: tuple[int, ...] | None = None
         self._steps = 0
 
-    def images(self, x: npt.ArrayLike) -> npt.NDArray[Any]:
-        """`x` as the engine takes it: C-contiguous uint8, or numbers of the network's dtype.
+    def images(self, x: npt.ArrayLike, layout: str = "NCHW") -> npt.NDArray[Any]:
+        """`x` as the engine takes it: uint8 or floats in NCHW order, with any strides.
 
-        Images without a channel axis (n, height, width) get one.
+        Nothing is copied but float types that the engine doesn't read. Images without a channel
+        axis (n, height, width) get one.
         """
+        if layout not in ("NCHW", "NHWC"):
+            raise ValueError(f"layout: expected 'NCHW' or 'NHWC', got {layout!r}")
         array = as_array(x, "x")
-        if array.dtype != np.uint8:
+        if array.dtype not in _READ or not array.dtype.isnative:
             if array.dtype.kind != "f":
                 raise TypeError(f"x: expected floats or uint8, got {array.dtype}")
-            array = np.asarray(array, dtype=self.dtype)
-            array = as_float(array, "x")
-        else:
-            array = np.asarray(array, order="C")
+            if _is_mapped(array):
+                raise TypeError(
+                    "x: expected a memory map of native float32, float64 or uint8, got "
+                    f"{array.dtype.str}, which would have to be converted in memory"
+                )
+            array = as_float(np.asarray(array, dtype=self.dtype), "x")
         if array.ndim == 3 and self._adds_channels:
             array = array[:, None]
+        elif array.ndim > 2 and layout == "NHWC":
+            array = np.moveaxis(array, -1, 1)
         if not 2 <= array.ndim <= 5:
+            sizes = "[[depth,] height,] width"
+            images = f"{sizes}, channels" if layout == "NHWC" else f"channels, {sizes}"
             raise ValueError(
-                "x: expected shape (n, features), (n, height, width) or (n, channels, [[depth,] "
-                f"height,] width), got {array.shape}"
+                f"x: expected shape (n, features), (n, height, width) or (n, {images}), got "
+                f"{array.shape}"
             )
         return array
 
@@ -81,12 +99,14 @@ class CompiledNetwork:
         for tracker in self._trackers:
             tracker += batches
 
-    def predict(self, x: npt.ArrayLike) -> FloatArray:
+    def predict(
+        self, x: npt.ArrayLike, layout: str = "NCHW", augmentation: Any = None
+    ) -> FloatArray:
         """Outputs in evaluation mode."""
-        images = self.images(x)
+        images = self.images(x, layout)
         out = np.empty(self.output_shape(images), self.dtype)
         if len(images):
-            self.net.predict(images, out)
+            self.net.predict(images, out, augmentation)
         return out
 
     def forward(self, x: npt.ArrayLike, training: bool) -> FloatArray:

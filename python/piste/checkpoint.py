@@ -21,6 +21,8 @@ def _target(path: Path_) -> Path:
         raise FileNotFoundError(f"{os.fspath(path)}: no such folder")
     if target.is_dir():
         raise IsADirectoryError(f"{os.fspath(path)}: is a folder")
+    if target.exists() and not target.is_file():  # a file put in its place would end the device
+        raise OSError(f"{os.fspath(path)}: is a device or a pipe, not a file")
     return target
 
 

@@ -23,7 +23,7 @@ template <class T>
 struct Model {
   std::vector<std::vector<T>> arrays;
   Network<T> network;
-  Sgd<T> sgd;
+  Optimizer<T> optimizer;
   std::vector<std::size_t> trainable;
 
   View<T> array(const Shape& shape, T scale, T shift = 0) {
@@ -52,7 +52,7 @@ struct Model {
   }
 
   Model() {
-    arrays.reserve(64);
+    arrays.reserve(128);
     int x = network.input();
     x = conv(x, channels, 6, 3, 1, "0");
     x = batch_norm(x, 6, "1");
@@ -70,15 +70,11 @@ struct Model {
     network.output(network.linear(x, "12", weight, bias));
     network.set_input_scale(T(1) / 255, 0);
     const std::size_t n = trainable.size();
-    sgd.lr.assign(n, T(0.05));
-    sgd.momentum.assign(n, T(0.9));
-    sgd.dampening.assign(n, 0);
-    sgd.weight_decay.assign(n, 0);
-    sgd.nesterov.assign(n, 0);
-    sgd.maximize.assign(n, 0);
+    optimizer.options.resize(n);
+    for (Hyperparameters& h : optimizer.options) h.lr = 0.05, h.momentum = 0.9;
     const std::vector<std::size_t> owners = trainable;
     for (const std::size_t owner : owners)
-      sgd.buffers.push_back(array({static_cast<Index>(arrays[owner].size())}, 0));
+      optimizer.states.push_back({array({static_cast<Index>(arrays[owner].size())}, 0)});
   }
 };
 
@@ -93,10 +89,7 @@ struct Data {
       order.push_back((i * 7) % samples);
     }
   }
-  template <class T>
-  Input<T> input() const {
-    return {nullptr, images.data(), {samples, channels, height, width}};
-  }
+  Input input() const { return {images.data(), {samples, channels, height, width}}; }
   template <class T>
   Target<T> target() const {
     return {{labels.data(), {samples}}, {}, {}};
@@ -106,8 +99,8 @@ struct Data {
 template <class T>
 Progress train(Model<T>& model, const Data& data, Index batch_size, Index step = 0) {
   Progress progress;
-  model.network.train(data.input<T>(), data.target<T>(), {data.order.data(), {samples}}, batch_size,
-                      0, 1e9, Loss<T>{}, model.sgd, 3, step, progress);
+  model.network.train(data.input(), data.target<T>(), {data.order.data(), {samples}}, batch_size, 0,
+                      1e9, Loss<T>{}, model.optimizer, 3, step, progress);
   return progress;
 }
 
@@ -127,9 +120,9 @@ void test_steps_have_the_same_bits_on_any_number_of_threads() {
     if (first.empty()) first = model.arrays;
     EXPECT(first == model.arrays);
     std::vector<T> out(samples * classes);
-    model.network.predict(data.input<T>(), {out.data(), {samples, classes}});
+    model.network.predict(data.input(), {out.data(), {samples, classes}});
     for (const T value : out) EXPECT(std::isfinite(value));
-    const Progress all = model.network.evaluate(data.input<T>(), data.target<T>(), 4, Loss<T>{});
+    const Progress all = model.network.evaluate(data.input(), data.target<T>(), 4, Loss<T>{});
     EXPECT(all.samples == samples && std::isfinite(all.loss));
   }
 }
@@ -139,7 +132,7 @@ void test_forward_and_backward_by_hand() {
   const Data data;
   Model<T> model;
   const std::vector<T> x = values<T>(samples * channels * height * width, 4);
-  const Input<T> input{x.data(), nullptr, {samples, channels, height, width}};
+  const Input input{x.data(), {samples, channels, height, width}};
   std::vector<T> out(samples * classes), dx(x.size());
   for (const bool training : {true, false}) {
     model.network.forward(input, {out.data(), {samples, classes}}, training, 0, 0);
@@ -153,7 +146,7 @@ template <class T>
 void test_divergence_leaves_finite_weights() {
   const Data data;
   Model<T> model;
-  std::fill(model.sgd.lr.begin(), model.sgd.lr.end(), T(1e8));
+  for (Hyperparameters& h : model.optimizer.options) h.lr = 1e8;
   Progress progress;
   for (Index step = 0; step < 200 && !progress.diverged; ++step)
     progress = train(model, data, samples, step);
@@ -162,10 +155,51 @@ void test_divergence_leaves_finite_weights() {
   for (const auto& array : model.arrays)
     for (const T value : array) EXPECT(std::isfinite(value));
   EXPECT(std::isfinite(
-      model.network.evaluate(data.input<T>(), data.target<T>(), samples, Loss<T>{}).loss));
+      model.network.evaluate(data.input(), data.target<T>(), samples, Loss<T>{}).loss));
   model.arrays[0][0] = std::numeric_limits<T>::quiet_NaN();
   progress = train(model, data, samples);
   EXPECT(progress.diverged && progress.layer == "0" && progress.undone == 0);
+}
+
+/// Every rule with all of its states, on clipped gradients of two batches, with averages.
+template <class T>
+void test_every_rule_learns() {
+  const Data data;
+  for (const UpdateRule rule :
+       {UpdateRule::sgd, UpdateRule::adam, UpdateRule::rmsprop, UpdateRule::adagrad}) {
+    Model<T> model;
+    Optimizer<T>& o = model.optimizer;
+    o.rule = rule;
+    o.clip_value = 0.5;
+    o.clip_norm = 1;
+    o.accumulate = 2;
+    o.update_at_end = true;
+    o.averages.decay = 0.5;
+    o.averages.every = 1;
+    for (std::size_t i = 0; i < o.options.size(); ++i) {
+      Hyperparameters& h = o.options[i];
+      h.beta1 = h.beta2 = h.alpha = 0.9;
+      h.eps = 1e-8;
+      h.amsgrad = h.centered = true;
+      h.lr = 0.01;
+      const std::vector<T>& owner = model.arrays[model.trainable[i]];
+      const Shape shape{static_cast<Index>(owner.size())};
+      for (View<T>& state : o.states[i]) state = model.array(shape, 0);
+      o.sums.push_back(model.array(shape, 0));
+      o.averages.sources.push_back({owner.data(), shape});
+      o.averages.means.push_back(model.array(shape, 0));
+    }
+    const std::size_t n = o.options.size();
+    o.rates.assign(2 * n, 0.01);
+    const Progress progress = train(model, data, 4);  // 3 batches: 2 updates
+    EXPECT(!progress.diverged && progress.batches == 3);
+    EXPECT(o.counters.updates == 2 && o.counters.gathered == 0 && o.counters.averaged == 2);
+    EXPECT(o.out_of_rates());
+    EXPECT(train(model, data, 4).batches == 0);
+    for (std::size_t i = 0; i < n; ++i)
+      for (Index k = 0; k < o.averages.means[i].size(); ++k)
+        EXPECT(std::isfinite(o.averages.means[i].data[k]));
+  }
 }
 
 struct Enough {};
@@ -186,9 +220,9 @@ void test_an_interrupted_call_ends_between_steps() {
     try {
       std::vector<std::int64_t> order;
       for (int i = 0; i < 50000; ++i) order.push_back(i % samples);
-      model.network.train(data.input<T>(), data.target<T>(),
+      model.network.train(data.input(), data.target<T>(),
                           {order.data(), {static_cast<Index>(order.size())}}, samples, 0, 1e9,
-                          Loss<T>{}, model.sgd, 3, steps, progress);
+                          Loss<T>{}, model.optimizer, 3, steps, progress);
     } catch (const Enough&) {
       caught = true;
     }
@@ -201,8 +235,8 @@ void test_an_interrupted_call_ends_between_steps() {
     Progress one;
     const Index first = step % per_call * samples;
     const Index count = std::min<Index>(samples, 50000 - first);
-    twin.network.train(data.input<T>(), data.target<T>(), {order.data() + first, {count}}, samples,
-                       0, 0, Loss<T>{}, twin.sgd, 3, step, one);
+    twin.network.train(data.input(), data.target<T>(), {order.data() + first, {count}}, samples, 0,
+                       0, Loss<T>{}, twin.optimizer, 3, step, one);
   }
   EXPECT(model.arrays == twin.arrays);
 }
@@ -236,6 +270,7 @@ void test_all() {
   test_steps_have_the_same_bits_on_any_number_of_threads<T>();
   test_forward_and_backward_by_hand<T>();
   test_divergence_leaves_finite_weights<T>();
+  test_every_rule_learns<T>();
   test_an_interrupted_call_ends_between_steps<T>();
 }
 

@@ -4,7 +4,7 @@
 #include <cstring>
 #include <vector>
 
-#include "check.h"
+#include "array.h"
 #include "piste/activation.h"
 #include "piste/conv.h"
 #include "piste/pool.h"
@@ -13,17 +13,7 @@
 namespace piste {
 namespace {
 
-using test::values;
-
-template <class T>
-struct Array {
-  std::vector<T> data;
-  Shape shape;
-  Array(const Shape& s, int seed)
-      : data(values<T>(static_cast<std::size_t>(s.size()), seed)), shape(s) {}
-  View<T> view() { return {data.data(), shape}; }
-  View<const T> view() const { return {data.data(), shape}; }
-};
+using test::Array;
 
 struct Case {
   Index n, channels, height, width, filters, kernel, stride, padding, dilation, groups;
@@ -34,6 +24,8 @@ constexpr Case cases[] = {
     {3, 17, 6, 5, 19, 1, 1, 0, 1, 1},   {2, 4, 8, 9, 6, 2, 3, 0, 2, 2},
     {2, 6, 7, 7, 6, 3, 1, 1, 1, 6},     {1, 33, 4, 4, 9, 5, 1, 2, 1, 1},
     {5, 16, 12, 11, 16, 3, 1, 1, 1, 1}, {0, 3, 5, 5, 2, 3, 1, 0, 1, 1},
+    {2, 1, 29, 28, 6, 5, 1, 2, 1, 1},   {2, 13, 15, 17, 21, 3, 1, 1, 1, 1},
+    {1, 40, 9, 9, 70, 1, 1, 0, 1, 1},   {3, 12, 11, 13, 24, 3, 1, 2, 2, 4},
 };
 
 template <class T>
@@ -83,13 +75,10 @@ void test_conv(const Case& c) {
         }
   conv_backward<T>(dy.view(), x.view(), weight.view(), options, dx.view(), dweight.view(),
                    dbias.view());
-  double by_x = 0, by_weight = 0, by_bias = 0;
-  for (std::size_t i = 0; i < x.data.size(); ++i) by_x += double(x.data[i]) * double(dx.data[i]);
-  for (std::size_t i = 0; i < weight.data.size(); ++i)
-    by_weight += double(weight.data[i]) * double(dweight.data[i]);
+  double by_bias = 0;
   for (const T d : dbias.data) by_bias += double(d);
-  EXPECT_CLOSE(by_x, dot, tolerance * 10);
-  EXPECT_CLOSE(by_weight, dot, tolerance * 10);
+  EXPECT_CLOSE(test::dot(x, dx), dot, tolerance * 10);
+  EXPECT_CLOSE(test::dot(weight, dweight), dot, tolerance * 10);
   EXPECT_CLOSE(by_bias, bias_sum, tolerance * 10);
 }
 

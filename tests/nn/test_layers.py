@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from piste import nn
+from reference import conv as conv_reference
 from reference import network as reference
 from tolerances import CENTRAL_DIFFERENCE, DIRECT
 
@@ -228,6 +229,44 @@ def test_conv_against_the_reference(dtype, channels, filters, kernel, stride, pa
         ((padding, padding), (padding, padding)),
     )  # fmt: skip
     DIRECT[np.dtype(dtype)].check(layer(x), expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("channels", [2, 5, 16, 27, 40])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "dilation"),
+    [(3, 1, 1, 1), ((3, 4), 2, (1, 0), 1), (2, 3, 0, 2), (5, (1, 2), 3, (2, 1))],
+)
+@pytest.mark.parametrize(("relu", "padded"), [(False, True), (True, True), (True, False)])
+def test_depthwise_against_the_reference(
+    dtype, channels, kernel, stride, padding, dilation, relu, padded
+):
+    rng = np.random.default_rng(channels)
+    layer = nn.Conv2d(
+        channels, channels, kernel, stride, padding, dilation, groups=channels, dtype=dtype
+    )
+    # The images lie dense, what a layer has put out in whole vectors.
+    first = [nn.LeakyReLU(1.0)] if padded else []
+    model = nn.Sequential(*first, layer, *([nn.ReLU()] if relu else []))
+    x = rng.standard_normal((5, channels, 9, 8)).astype(dtype)
+    pad = (padding, padding) if isinstance(padding, int) else padding
+    options = (
+        np.broadcast_to(stride, 2), [(p, p) for p in pad], np.broadcast_to(dilation, 2), channels
+    )  # fmt: skip
+    arrays = [a.astype(D) for a in (x, layer.weight, layer.bias)]
+    expected = conv_reference.conv(*arrays, *options)
+    if relu:
+        expected = np.maximum(expected, 0)
+    y = forward(model, x)
+    tolerance = DIRECT[np.dtype(dtype)]
+    tolerance.check(y, expected)
+    grad = rng.standard_normal(y.shape).astype(dtype)
+    dx, dw, db = conv_reference.conv(*arrays, *options, grad_output=grad * ((y > 0) | (not relu)))
+    tolerance.check(model.backward(grad), dx)
+    gradients = list(model.gradients().values())
+    pixels = (y.size / channels) ** 0.5
+    tolerance.check(gradients[0], dw, pixels)
+    tolerance.check(gradients[1], db, pixels)
 
 
 def test_batch_norm_in_training_and_evaluation():

@@ -23,7 +23,9 @@ def python(code, **environment):
     return result.stdout.strip()
 
 
-@pytest.mark.parametrize("module", ["safetensors", "matplotlib", "tqdm", "argparse"])
+@pytest.mark.parametrize(
+    "module", ["safetensors", "matplotlib", "tqdm", "argparse", "json", "secrets", "numpy.random"]
+)
 def test_import_leaves_alone(module):
     # What NumPy or the interpreter's start-up has loaded before is not the package's doing.
     code = (

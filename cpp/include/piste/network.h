@@ -8,9 +8,14 @@
 #include <vector>
 
 #include "piste/activation.h"
+#include "piste/algorithm.h"
+#include "piste/augmentation.h"
 #include "piste/conv.h"
+#include "piste/input.h"
 #include "piste/loss.h"
 #include "piste/norm.h"
+#include "piste/optimizer.h"
+#include "piste/plan_table.h"
 #include "piste/pool.h"
 #include "piste/tensor.h"
 
@@ -18,15 +23,6 @@ namespace piste {
 
 using Pair = std::array<Index, 2>;
 using Triple = std::array<Index, 3>;
-
-/// Images or features as the user holds them: `samples` of sample_shape, C order, either numbers
-/// of the network's type or bytes.
-template <class T>
-struct Input {
-  const T* values = nullptr;
-  const std::uint8_t* bytes = nullptr;  // exactly one of the two
-  Shape shape;                          // (samples, ...)
-};
 
 /// How outputs are compared with targets: cross-entropy takes labels or probabilities, the next two
 /// labels, a pointwise loss numbers.
@@ -53,20 +49,11 @@ struct Target {
   View<const T> sample_weight;  // null: all 1
 };
 
-/// One entry per trainable array, in order of registration.
-template <class T>
-struct Sgd {
-  std::vector<T> lr, momentum, dampening, weight_decay;
-  std::vector<char> nesterov, maximize;
-  std::vector<View<T>> buffers;  // null where the momentum is 0
-  bool first_step = true;
-};
-
 struct Progress {
   Index batches = 0, samples = 0, correct = 0;
   double loss_sum = 0;  // sum over batches of loss * samples; evaluate: of the samples' losses
   bool diverged = false;
-  Index undone = 0;   // steps taken back: 1 where the step before has led to the divergence
+  Index undone = 0;   // steps taken back: those from the update on that led to the divergence
   Index step = 0;     // the failing step, where diverged
   double loss = 0;    // of the last step, the failing one included
   std::string layer;  // first layer that is not finite
@@ -74,7 +61,6 @@ struct Progress {
 
 template <class T>
 class Plan;
-enum class PlanMode;
 template <class T>
 struct Run;
 template <class T>
@@ -132,22 +118,28 @@ class Network {
   /// Shape of one output sample; throws ArgumentError with the layer's name where one doesn't fit.
   Shape output_shape(const Shape& sample_shape) const;
 
+  /// The plan of one batch, laid out but not run.
+  PlanTable table(PlanMode mode, Index batch, const Shape& sample_shape);
+
   /// One array per trainable array, shaped alike; valid as long as the network lives.
   std::vector<View<T>> gradients();
 
-  void predict(const Input<T>& x, View<T> out);
-  void forward(const Input<T>& x, View<T> out, bool training, std::uint64_t seed, Index step);
+  void predict(const Input& x, View<T> out, const Augmentation<T>* augmentation = nullptr);
+  void forward(const Input& x, View<T> out, bool training, std::uint64_t seed, Index step);
   void backward(View<const T> grad_output, View<T> grad_input);
 
   /// Steps over batches first_batch, first_batch + 1, ... of `order` (sample indices) until the
-  /// end or until `time_limit` seconds have passed. A step that fails changes nothing; the one
-  /// before is taken back where its update was so long that loss or gradient overflow now.
-  /// `progress` tells of the steps taken, also where an exception ends the call.
-  void train(const Input<T>& x, const Target<T>& y, View<const std::int64_t> order,
-             Index batch_size, Index first_batch, double time_limit, const Loss<T>& loss,
-             Sgd<T>& sgd, std::uint64_t seed, Index step, Progress& progress);
+  /// end, until `time_limit` seconds have passed or until the optimizer's rates end. A step that
+  /// fails changes nothing; the last update is taken back, with the steps since, where it was so
+  /// long that loss or gradient overflow now. `progress` tells of the steps taken, also where an
+  /// exception ends the call.
+  void train(const Input& x, const Target<T>& y, View<const std::int64_t> order, Index batch_size,
+             Index first_batch, double time_limit, const Loss<T>& loss, Optimizer<T>& optimizer,
+             std::uint64_t seed, Index step, Progress& progress,
+             const Augmentation<T>* augmentation = nullptr);
   /// `loss` of the result is that of all samples as one batch.
-  Progress evaluate(const Input<T>& x, const Target<T>& y, Index batch_size, const Loss<T>& loss);
+  Progress evaluate(const Input& x, const Target<T>& y, Index batch_size, const Loss<T>& loss,
+                    const Augmentation<T>* augmentation = nullptr);
 
  private:
   struct Parameter {
@@ -157,18 +149,25 @@ class Network {
   };
   struct PlanEntry;
 
+  std::unique_ptr<PlanEntry> make_plan(PlanMode mode, Index batch, const Shape& sample_shape);
   Plan<T>& plan(PlanMode mode, Index batch, const Shape& sample_shape);
   int add_node(Node node);
   int add_parameter(View<T> value, const std::string& layer);
   T loss_scale(const Loss<T>& loss, const Target<T>& y, const std::int64_t* order, Index batch,
                const Shape& output_shape, double& divisor) const;
-  void check_targets(const Input<T>& x, const Target<T>& y, View<const std::int64_t> order,
+  void check_targets(const Input& x, const Target<T>& y, View<const std::int64_t> order,
                      const Loss<T>& loss, const Shape& output_shape) const;
-  bool apply(Sgd<T>& sgd);
-  void remember(const Sgd<T>& sgd);
-  void diverged(const Run<T>& run, Index batch, const Shape& sample_shape, Sgd<T>& sgd,
+  struct Learning;  // working memory of learn()
+
+  void check_optimizer(const Optimizer<T>& optimizer) const;
+  bool learn(Optimizer<T>& optimizer, double divisor, bool last);
+  template <class Change>
+  bool change_gradient(Change&& change);
+  void clip(const Optimizer<T>& optimizer);
+  void remember(const Optimizer<T>& optimizer);
+  void diverged(const Run<T>& run, Index batch, const Shape& sample_shape, Optimizer<T>& optimizer,
                 Progress& progress);
-  bool rehearse(const Sgd<T>& sgd) const;
+  bool rehearse(const Optimizer<T>& optimizer) const;
   template <class Body>
   void for_each_block(Body&& body);
   std::string first_bad_layer(const Run<T>& run, Index batch, const Shape& sample_shape);
@@ -182,7 +181,9 @@ class Network {
   T input_scale_ = 1, input_shift_ = 0;
   void (*question_)() = nullptr;
   std::unique_ptr<Undo<T>> undo_;
-  bool first_step_before_ = false;
+  std::unique_ptr<Learning> learning_;
+  typename Optimizer<T>::Counters counters_before_;  // the last update
+  Index steps_since_ = 0;                            // and it, which undo_ would take back
 };
 
 }  // namespace piste

@@ -1,5 +1,8 @@
 #pragma once
 
+#include <functional>
+#include <vector>
+
 namespace piste {
 
 /// Threads that the next parallel operation uses, the calling thread included.
@@ -25,5 +28,10 @@ class FixedThreads {
 
 /// What the machine grants: min(CPU affinity, cgroup CPU quota), at least 1.
 int available_cpus();
+
+/// Runs whole calls of this library at the same time, one thread each, as long as there is a call
+/// for every thread; those left over run one after another on all threads. An exception ends the
+/// others when their calls have ended; calls that had not begun are not made.
+void side_by_side(const std::vector<std::function<void()>>& calls);
 
 }  // namespace piste

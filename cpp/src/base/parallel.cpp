@@ -82,4 +82,11 @@ void parallel_for(Index tasks, TaskRef body, Watch* watch) {
   if (error) std::rethrow_exception(error);
 }
 
+void side_by_side(const std::vector<std::function<void()>>& calls) {
+  const FixedThreads fixed;
+  const Index n = static_cast<Index>(calls.size()), together = n - n % num_threads();
+  parallel_for(together, [&](Index i, int) { calls[i](); });
+  for (Index i = together; i < n; ++i) calls[i]();
+}
+
 }  // namespace piste

@@ -91,6 +91,7 @@ class ConvOp final : public Op<T> {
   }
 
   Index scratch_bytes() const override { return conv_.scratch_bytes(); }
+  const char* algorithm() const override { return "direct"; }
 
  private:
   static constexpr Index max_groups = 64;

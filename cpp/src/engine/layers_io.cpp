@@ -1,9 +1,12 @@
 // Where a plan meets the user's arrays: NCHW outside, NHWC inside.
 
 #include <cstring>
+#include <optional>
 
 #include "dispatch/dispatch.h"
+#include "engine/augment.h"
 #include "engine/layers.h"
+#include "engine/sample_reader.h"
 
 namespace piste {
 namespace {
@@ -15,23 +18,24 @@ class InputOp final : public Op<T> {
   explicit InputOp(const Value<T>& y) : y_(y) { this->use_forward(y.tensor); }
 
   void forward(int, const Run<T>& run, const Memory<T>& memory, const Chunk& chunk) override {
-    const Index features = y_.shape.features();
+    const SampleReader<T> reader(run.x, run.input_scale, run.input_shift);
     T* y = memory.at(y_.tensor, chunk);
     T* numbers = static_cast<T*>(memory.worker_scratch(chunk));
+    std::optional<Augmenter<T>> augmenter;
+    if (run.augmentation) augmenter.emplace(run, y_.shape);
     for (Index i = chunk.begin; i < chunk.end; ++i, y += y_.sample_values()) {
       const Index sample = run.order ? run.order[i] : i;
-      const T* from = run.x.values + sample * features;
-      if (run.x.bytes) {
-        kernel_table<T>().layout->from_bytes(run.x.bytes + sample * features, numbers, features,
-                                             run.input_scale, run.input_shift);
-        from = numbers;
+      const T* from = reader.read(sample, numbers);
+      if (augmenter) {
+        augmenter->apply(from, i, numbers + y_.shape.features());
+        from = numbers + y_.shape.features();
       }
       pack_sample(from, y_, y);
     }
   }
   void backward(int, const Run<T>&, const Memory<T>&, const Chunk&) override {}
   Index scratch_bytes() const override {
-    return y_.shape.features() * static_cast<Index>(sizeof(T));
+    return 2 * y_.shape.features() * static_cast<Index>(sizeof(T));
   }
 
  private:

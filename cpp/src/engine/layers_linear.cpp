@@ -130,6 +130,9 @@ class LinearOp final : public Op<T> {
                             channels * pixels, outputs(), channels * pixels);
   }
 
+  // Weights read once for the whole batch, or kept in the cache while samples pass.
+  const char* algorithm() const override { return wide_ ? "by weights" : "by samples"; }
+
   Index scratch_bytes() const override {
     if (dy_ < 0) return 0;
     return block_channels() * x_.shape.pixels() * y_.width * static_cast<Index>(sizeof(T));

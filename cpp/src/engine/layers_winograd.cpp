@@ -103,6 +103,10 @@ class WinogradOp final : public Op<T> {
                              depth * width, weight_.gradient);
   }
 
+  const char* algorithm() const override {
+    return forward_.frequencies() == 16 ? "winograd 2x2" : "winograd 4x4";
+  }
+
   Index scratch_bytes() const override {
     Index values = scratch_values(forward_);
     if (dy_ >= 0) {

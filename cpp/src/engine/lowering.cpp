@@ -109,6 +109,7 @@ class Lowering {
     y.width = y.shape.dense ? y.shape.channels : (y.shape.channels + lanes - 1) / lanes * lanes;
     y.tensor = plan_.tensor(y.sample_values());
     ops_[i] = plan_.add(make(i, y));
+    describe(i);
     plan_.schedule_forward(ops_[i], training_);
   }
 
@@ -162,19 +163,116 @@ class Lowering {
       gradient_parts_[root(graph_.output)].push_back(dy);
     }
     const bool has_loss = plan_.mode() == PlanMode::train || plan_.mode() == PlanMode::evaluate;
-    schedule_forward(has_loss ? make_loss(plan_, y, dy) : make_output(plan_, y));
+    schedule_forward(has_loss ? make_loss(plan_, y, dy) : make_output(plan_, y), y,
+                     has_loss ? "loss" : "output");
     plan_.end_of_forward();
     if (!training_) return;
-    if (plan_.mode() == PlanMode::manual) schedule_backward(make_grad_output(plan_, y, dy));
+    if (plan_.mode() == PlanMode::manual)
+      schedule_backward(make_grad_output(plan_, y, dy), y, "output");
     for (int i = static_cast<int>(nodes_.size()) - 1; i >= 0; --i)
       if (alias_of_[i] < 0 && needs_gradient_[i] && !gradient_parts_[i].empty()) lower_backward(i);
   }
 
-  void schedule_forward(OpPtr<T> op) {
+  // Ops that are no layer's own.
+  void schedule_forward(OpPtr<T> op, const Value<T>& value, const char* kernel) {
+    name(*op, value, kernel);
     plan_.schedule_forward(plan_.add(std::move(op)), training_);
   }
-  void schedule_backward(OpPtr<T> op) {
+  void schedule_backward(OpPtr<T> op, const Value<T>& value, const char* kernel) {
+    name(*op, value, kernel);
     plan_.schedule_backward(plan_.add(std::move(op)), training_);
+  }
+  static void name(Op<T>& op, const Value<T>& value, const char* kernel) {
+    op.info.kernel = kernel;
+    op.info.input = op.info.output = value.shape.logical();
+    op.info.forward_flops = op.info.backward_flops = double(value.shape.features());
+  }
+
+  /// What the plan's table says of a layer: products count two per multiply-add, windows one per
+  /// value read, the rest one per value written.
+  void describe(int i) {
+    const Node& node = nodes_[i];
+    const int from = node.inputs.empty() ? i : node.inputs[0];
+    OpInfo& info = ops_[i]->info;
+    info.layer = node.name;
+    info.kernel = kernel_name(node);
+    if (takes_relu(node.kind) && relu_follows(i)) info.kernel += "+relu";
+    info.input = shapes_[from].logical();
+    info.output = shapes_[i].logical();
+    for (int parameter : {node.weight, node.bias})
+      if (parameter >= 0)
+        info.parameter_bytes += trainable(parameter).value.size() * Index(sizeof(T));
+    const double outputs = double(shapes_[i].features());
+    const double window = double(node.kernel[0] * node.kernel[1] * node.kernel[2]);
+    double each = 1;
+    bool product = false;
+    if (node.kind == NodeKind::conv) {
+      each = 2 * window * double(node.channels / node.groups);
+      product = true;
+    } else if (node.kind == NodeKind::conv_transpose) {  // as many as the mirrored convolution
+      each = 2 * window * double(node.filters / node.groups) * double(shapes_[from].features()) /
+             outputs;
+      product = true;
+    } else if (node.kind == NodeKind::linear) {
+      each = 2.0 * double(node.channels);
+      product = true;
+    } else if (node.kind == NodeKind::max_pool || node.kind == NodeKind::avg_pool) {
+      each = window;
+    } else if (node.kind == NodeKind::adaptive_avg_pool ||
+               node.kind == NodeKind::adaptive_max_pool) {
+      each = double(shapes_[from].features()) / outputs;
+    }
+    info.forward_flops = info.backward_flops = each * outputs;
+    // By the weights, and by the input where somebody wants that.
+    if (product && needs_gradient_[root(from)]) info.backward_flops *= 2;
+  }
+
+  static const char* kernel_name(const Node& node) {
+    switch (node.kind) {
+      case NodeKind::input:
+        return "gather";
+      case NodeKind::conv:
+        return node.bias < 0 ? "conv" : "conv+bias";
+      case NodeKind::conv_transpose:
+        return node.bias < 0 ? "conv transpose" : "conv transpose+bias";
+      case NodeKind::linear:
+        return node.bias < 0 ? "linear" : "linear+bias";
+      case NodeKind::activation:
+        return node.activation == Activation::relu ? "relu" : "activation";
+      case NodeKind::prelu:
+        return "prelu";
+      case NodeKind::max_pool:
+        return "max pool";
+      case NodeKind::avg_pool:
+        return "avg pool";
+      case NodeKind::adaptive_avg_pool:
+        return "adaptive avg pool";
+      case NodeKind::adaptive_max_pool:
+        return "adaptive max pool";
+      case NodeKind::batch_norm:
+        return "batch norm";
+      case NodeKind::layer_norm:
+        return "layer norm";
+      case NodeKind::group_norm:
+        return "group norm";
+      case NodeKind::response_norm:
+        return "local response norm";
+      case NodeKind::dropout:
+        return "dropout";
+      case NodeKind::add:
+        return "add";
+      case NodeKind::softmax:
+        return "softmax";
+      case NodeKind::log_softmax:
+        return "log softmax";
+      case NodeKind::flatten:
+        return "flatten";
+      case NodeKind::reshape:
+        return "reshape";
+      case NodeKind::concat:
+        return "concat";
+    }
+    return "";
   }
 
   void lower_backward(int i) {
@@ -182,10 +280,10 @@ class Lowering {
     int dy = parts[0];
     if (parts.size() > 1) {
       dy = plan_.tensor(values_[i].sample_values());
-      schedule_backward(make_gradient_sum(plan_, values_[i], parts, dy));
+      schedule_backward(make_gradient_sum(plan_, values_[i], parts, dy), values_[i], "add");
     }
     if (nodes_[i].kind == NodeKind::input)
-      return schedule_backward(make_grad_input(plan_, values_[i], dy));
+      return schedule_backward(make_grad_input(plan_, values_[i], dy), values_[i], "input");
     std::vector<int> dx;
     for (int from : nodes_[i].inputs) {
       const int source = root(from);

@@ -36,9 +36,10 @@ struct Run {
   bool training = false;
   std::uint64_t seed = 0;
   Index step = 0;
-  Input<T> x;
+  Input x;
   const std::int64_t* order = nullptr;  // sample i of the batch is order[i] of x; null: i
   T input_scale = 1, input_shift = 0;
+  const Augmentation<T>* augmentation = nullptr;
   Target<T> y;
   const Loss<T>* loss = nullptr;
   T loss_scale = 1;  // what a sample's gradient is multiplied by: 1 / normaliser for a mean
@@ -73,6 +74,14 @@ struct Memory {
     return reinterpret_cast<U*>(arena + tensors[tensor].offset);
   }
   void* worker_scratch(const Chunk& chunk) const { return scratch + chunk.worker * scratch_stride; }
+};
+
+/// What a plan's table says of an op; the lowering fills it in.
+struct OpInfo {
+  std::string layer, kernel;
+  Shape input, output;
+  double forward_flops = 0, backward_flops = 0;  // of one sample
+  Index parameter_bytes = 0;
 };
 
 /// One lowered layer. Phases after the first begin only when all chunks have ended the one
@@ -110,6 +119,10 @@ class Op {
   virtual void commit(const Memory<T>&) {}
 
   virtual Index scratch_bytes() const { return 0; }
+  /// Named where a kind of layer has several.
+  virtual const char* algorithm() const { return ""; }
+
+  OpInfo info;
 
   struct Use {
     bool backward;

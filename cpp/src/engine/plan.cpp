@@ -180,17 +180,19 @@ void Plan<T>::seal() {
       finish_tasks_.emplace_back(op.get(), task);
   }
   scratch_bytes_ = static_cast<Index>(round_up(scratch_bytes_, 4096));
-  arena_ = zeroed_bytes(static_cast<std::size_t>(arena_bytes_));
   loss_sums.assign(groups_, 0);
   correct_sums.assign(groups_, 0);
-  memory_.arena = arena_.get();
   memory_.tensors = tensors_.data();
   memory_.batch = batch_;
 }
 
 template <class T>
-void Plan<T>::prepare() {
-  const int workers = num_threads();
+void Plan<T>::allocate() {
+  if (!arena_) {
+    arena_ = zeroed_bytes(static_cast<std::size_t>(arena_bytes_));
+    memory_.arena = arena_.get();
+  }
+  const int workers = parallel_workers(max_num_threads);
   if (workers > workers_) {  // more threads than ever before: room for their chunks
     const Index stride = local_bytes_ + scratch_bytes_;
     worker_arena_ = zeroed_bytes(static_cast<std::size_t>(stride * workers));
@@ -199,6 +201,11 @@ void Plan<T>::prepare() {
     memory_.local_stride = memory_.scratch_stride = stride;
     memory_.scratch = worker_arena_.get() + local_bytes_;
   }
+}
+
+template <class T>
+void Plan<T>::prepare() {
+  allocate();
   parallel_for(static_cast<Index>(prepare_tasks_.size()), [&](Index i, int) {
     prepare_tasks_[i].first->prepare(memory_, prepare_tasks_[i].second);
   });
@@ -272,6 +279,37 @@ void Plan<T>::finish() {
 template <class T>
 void Plan<T>::commit() {
   for (const auto& op : ops_) op->commit(memory_);
+}
+
+template <class T>
+PlanTable Plan<T>::table() const {
+  PlanTable table;
+  table.batch = batch_;
+  table.groups = groups_;
+  table.micro_batch = chunk_;
+  table.arena_bytes = arena_bytes_;
+  table.worker_bytes = local_bytes_ + scratch_bytes_;
+  for (std::size_t s = 0; s < segments_.size(); ++s)
+    for (std::size_t i = segments_[s].begin; i < segments_[s].end; ++i) {
+      const auto& [op, backward, phase] = steps_[i];
+      PlanStep step;
+      step.pass = backward ? "backward" : "forward";
+      step.layer = op->info.layer;
+      step.kernel = op->info.kernel;
+      step.algorithm = op->algorithm();
+      step.input = op->info.input;
+      step.output = op->info.output;
+      step.segment = static_cast<Index>(s);
+      for (const auto& use : op->uses())
+        if (use.backward == backward && use.phase == phase)
+          step.bytes += tensors_[use.tensor].sample_bytes * batch_;
+      if (phase == 0) {  // the arithmetic of all phases
+        step.bytes += op->info.parameter_bytes * (backward ? 2 : 1);  // and their gradients
+        step.flops = double(batch_) * (backward ? op->info.backward_flops : op->info.forward_flops);
+      }
+      table.steps.push_back(std::move(step));
+    }
+  return table;
 }
 
 template class Plan<float>;

@@ -6,10 +6,9 @@
 
 #include "base/aligned.h"
 #include "engine/op.h"
+#include "piste/plan_table.h"
 
 namespace piste {
-
-enum class PlanMode { predict, evaluate, train, manual };
 
 /// A network lowered for one batch size and sample shape: a flat list of steps over one arena.
 ///
@@ -37,10 +36,12 @@ class Plan {
   Index groups() const { return groups_; }
   void limit_groups(Index most);
 
-  /// Places all tensors and allocates the arena; nothing may be added afterwards.
+  /// Places all tensors; nothing may be added afterwards.
   void seal();
 
-  void prepare();
+  PlanTable table() const;
+
+  void prepare();  // allocates when called first
   void run_forward(const Run<T>& run);
   void run_backward(const Run<T>& run);
   void finish();
@@ -48,8 +49,6 @@ class Plan {
 
   PlanMode mode() const { return mode_; }
   Index batch() const { return batch_; }
-  Index arena_bytes() const { return arena_bytes_; }
-  Index chunk() const { return chunk_; }
 
   /// Filled by the loss: one sum per group.
   std::vector<double> loss_sums, correct_sums;
@@ -67,6 +66,7 @@ class Plan {
     Index wide_tasks;        // of its only step, where that has some
   };
 
+  void allocate();
   int add_tensor(Index sample_bytes, Index batch_bytes);
   void cut_segments();
   void find_lifetimes();

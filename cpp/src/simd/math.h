@@ -36,6 +36,14 @@ template <class T>
 }
 
 template <class T>
+[[gnu::always_inline]] inline Vec<T> sqrt(Vec<T> x) {
+  Vec<T> result;  // the loop becomes one instruction
+  for (int i = 0; i < Vec<T>::lanes; ++i)
+    result.v[i] = sizeof(T) == 4 ? __builtin_sqrtf(x.v[i]) : __builtin_sqrt(x.v[i]);
+  return result;
+}
+
+template <class T>
 [[gnu::always_inline]] inline Vec<T> abs(Vec<T> x) {
   return copy_sign(x, Vec<T>::zero());
 }
@@ -44,9 +52,9 @@ template <class T>
 template <class T>
 struct Reduced {
   using C = Constants<T>;
-  using Mask = typename Vec<T>::Mask;
+  using Bits = typename Vec<T>::Bits;
   Vec<T> r;
-  Mask exponent;  // n, where a number's bits have its exponent
+  Bits exponent;  // n, where a number's bits have its exponent
 
   explicit Reduced(Vec<T> x) {
     // The sum leaves no room for a fraction, and its last bits are those of n.
@@ -55,10 +63,10 @@ struct Reduced {
     const Vec<T> n = sum - magic;
     r = fma(-n, Vec<T>(C::ln2_high), x);
     r = fma(-n, Vec<T>(C::ln2_low), r);
-    exponent = (Mask)sum.v << C::mantissa;
+    exponent = (Bits)sum.v << C::mantissa;
   }
   /// x * 2^n, for results within the range of normal numbers.
-  Vec<T> scale(Vec<T> x) const { return (typename Vec<T>::Vector)((Mask)x.v + exponent); }
+  Vec<T> scale(Vec<T> x) const { return (typename Vec<T>::Vector)((Bits)x.v + exponent); }
 };
 
 /// terms[0] + terms[1] x + ... + terms[n - 1] x^(n - 1) by halves (Estrin), which waits for far

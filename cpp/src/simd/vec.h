@@ -18,6 +18,7 @@ struct Native<float> {
   using Int = std::int32_t;
   typedef float Vector __attribute__((vector_size(PISTE_VECTOR_BYTES)));
   typedef Int Mask __attribute__((vector_size(PISTE_VECTOR_BYTES)));
+  typedef std::uint32_t Bits __attribute__((vector_size(PISTE_VECTOR_BYTES)));
   typedef float Unaligned __attribute__((vector_size(PISTE_VECTOR_BYTES), aligned(4), may_alias));
 };
 template <>
@@ -25,6 +26,7 @@ struct Native<double> {
   using Int = std::int64_t;
   typedef double Vector __attribute__((vector_size(PISTE_VECTOR_BYTES)));
   typedef Int Mask __attribute__((vector_size(PISTE_VECTOR_BYTES)));
+  typedef std::uint64_t Bits __attribute__((vector_size(PISTE_VECTOR_BYTES)));
   typedef double Unaligned __attribute__((vector_size(PISTE_VECTOR_BYTES), aligned(8), may_alias));
 };
 
@@ -34,6 +36,7 @@ struct Vec {
   using Int = typename Native<T>::Int;
   using Vector = typename Native<T>::Vector;
   using Mask = typename Native<T>::Mask;
+  using Bits = typename Native<T>::Bits;  // for sums that may wrap around
 
   static constexpr int lanes = PISTE_VECTOR_BYTES / sizeof(T);
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 
 import numpy as np
 import numpy.typing as npt
@@ -61,7 +61,8 @@ def dropout(
         `input`'s shape and dtype.
     """
     x = as_float(input, "input")
-    rate, key = _probability(p), secrets.randbits(64) if rng is None else _key(rng)
+    rate = _probability(p)
+    key = int.from_bytes(os.urandom(8), "little") if rng is None else _key(rng)
     target = input if inplace else out
     output = Output(x.shape, x.dtype, target, (x,))  # type: ignore[arg-type]
     _core.dropout(x.reshape(-1), output.buffer.reshape(-1), rate if training else 0.0, key)

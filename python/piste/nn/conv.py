@@ -41,6 +41,7 @@ class _Convolution(Weighted):
         self.groups = as_int(groups, "groups", 1)
         if padding_mode != "zeros":
             raise ValueError(f"padding_mode: expected 'zeros', got {padding_mode!r}")
+        self.padding_mode = padding_mode
         if self.in_channels % self.groups or self.out_channels % self.groups:
             raise ValueError(
                 f"groups: {self.in_channels} input and {self.out_channels} output channels cannot "

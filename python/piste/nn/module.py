@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from ..functional._arguments import as_int
 if TYPE_CHECKING:
     from .summary import Summary
 
-_generator = np.random.default_rng()
+_generator: np.random.Generator | None = None  # made when needed: NumPy loads its module late
 
 
 def manual_seed(seed: int) -> None:
@@ -24,8 +25,23 @@ def manual_seed(seed: int) -> None:
     _generator = np.random.default_rng(as_int(seed, "seed", 0))
 
 
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Inside, layers are initialised as after `manual_seed`; afterwards as if nothing had been."""
+    global _generator
+    before = _generator
+    manual_seed(seed)
+    try:
+        yield
+    finally:
+        _generator = before
+
+
 def uniform(shape: tuple[int, ...], bound: float, dtype: npt.DTypeLike) -> FloatArray:
     """Values from ``[-bound, bound)``, drawn in float64 so that dtypes share their values."""
+    global _generator
+    if _generator is None:
+        _generator = np.random.default_rng()
     return _generator.uniform(-bound, bound, shape).astype(dtype)
 
 

@@ -58,7 +58,7 @@ class _MaxPool(_Pool):
         ceil_mode: bool = False,
     ) -> None:
         super().__init__()
-        _check_no_indices(return_indices)
+        self.return_indices = _no_indices(return_indices)
         self._configure(kernel_size, stride, padding, dilation, ceil_mode)
 
     def _lower(self, net: Any, value: int, name: str) -> int:
@@ -68,11 +68,12 @@ class _MaxPool(_Pool):
         return super().extra_repr() + f", dilation={self.dilation}, ceil_mode={self.ceil_mode}"
 
 
-def _check_no_indices(return_indices: object) -> None:
+def _no_indices(return_indices: object) -> bool:
     if as_flag(return_indices, "return_indices"):
         raise ValueError(
             "return_indices: a layer has one output; piste.functional's pools return indices"
         )
+    return False
 
 
 class _AvgPool(_Pool):
@@ -125,7 +126,7 @@ class _AdaptiveMaxPool(_AdaptivePool):
         self, output_size: int | Sequence[int | None] | None, return_indices: bool = False
     ) -> None:
         super().__init__(output_size)
-        _check_no_indices(return_indices)
+        self.return_indices = _no_indices(return_indices)
 
 
 class MaxPool1d(_MaxPool):

@@ -1,0 +1,29 @@
+#pragma once
+
+#include "piste/input.h"
+
+namespace piste {
+
+/// Reads an input's samples as numbers in NCHW order; bytes become scale * byte + shift.
+template <class T>
+class SampleReader {
+ public:
+  SampleReader(const Input& x, T scale, T shift);
+
+  /// Sample i: where it lies if it can be used as it is, else in `numbers`.
+  const T* read(Index i, T* numbers) const;
+
+  /// Asks for a sample's memory, to be read soon.
+  void prefetch(Index i) const;
+
+ private:
+  Input x_;
+  T scale_, shift_;
+  Index extents_[3], strides_[3];  // of a sample, innermost last
+  bool direct_, dense_;            // usable as it is; or contiguous, but of another type
+};
+
+extern template class SampleReader<float>;
+extern template class SampleReader<double>;
+
+}  // namespace piste

@@ -1,0 +1,149 @@
+"""Plans as tables, their memory, and the cache that keeps them."""
+
+import numpy as np
+import piste
+import pytest
+from piste import nn
+from piste.optim import SGD
+
+
+def trainer_for(model):
+    return piste.Trainer(model, nn.CrossEntropyLoss(), SGD(0.05, 0.9))
+
+
+def lenet():
+    nn.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
+        nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 10),
+    )  # fmt: skip
+
+
+def test_a_plan_names_every_step_with_its_shapes_and_work():
+    plan = trainer_for(lenet()).plan((64, 1, 28, 28))
+    assert (plan.mode, plan.batch, plan.dtype) == ("train", 64, "float32")
+    assert plan.threads == piste.get_num_threads()
+    forward = [s for s in plan.steps if s.direction == "forward"]
+    assert [s.kernel for s in forward] == [
+        "gather", "conv+bias+relu", "max pool", "conv+bias+relu", "max pool",
+        "linear+bias+relu", "linear+bias", "loss",
+    ]  # fmt: skip
+    assert [s.layer for s in forward] == ["input", "0", "2", "3", "5", "7", "9", ""]
+    first, last = forward[1], forward[-2]
+    assert (first.input, first.output) == ((64, 1, 28, 28), (64, 6, 28, 28))
+    assert (last.input, last.output) == ((64, 120), (64, 10))
+    assert first.flops == 64 * 6 * 28 * 28 * 25 * 2
+    assert last.flops == 64 * 120 * 10 * 2
+    backward = [s for s in plan.steps if s.direction == "backward"]
+    assert [s.layer for s in backward] == ["9", "7", "5", "3", "2", "0"]
+    # The first layer's gradient goes to its weights alone, the others' to their input as well.
+    assert backward[-1].flops == first.flops
+    assert backward[0].flops == 2 * last.flops
+    assert plan.flops == sum(s.flops for s in plan.steps)
+    # At least the values themselves and the weights.
+    assert first.bytes >= 4 * 64 * (28 * 28 + 6 * 28 * 28) + 4 * 156
+    assert plan.memory_bytes == plan.arena_bytes + plan.threads * plan.worker_bytes
+    assert plan.arena_bytes > 0
+
+
+def test_the_table_has_a_line_a_step():
+    plan = trainer_for(lenet()).plan((64, 28, 28))
+    text = str(plan)
+    assert repr(plan) == text
+    lines = [line for line in text.splitlines() if not line.startswith("---")]
+    assert lines[0].startswith("train: batch 64 in 8 groups, micro-batches of ")
+    assert lines[1].split() == [
+        "step", "pass", "layer", "kernel", "algorithm", "input", "output", "bytes", "flops",
+    ]  # fmt: skip
+    assert len(lines) == len(plan.steps) + 3
+    assert lines[3].split()[:6] == ["1", "forward", "0", "conv+bias+relu", "direct", "64x1x28x28"]
+    assert "15.1 M" in lines[3]
+    assert "arena" in lines[-1]
+
+
+def test_modes_differ():
+    trainer = trainer_for(lenet())
+    shape = (100, 1, 28, 28)
+    train, evaluate, predict = (
+        trainer.plan(shape, mode=m) for m in ("train", "evaluate", "predict")
+    )
+    assert (
+        {s.direction for s in evaluate.steps} == {s.direction for s in predict.steps} == {"forward"}
+    )
+    assert evaluate.steps[-1].kernel == "loss"
+    assert predict.steps[-1].kernel == "output"
+    assert predict.arena_bytes < train.arena_bytes
+    assert trainer.plan((5000, 1, 28, 28), mode="predict").batch == 1024  # at a time
+
+
+def test_algorithms_are_named():
+    model = nn.Sequential(
+        nn.Conv2d(3, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 32, 3, padding=1)
+    )
+    trainer = piste.Trainer(model, nn.MSELoss(), SGD(0.1))
+    before = piste.get_algorithm()
+    try:
+        piste.set_algorithm("winograd")
+        assert trainer.plan((8, 3, 16, 16)).steps[2].algorithm.startswith("winograd")
+        piste.set_algorithm("direct")
+        assert trainer.plan((8, 3, 16, 16)).steps[2].algorithm == "direct"
+    finally:
+        piste.set_algorithm(before)
+
+
+def test_batch_norm_cuts_segments():
+    model = nn.Sequential(
+        nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 10)
+    )
+    steps = trainer_for(model).plan((16, 1, 8, 8)).steps
+    norms = [s.segment for s in steps if s.kernel == "batch norm+relu"]
+    assert norms[0] != norms[1]
+    assert [s.segment for s in steps] == sorted(s.segment for s in steps)
+
+
+def test_planning_changes_nothing():
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((32, 1, 28, 28)).astype(np.float32), rng.integers(0, 10, 32)
+    plain, planned = trainer_for(lenet()), trainer_for(lenet())
+    for step in range(20):
+        planned.plan((step + 1, 1, 28, 28))
+        assert plain.step(x, y) == planned.step(x, y)
+
+
+def test_plans_of_many_batches_come_and_go():
+    """More shapes than the cache holds, again and again, and the bits of a fresh trainer."""
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((30, 1, 28, 28)).astype(np.float32), rng.integers(0, 10, 30)
+    trainer, weights = trainer_for(lenet()), []
+    for n in [*range(1, 30), *range(1, 30)]:
+        state = trainer.model.state_dict()
+        fresh = trainer_for(lenet())
+        fresh.model.load_state_dict(state)
+        np.testing.assert_array_equal(trainer.predict(x[:n]), fresh.predict(x[:n]))
+        trainer.optimizer.momentum = fresh.optimizer.momentum = 0
+        assert trainer.step(x[:n], y[:n]) == fresh.step(x[:n], y[:n])
+        weights.append(trainer.model.state_dict())
+        for name, array in fresh.model.state_dict().items():
+            np.testing.assert_array_equal(array, weights[-1][name])
+
+
+@pytest.mark.parametrize(
+    ("shape", "mode", "error", "message"),
+    [
+        (
+            (64, 1, 28, 28),
+            "test",
+            ValueError,
+            "mode: expected 'train', 'evaluate' or 'predict', got",
+        ),
+        (64, "train", TypeError, "shape: expected that of a batch, such as x.shape, got 64"),
+        ((64.0, 784), "train", TypeError, "shape: expected an integer, got float 64.0"),
+        ((0, 1, 28, 28), "train", ValueError, "shape: expected an integer from 1 to"),
+        ((64,), "train", ValueError, r"shape: expected \(n, features\), \(n, height, width\) or"),
+        ((64, 3, 28, 28), "train", ValueError, r"\[0\] expected 1 input channels"),
+    ],
+)
+def test_errors(shape, mode, error, message):
+    with pytest.raises(error, match=message):
+        trainer_for(lenet()).plan(shape, mode=mode)
