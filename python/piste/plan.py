@@ -14,7 +14,7 @@ Mode = Literal["train", "evaluate", "predict"]
 _MODES = ("train", "evaluate", "predict")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # equality would cost time at import
 class PlanStep:
     """One step of a plan: a kernel that passes over the batch.
 
@@ -47,7 +47,7 @@ class PlanStep:
     segment: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # equality would cost time at import
 class Plan:
     """The plan of one batch; ``print`` it for a table.
 
