@@ -297,6 +297,7 @@ template <class T>
 PlanTable Plan<T>::table() const {
   PlanTable table;
   table.batch = batch_;
+  table.threads = threads();
   table.groups = groups_;
   table.micro_batch = chunk_;
   table.arena_bytes = arena_bytes_;
