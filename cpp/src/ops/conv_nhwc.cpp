@@ -7,7 +7,10 @@
 namespace piste {
 namespace {
 
-constexpr Index range_pixels = 120;        // whose tiles share a visit of each weight panel
+constexpr Index range_pixels = 120;  // whose tiles share a visit of each weight panel
+// Products that are added up in a row, then to what stands there: longer chains lose accuracy, and
+// a panel of so many values stays in L1 while all tiles pass by.
+constexpr Index chain = 256;
 constexpr double border_waste = 1.25;      // products per needed one that are worth a border
 constexpr Index border_bytes = 128 << 10;  // of samples copied at once to get a zero border
 
@@ -263,28 +266,37 @@ void Conv<T>::run_tiles(const Product& product, const Phase& phase, const T* pac
   const auto& kernels = *kernel_table<T>().gemm;
   // Whole vectors may be stored where nothing stands behind a row's columns.
   const bool whole = product.groups == 1 && out_stride >= product.padded();
+  const Index taps = static_cast<Index>(phase.offsets.size());
+  const Index channel_chunks = std::max<Index>((phase.run + chain - 1) / chain, 1);
+  const Index tap_chunks =
+      std::clamp<Index>((taps * phase.run + chain - 1) / chain, 1, std::max<Index>(taps, 1));
   for (Index group = 0; group < product.groups; ++group)
     for (Index block = 0; block < product.blocks(); ++block) {
       const Index width = product.width(block), first = block * product.panel;
       kernels::GemmTile<T> tile;
-      tile.taps = static_cast<Index>(phase.offsets.size());
-      for (Index t = 0; t < tile.taps; ++t)
-        s.panels[t] =
-            packed + product.offset(group, block) + phase.tap_ids[t] * product.depth * width;
-      tile.offsets = phase.offsets.data();
-      tile.panels = s.panels;
-      tile.channels = phase.run;
-      tile.first_channel = group * product.depth;
       tile.first_column = group * product.columns + first;
-      tile.bias = bias ? bias + tile.first_column : nullptr;
-      tile.relu = relu;
       tile.columns = static_cast<int>(whole ? width : std::min(width, product.columns - first));
       const int vectors = static_cast<int>(width / product.lanes);
       const Index tile_rows = kernels.tile_rows[vectors - 1];
-      for (Index row = 0; row < pixels; row += tile_rows) {
-        tile.rows = s.rows + row;
-        tile.out = s.out + row;
-        kernels.tile(static_cast<int>(std::min<Index>(tile_rows, pixels - row)), vectors, tile);
+      for (Index chunk = 0; chunk < tap_chunks * channel_chunks; ++chunk) {
+        const Index tap = taps * (chunk / channel_chunks) / tap_chunks;
+        const Index channel = phase.run * (chunk % channel_chunks) / channel_chunks;
+        tile.taps = taps * (chunk / channel_chunks + 1) / tap_chunks - tap;
+        tile.channels = phase.run * (chunk % channel_chunks + 1) / channel_chunks - channel;
+        for (Index t = 0; t < tile.taps; ++t)
+          s.panels[t] = packed + product.offset(group, block) +
+                        (phase.tap_ids[tap + t] * product.depth + channel) * width;
+        tile.offsets = phase.offsets.data() + tap;
+        tile.panels = s.panels;
+        tile.first_channel = group * product.depth + channel;
+        tile.accumulate = chunk > 0;
+        tile.bias = bias && chunk == 0 ? bias + tile.first_column : nullptr;
+        tile.relu = relu && chunk + 1 == tap_chunks * channel_chunks;
+        for (Index row = 0; row < pixels; row += tile_rows) {
+          tile.rows = s.rows + row;
+          tile.out = s.out + row;
+          kernels.tile(static_cast<int>(std::min<Index>(tile_rows, pixels - row)), vectors, tile);
+        }
       }
     }
 }

@@ -18,6 +18,7 @@ struct GemmTile {
   T* const* out;                        // [rows of the tile]
   Index first_column;                   // where in an output row the tile's columns begin
   const T* bias;                        // vectors * lanes values that the sums start from, or null
+  bool accumulate = false;              // what stands in out is added
   bool relu;                            // max(., 0) at the end, NaN kept
   int columns;  // values stored per row; below vectors * lanes only the first ones
 };

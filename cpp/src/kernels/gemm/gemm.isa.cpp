@@ -42,8 +42,11 @@ void tile_of(const kernels::GemmTile<T>& a) {
     T* out = a.out[r] + a.first_column;
     for (int v = 0; v < Vectors; ++v) {
       Vec<T> y = sum[r][v];
-      if (a.relu) y = Vec<T>::select(y < Vec<T>::zero(), Vec<T>::zero(), y);
       const int left = a.columns - v * lanes;
+      if (a.accumulate && left > 0)
+        y += left >= lanes ? Vec<T>::load(out + v * lanes)
+                           : Vec<T>::load_partial(out + v * lanes, left);
+      if (a.relu) y = Vec<T>::select(y < Vec<T>::zero(), Vec<T>::zero(), y);
       if (left >= lanes)
         y.store(out + v * lanes);
       else if (left > 0)
