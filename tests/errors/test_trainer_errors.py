@@ -43,7 +43,7 @@ BAD_DATA = [
     (X.astype(bool), Y, TypeError, "x: expected floats or uint8, got bool"),
     (np.float32(1), Y, ValueError, r"x: expected shape \(n, features\), .* got \(\)"),
     (X[0, 0], Y, ValueError, r"x: expected shape .* got \(8,\)"),
-    (X[:, None, None], Y, ValueError, r"x: expected shape .* got \(3, 1, 1, 8, 8\)"),
+    (X[:, None, None], Y, ValueError, r"expected an input of shape .* got \(1, 1, 8, 8\)"),
     (X[:, 0], Y, ValueError, "expected an input of shape .*channels, height, width"),
     (np.zeros((3, 2, 8, 8), "f"), Y, ValueError, "expected 1 input channels"),
     (X[:, :2], Y, ValueError, "a window of 3 does not fit an input of 2"),

@@ -23,10 +23,10 @@ class _Activation(Module):
     _shown: tuple[str, ...] = ()  # the arguments that `repr` names
 
     def _keep(self, **numbers: float) -> None:
-        """Keep arguments as given, which `repr` shows, if they are numbers."""
+        """Keep arguments as given (1 stays 1 in `repr`), those of NumPy as Python's numbers."""
         for name, value in numbers.items():
-            as_number(value, name)
-            setattr(self, name, value)
+            number = as_number(value, name)
+            setattr(self, name, value if type(value) is int else number)
 
     def _options(self) -> tuple[float, ...]:
         return tuple(float(getattr(self, name)) for name in self._shown)
