@@ -21,8 +21,10 @@ from cases import Case, flops, layer_cases, step_cases
 
 PEERS = ("torch", "torch_channels_last", "jax", "mlx", "sklearn")
 ON_REQUEST = ("torch_compile",)  # compiles each network for up to a minute
+GRIDS = ("linear", "grid")  # sets of many layers, run on request
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 Row = dict[str, Any]
+Figures = list[tuple[int, float, float]]  # size, sum and root mean square of each result
 
 
 class Worker:
@@ -42,6 +44,8 @@ class Worker:
         answer = self._answer()
         self.missing: str | None = answer.get("error")
         self.version: str = answer.get("version", "")
+        self.case = ""
+        self.results: Figures | None = None  # of the case, where it is a layer
 
     def _answer(self) -> Row:
         assert self.process.stdout is not None
@@ -55,11 +59,14 @@ class Worker:
         """Seconds of each call; none where the system can't do the case."""
         if self.process.poll() is not None:
             return []
+        if case["name"] != self.case:
+            self.case, self.results = case["name"], None
         assert self.process.stdin is not None
         print(json.dumps({"case": case, "seconds": seconds}), file=self.process.stdin, flush=True)
         answer = self._answer()
         if "error" in answer:
             print(f"{self.name}, {case['name']}: {answer['error']}", file=sys.stderr)
+        self.results = answer.get("results") or self.results
         return answer.get("times") or []
 
     def close(self) -> None:
@@ -68,12 +75,29 @@ class Worker:
         self.process.wait()
 
 
+def check_results(case: Case, workers: list[Worker]) -> None:
+    """That all computed the same: times of different things are not to be compared."""
+    own, *others = (worker for worker in workers if worker.results)
+    for other in others:
+        pairs = zip(own.results or [], other.results or [], strict=True)
+        for (size, total, rms), (other_size, other_total, other_rms) in pairs:
+            scale = 1e-3 * other_rms  # rounding errors are far below
+            alike = abs(rms - other_rms) <= scale and size == other_size
+            if not alike or abs(total - other_total) > scale * math.sqrt(size):
+                raise SystemExit(
+                    f"{case['name']}: {own.name} computed (size, sum, RMS) {own.results}, "
+                    f"{other.name} {other.results}"
+                )
+
+
 def compare(case: Case, workers: list[Worker], rounds: int, seconds: float) -> Row:
     """Median milliseconds of every system, rounds taken in turn."""
     times: dict[str, list[float]] = {worker.name: [] for worker in workers}
-    for _ in range(rounds):
+    for i in range(rounds):
         for worker in workers:
             times[worker.name] += worker.times(case, seconds)
+        if i == 0 and case["kind"] != "step":
+            check_results(case, workers)
     medians = {name: 1e3 * statistics.median(t) for name, t in times.items() if t}
     return {"case": case["name"], "kind": case["kind"], "flops": flops(case), "ms": medians}
 
@@ -81,7 +105,7 @@ def compare(case: Case, workers: list[Worker], rounds: int, seconds: float) -> R
 def line(row: Row, peers: list[str]) -> str:
     """A row of the table."""
     own = row["ms"].get("piste")
-    text = f"{row['case']:28}" + (f"{own:10.3f}" if own else f"{'-':>10}")
+    text = f"{row['case']:38}" + (f"{own:10.3f}" if own else f"{'-':>10}")
     text += f"{row['flops'] / own / 1e6:8.1f}" if own and row["flops"] else f"{'':8}"
     for peer in peers:
         other = row["ms"].get(peer)
@@ -90,16 +114,33 @@ def line(row: Row, peers: list[str]) -> str:
     return text
 
 
+def ratios(rows: list[Row], peer: str) -> dict[str, float]:
+    """peer / piste, of the cases that both did."""
+    both = [row for row in rows if {peer, "piste"} <= row["ms"].keys()]
+    return {row["case"]: row["ms"][peer] / row["ms"]["piste"] for row in both}
+
+
 def geometric_means(rows: list[Row], peers: list[str]) -> dict[str, float]:
-    """Of the ratios peer / piste, over the cases that both did."""
-    means = {}
-    for peer in peers:
-        pairs = [
-            (r["ms"][peer], r["ms"]["piste"]) for r in rows if {peer, "piste"} <= r["ms"].keys()
-        ]
-        if pairs:
-            means[peer] = math.exp(statistics.fmean(math.log(a / b) for a, b in pairs))
-    return means
+    """Of the ratios, for every peer that has some."""
+    values = {peer: ratios(rows, peer).values() for peer in peers}
+    return {peer: statistics.geometric_mean(v) for peer, v in values.items() if v}
+
+
+def summary(rows: list[Row], peer: str) -> list[str]:
+    """Lines on the ratios of all cases, of the forward and of the backward ones."""
+    lines = []
+    for kind in ("", " forward", " backward"):
+        values = ratios([row for row in rows if row["case"].endswith(kind)], peer)
+        if not values:
+            continue
+        worst = min(values, key=values.__getitem__)
+        geometric = statistics.geometric_mean(values.values())
+        mean = statistics.fmean(values.values())
+        lines.append(
+            f"{peer} / piste{kind}: geometric mean {geometric:.2f}, mean {mean:.2f}, "
+            f"least {values[worst]:.2f} ({worst})"
+        )
+    return lines
 
 
 def start(pythons: list[str], peers: list[str], threads: int) -> list[Worker]:
@@ -144,6 +185,8 @@ def markdown(rows: list[Row], peers: list[str], title: str) -> str:
     means = geometric_means(rows, peers)
     cells = (f"**{means[peer]:.2f}**" if peer in means else "" for peer in peers)
     lines.append(f"| **geometric mean** | | {' | '.join(cells)} |")
+    if len(rows) > 100:
+        lines += ["", *(text for peer in means for text in summary(rows, peer))]
     return "\n".join(lines) + "\n"
 
 
@@ -159,8 +202,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, metavar="N", default=os.cpu_count() or 1)
     parser.add_argument(
         "--only",
-        choices=("layers", "steps", "linear"),
-        help="one set of cases; linear, a grid of linear layers, runs only so",
+        choices=("layers", "steps", *GRIDS),
+        help="one set of cases; linear and grid, many linear layers and convolutions, run only so",
     )
     parser.add_argument("--case", metavar="TEXT", default="", help="cases whose name has TEXT")
     parser.add_argument("--rounds", type=int, metavar="R", default=5)
@@ -179,13 +222,13 @@ def main() -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.threads])
     cases = layer_cases() if options.only in (None, "layers") else []
     cases += step_cases() if options.only in (None, "steps") else []
-    cases += layer_cases("linear") if options.only == "linear" else []
+    cases += layer_cases(options.only) if options.only in GRIDS else []
     workers = start(options.pythons, options.peers, options.threads)
     peers = [worker.name for worker in workers[1:]]
     versions = ", ".join(dict.fromkeys(worker.version for worker in workers))
     print(f"{machine()}, {options.threads} threads; {versions}")
     print(
-        f"{'case':28}{'piste ms':>10}{'GF/s':>8}" + "".join(f"{p:>21}{'ratio':>7}" for p in peers)
+        f"{'case':38}{'piste ms':>10}{'GF/s':>8}" + "".join(f"{p:>21}{'ratio':>7}" for p in peers)
     )
     rows = []
     for case in cases:
@@ -195,8 +238,8 @@ def main() -> None:
     for worker in workers:
         worker.close()
     means = geometric_means(rows, peers)
-    for peer, mean in means.items():
-        print(f"geometric mean {peer} / piste: {mean:.2f}")
+    for peer in means:
+        print("\n".join(summary(rows, peer)))
     if options.json:
         result = {"machine": machine(), "versions": versions, "threads": options.threads}
         options.json.write_text(

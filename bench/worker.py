@@ -2,7 +2,8 @@
 
 `worker.py BACKEND THREADS` answers `{"version": text}`, then for each line
 `{"case": {...}, "seconds": s}` with `{"times": [...]}`, `{"times": null}` where the backend can't
-do the case, or `{"error": text}`.
+do the case, or `{"error": text}`. The first answer of a layer has `"results"` too: of each array
+that it gave its size, its sum and its root mean square, whatever the order of its axes.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import os
 import sys
 import time
 from collections.abc import Callable
+
+import numpy as np
 
 
 def measure(run: Callable[[], object], seconds: float) -> list[float]:
@@ -25,6 +28,13 @@ def measure(run: Callable[[], object], seconds: float) -> list[float]:
         run()
         times.append(time.perf_counter() - before)
     return times
+
+
+def figures(results: object) -> list[tuple[int, float, float]]:
+    """Of every array of a layer's results: size, sum and root mean square."""
+    arrays = results if isinstance(results, (tuple, list)) else (results,)
+    values = [np.asarray(array).astype(np.float64) for array in arrays]
+    return [(a.size, float(a.sum()), float(np.sqrt(np.mean(a * a)))) for a in values]
 
 
 def main() -> None:
@@ -44,11 +54,14 @@ def main() -> None:
     name, run = None, None
     for line in sys.stdin:
         request = json.loads(line)
+        case, results = request["case"], None
         try:
-            if request["case"]["name"] != name:
+            if case["name"] != name:
                 run = None  # frees the last case before the next one is made
-                name, run = request["case"]["name"], backend.prepare(request["case"])
-            answer(times=run and measure(run, request["seconds"]))
+                name, run = case["name"], backend.prepare(case)
+                if run and case["kind"] != "step":
+                    results = figures(run())
+            answer(times=run and measure(run, request["seconds"]), results=results)
         except Exception as error:
             name = None
             answer(error=f"{type(error).__name__}: {error}")

@@ -311,6 +311,7 @@ void register_network(py::module_& module) {
       .def_readonly("batch", &PlanTable::batch)
       .def_readonly("groups", &PlanTable::groups)
       .def_readonly("micro_batch", &PlanTable::micro_batch)
+      .def_readonly("threads", &PlanTable::threads)
       .def_readonly("arena_bytes", &PlanTable::arena_bytes)
       .def_readonly("worker_bytes", &PlanTable::worker_bytes)
       .def_readonly("steps", &PlanTable::steps);

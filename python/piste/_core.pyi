@@ -253,6 +253,9 @@ class PlanTable:
     def steps(self) -> list[PlanStep]:
         ...
     @property
+    def threads(self) -> int:
+        ...
+    @property
     def worker_bytes(self) -> int:
         ...
 class TrainCall:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy.typing as npt
@@ -161,7 +160,7 @@ class ModelCheckpoint(Callback):
                 return
             self._best.best = value
         if epoch % self.every == 0:
-            trainer.save(Path(self.path.format(epoch=epoch)))
+            trainer.save(self.path.format(epoch=epoch))
 
 
 class LearningRateMonitor(Callback):

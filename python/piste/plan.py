@@ -14,7 +14,7 @@ Mode = Literal["train", "evaluate", "predict"]
 _MODES = ("train", "evaluate", "predict")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # equality would cost time at import
 class PlanStep:
     """One step of a plan: a kernel that passes over the batch.
 
@@ -47,7 +47,7 @@ class PlanStep:
     segment: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # equality would cost time at import
 class Plan:
     """The plan of one batch; ``print`` it for a table.
 
@@ -111,11 +111,11 @@ class Plan:
         return "\n".join(
             [
                 f"{self.mode}: batch {self.batch} in {self.groups} groups, micro-batches of "
-                f"{self.micro_batch}, {self.dtype}, {self.isa}, {self.threads} threads",
+                f"{self.micro_batch}, {self.dtype}, {self.isa}, {_threads(self.threads)}",
                 *texts,
                 rule,
                 f"{_scaled(self.flops, 'flop')}; arena {_scaled(self.arena_bytes, 'B')}, "
-                f"{self.threads} threads with {_scaled(self.worker_bytes, 'B')} each: "
+                f"{_threads(self.threads)} with {_scaled(self.worker_bytes, 'B')} each: "
                 f"{_scaled(self.memory_bytes, 'B')}",
             ]
         )
@@ -142,7 +142,7 @@ def make_plan(network: Any, shape: Sequence[int], mode: Mode) -> Plan:
         mode,
         str(network.dtype),
         _core.active_isa(),
-        _core.num_threads(),
+        table.threads,
         table.batch,
         table.micro_batch,
         table.groups,
@@ -167,6 +167,10 @@ def make_plan(network: Any, shape: Sequence[int], mode: Mode) -> Plan:
 
 def _product(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape))
+
+
+def _threads(n: int) -> str:
+    return f"{n} thread{'s' * (n > 1)}"
 
 
 def _scaled(value: float, unit: str) -> str:

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import piste
 import piste.functional as F
@@ -5,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import conv as reference
-from tolerances import DIRECT
+from tolerances import DIRECT, WINOGRAD
 
 DTYPES = [np.float32, np.float64]
 CONVS = {1: (F.conv1d, F.conv1d_backward), 2: (F.conv2d, F.conv2d_backward),
@@ -32,7 +34,7 @@ def problems(draw):
     }  # fmt: skip
 
 
-def check(problem, dtype, algorithm="direct"):
+def check(problem, dtype, algorithms=("direct",)):
     """Forward and all gradients against the reference, by what sums of so many terms allow."""
     rng = np.random.default_rng(problem["seed"])
     x = rng.standard_normal(problem["x"]).astype(dtype)
@@ -42,20 +44,21 @@ def check(problem, dtype, algorithm="direct"):
     forward, backward = CONVS[x.ndim - 2]
     zeros = np.zeros(len(weight)) if bias is None else bias
     expected = reference.conv(x, weight, zeros, *options)
-    tolerance = DIRECT[np.dtype(dtype)]
-    # Sums of so many products of standard normal numbers.
-    scale = weight[0].size ** 0.5
-    tolerance.check(forward(x, weight, bias, *options, algorithm=algorithm), expected, scale)
     dy = rng.standard_normal(expected.shape).astype(dtype)
-    dx, dw, db = backward(dy, x, weight, bias, *options, algorithm=algorithm)
     gradients = reference.conv(x, weight, zeros, *options, grad_output=dy)
-    tolerance.check(dx, gradients[0], (weight.size / weight.shape[1]) ** 0.5)
+    # Sums of so many products of standard normal numbers.
+    scale, scale_x = weight[0].size ** 0.5, (weight.size / weight.shape[1]) ** 0.5
     pixels = (dy.size / max(dy.shape[1], 1)) ** 0.5
-    tolerance.check(dw, gradients[1], pixels)
-    if bias is None:
-        assert db is None
-    else:
-        tolerance.check(db, gradients[2], pixels)
+    for algorithm in algorithms:
+        tolerance = (DIRECT if algorithm == "direct" else WINOGRAD)[np.dtype(dtype)]
+        tolerance.check(forward(x, weight, bias, *options, algorithm=algorithm), expected, scale)
+        dx, dw, db = backward(dy, x, weight, bias, *options, algorithm=algorithm)
+        tolerance.check(dx, gradients[0], scale_x)
+        tolerance.check(dw, gradients[1], pixels)
+        if bias is None:
+            assert db is None
+        else:
+            tolerance.check(db, gradients[2], pixels)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -63,6 +66,57 @@ def check(problem, dtype, algorithm="direct"):
 @given(problem=problems())
 def test_conv_and_gradients_on_random_shapes(dtype, problem):
     check(problem, dtype)
+
+
+def draw(rng):
+    """A problem for 1 to 3 axes, small ones more often than large ones."""
+    log_uniform = lambda high: int((high + 1) ** rng.random())  # noqa: E731
+    integers = lambda low, high: tuple(rng.integers(low, high + 1, axes).tolist())  # noqa: E731
+    axes = int(rng.choice([1, 2, 2, 2, 3]))
+    unit = (1,) * axes
+    kernel = (3,) * axes if rng.random() < 0.3 else integers(1, 5)
+    stride = unit if rng.random() < 0.5 else integers(1, 3)
+    dilation = unit if rng.random() < 0.7 else integers(1, 3)
+    pads = tuple(zip(integers(0, 3), integers(0, 3), strict=True))
+    size = tuple(
+        max(log_uniform({1: 150, 2: 30, 3: 9}[axes]), d * (k - 1) + 1 - sum(p))
+        for k, d, p in zip(kernel, dilation, pads, strict=True)
+    )
+    groups = log_uniform(40) if rng.random() < 0.3 else 1
+    per_group = (1, 1) if groups > 8 else (log_uniform(100), log_uniform(100))
+    channels, filters = (groups * count for count in per_group)
+    products = math.prod(size) * math.prod(kernel) * channels * per_group[1]
+    return {
+        "x": (min(int(rng.integers(0, 13)), 1 + 2_000_000 // products), channels, *size),
+        "weight": (filters, per_group[0], *kernel),
+        "stride": stride, "padding": pads, "dilation": dilation, "groups": groups,
+        "bias": bool(rng.integers(2)), "seed": int(rng.integers(2**32)),
+    }  # fmt: skip
+
+
+def fuzz(seeds):
+    """The problem of each seed, in every algorithm and in both dtypes by turns."""
+    for seed in seeds:
+        problem = draw(np.random.default_rng(seed))
+        try:
+            check(problem, DTYPES[seed % 2], ["auto", "direct", "winograd"])
+        except Exception as error:
+            error.add_note(f"seed {seed}, {DTYPES[seed % 2].__name__}: {problem}")
+            raise
+
+
+FUZZ_CASES, FUZZ_BLOCK = 20_000, 500
+
+
+def test_some_of_many_random_shapes():
+    fuzz(range(FUZZ_CASES, FUZZ_CASES + 300))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("first", range(0, FUZZ_CASES, FUZZ_BLOCK))
+def test_many_random_shapes(first):
+    fuzz(range(first, first + FUZZ_BLOCK))
 
 
 # Shapes that the classes of kernels are for, each with tails: n, channels, filters, size, kernel,

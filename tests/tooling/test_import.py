@@ -24,7 +24,8 @@ def python(code, **environment):
 
 
 @pytest.mark.parametrize(
-    "module", ["safetensors", "matplotlib", "tqdm", "argparse", "json", "secrets", "numpy.random"]
+    "module",
+    ["safetensors", "matplotlib", "tqdm", "argparse", "json", "pathlib", "secrets", "numpy.random"],
 )
 def test_import_leaves_alone(module):
     # What NumPy or the interpreter's start-up has loaded before is not the package's doing.

@@ -24,6 +24,7 @@ struct PlanTable {
   Index batch = 0;
   Index groups = 0;        // of samples, whose partial sums are kept apart
   Index micro_batch = 0;   // samples that go through a segment together
+  int threads = 1;         // fewer than there are where the work is little
   Index arena_bytes = 0;   // what all threads share
   Index worker_bytes = 0;  // each thread's own
   std::vector<PlanStep> steps;

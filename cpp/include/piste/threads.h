@@ -18,6 +18,7 @@ inline constexpr int max_num_threads = 1024;
 class FixedThreads {
  public:
   FixedThreads();
+  explicit FixedThreads(int n);  // or at n
   ~FixedThreads();
   FixedThreads(const FixedThreads&) = delete;
   FixedThreads& operator=(const FixedThreads&) = delete;

@@ -61,6 +61,7 @@ int num_threads() {
 }
 
 FixedThreads::FixedThreads() : before_(fixed_threads) { fixed_threads = num_threads(); }
+FixedThreads::FixedThreads(int n) : before_(fixed_threads) { fixed_threads = n; }
 FixedThreads::~FixedThreads() { fixed_threads = before_; }
 
 void set_num_threads(int n) {

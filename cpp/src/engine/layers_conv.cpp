@@ -73,8 +73,7 @@ class ConvOp final : public Op<T> {
         bias_.value ? memory.fixed(bias_gradients_) + chunk.group * y_.width : nullptr, n,
         !chunk.first_of_group, scratch);
     if (dx_ >= 0)
-      conv_.backward_data(dy, memory.fixed(packed_backward_), memory.at(dx_, chunk), n, 0, n,
-                          scratch);
+      conv_.backward_data(dy, memory.fixed(packed_backward_), memory.at(dx_, chunk), 0, n, scratch);
   }
 
   Index finish_tasks() const override { return dy_ < 0 ? 0 : conv_.pack_tasks() + 1; }

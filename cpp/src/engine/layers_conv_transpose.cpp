@@ -54,7 +54,7 @@ class ConvTransposeOp final : public Op<T> {
   void forward(int, const Run<T>&, const Memory<T>& memory, const Chunk& chunk) override {
     const Index n = chunk.count();
     T* y = memory.at(y_.tensor, chunk);
-    conv_.backward_data(memory.at(x_.tensor, chunk), memory.fixed(packed_), y, n, 0, n,
+    conv_.backward_data(memory.at(x_.tensor, chunk), memory.fixed(packed_), y, 0, n,
                         memory.worker_scratch(chunk));
     if (bias_.value || relu_)
       kernel_table<T>().norm->scale_shift(y, y, n * y_.shape.pixels(), y_.width,

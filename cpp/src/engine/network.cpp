@@ -52,6 +52,7 @@ void Network<T>::predict(const Input& x, View<T> out, const Augmentation<T>* aug
   run.input_shift = input_shift_;
   for (Index first = 0; first < n; first += predict_batch) {
     Plan<T>& p = plan(PlanMode::predict, std::min(predict_batch, n - first), sample);
+    const FixedThreads threads(p.threads());
     run.x = x.from(first);
     run.out = out.data + first * result.size();
     if (first == 0 || n - first < predict_batch) p.prepare();
@@ -164,6 +165,7 @@ void Network<T>::train(const Input& x, const Target<T>& y, View<const std::int64
     if (optimizer.out_of_rates()) break;
     const Index first = batch * batch_size, count = std::min(batch_size, n - first);
     Plan<T>& p = plan(PlanMode::train, count, sample);
+    const FixedThreads threads(p.threads());
     run.order = order.data + first;
     run.step = step + progress.batches;
     double divisor;
@@ -218,6 +220,7 @@ Progress Network<T>::evaluate(const Input& x, const Target<T>& y, Index batch_si
     const Index count = std::min(batch_size, x.shape[0] - first);
     for (Index i = 0; i < count; ++i) order[i] = first + i;
     Plan<T>& p = plan(PlanMode::evaluate, count, sample);
+    const FixedThreads threads(p.threads());
     p.prepare();
     p.run_forward(run);
     for (double part : p.loss_sums) progress.loss_sum += part;

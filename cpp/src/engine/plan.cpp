@@ -180,6 +180,7 @@ void Plan<T>::seal() {
       finish_tasks_.emplace_back(op.get(), task);
   }
   scratch_bytes_ = static_cast<Index>(round_up(scratch_bytes_, 4096));
+  work_ = total_work();
   loss_sums.assign(groups_, 0);
   correct_sums.assign(groups_, 0);
   memory_.tensors = tensors_.data();
@@ -282,9 +283,21 @@ void Plan<T>::commit() {
 }
 
 template <class T>
+double Plan<T>::total_work() const {
+  double work = 0;
+  for (const Step& step : steps_) {
+    const OpInfo& info = step.op->info;
+    work += double(batch_) * (step.backward ? info.backward_flops : info.forward_flops) +
+            parameter_byte_work * double(info.parameter_bytes);
+  }
+  return work;
+}
+
+template <class T>
 PlanTable Plan<T>::table() const {
   PlanTable table;
   table.batch = batch_;
+  table.threads = threads();
   table.groups = groups_;
   table.micro_batch = chunk_;
   table.arena_bytes = arena_bytes_;

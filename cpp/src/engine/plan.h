@@ -7,6 +7,7 @@
 #include "base/aligned.h"
 #include "engine/op.h"
 #include "piste/plan_table.h"
+#include "piste/threads.h"
 
 namespace piste {
 
@@ -50,6 +51,9 @@ class Plan {
   PlanMode mode() const { return mode_; }
   Index batch() const { return batch_; }
 
+  /// Threads that its steps should use: with little work, waiting for others takes longer.
+  int threads() const { return work_ < work_of_threads ? 1 : num_threads(); }
+
   /// Filled by the loss: one sum per group.
   std::vector<double> loss_sums, correct_sums;
 
@@ -66,6 +70,11 @@ class Plan {
     Index wide_tasks;        // of its only step, where that has some
   };
 
+  // By measurement of small networks on two cores: flops, and each byte of the parameters that a
+  // pass reads counts as so many.
+  static constexpr double work_of_threads = 4e6, parameter_byte_work = 10;
+
+  double total_work() const;
   void allocate();
   int add_tensor(Index sample_bytes, Index batch_bytes);
   void cut_segments();
@@ -79,6 +88,7 @@ class Plan {
   PlanMode mode_;
   Index batch_, groups_, chunk_ = 1, arena_bytes_ = 0;
   int workers_ = 0;
+  double work_ = 0;  // of a step
   std::vector<Tensor> tensors_;
   std::vector<std::unique_ptr<Op<T>>> ops_;
   std::vector<Step> steps_;

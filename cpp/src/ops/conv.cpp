@@ -16,6 +16,7 @@
 namespace piste {
 namespace {
 
+constexpr Index few_samples = 8;              // fewer are cut into parts
 constexpr Index max_partials = 8;             // partial sums of a weight's gradient
 constexpr Index rows_bytes = 24 << 20;        // of the samples that stand as rows at a time
 constexpr Index task_flops = Index{1} << 22;  // at least so much work per task
@@ -61,6 +62,12 @@ Index samples_per_task(const ConvGeometry& g, Index n) {
   return std::clamp<Index>(task_flops / std::max<Index>(flops, 1), 1, std::max<Index>(n, 1));
 }
 
+/// Parts of each sample's pixels that are tasks of their own, where samples are few.
+Index parts_of_samples(const ConvGeometry& g, Index n) {
+  const Index flops = 2 * g.out_pixels() * g.taps() * g.channels / g.groups * g.filters;
+  return std::clamp<Index>(few_samples / n, 1, flops / task_flops + 1);
+}
+
 /// Values of one sample in the kernels' layout, with the vector that may be read past its end.
 Index padded_values(Index pixels, Index stride) { return pixels * stride + 64; }
 
@@ -82,9 +89,12 @@ template <class T>
 void to_rows(const T* nchw, Index channels, Index pixels, T* rows, Index stride) {
   kernel_table<T>().layout->transpose(nchw, pixels, rows, stride, channels, pixels, stride);
 }
+/// Pixels [begin, end) of them.
 template <class T>
-void from_rows(const T* rows, Index channels, Index pixels, T* nchw, Index stride) {
-  kernel_table<T>().layout->transpose(rows, stride, nchw, pixels, pixels, channels, pixels);
+void from_rows(const T* rows, Index channels, Index pixels, T* nchw, Index stride, Index begin,
+               Index end) {
+  kernel_table<T>().layout->transpose(rows + begin * stride, stride, nchw + begin, pixels,
+                                      end - begin, channels, end - begin);
 }
 
 /// Whether every sum of products has no term: the algorithms below need not think of it.
@@ -133,9 +143,11 @@ void conv(View<const T> x, View<const T> weight, View<const T> bias, const ConvO
   const Conv<T> conv(g);
   const WorkerLayout<T> layout(conv, g, per_task);
   const Split split(n, per_task, n);
+  const Index parts = parts_of_samples(g, n), in = g.in_pixels(), out = g.out_pixels();
   const Index packed_bytes = Index(round_up(conv.packed_forward_size() * sizeof(T), 4096));
   const Index bias_bytes = Index(round_up((g.y_stride + 64) * sizeof(T), 4096));
-  Workspace workspace(packed_bytes + bias_bytes + parallel_workers(split.count) * layout.bytes);
+  Workspace workspace(packed_bytes + bias_bytes +
+                      parallel_workers(split.count * parts) * layout.bytes);
   T* packed = workspace.as<T>();
   T* padded_bias = workspace.as<T>(packed_bytes);
   if (bias) {
@@ -144,20 +156,23 @@ void conv(View<const T> x, View<const T> weight, View<const T> bias, const ConvO
   }
   parallel_for(conv.pack_tasks(),
                [&](Index task, int) { conv.pack_forward(weight.data, packed, task); });
-  parallel_for(split.count, [&](Index task, int worker) {
+  // Parts of a sample each read it as rows: less work than the products, and nothing to wait for.
+  parallel_for(split.count * parts, [&](Index task, int worker) {
     std::byte* base = workspace.data() + packed_bytes + bias_bytes + worker * layout.bytes;
     T* x_rows = reinterpret_cast<T*>(base + layout.x);
     T* y_rows = reinterpret_cast<T*>(base + layout.y);
-    const Index first = split.begin(task), count = split.end(task) - first;
-    const Index in = g.in_pixels(), out = g.out_pixels();
+    const Index part = task % parts, first = split.begin(task / parts);
+    const Index count = split.end(task / parts) - first;
     for (Index i = 0; i < count; ++i)
       to_rows(x.data + (first + i) * g.channels * in, g.channels, in, x_rows + i * in * g.x_stride,
               g.x_stride);
-    conv.forward(x_rows, packed, bias ? padded_bias : nullptr, false, y_rows, count, 0, count * out,
+    const Index begin = count * out * part / parts, end = count * out * (part + 1) / parts;
+    conv.forward(x_rows, packed, bias ? padded_bias : nullptr, false, y_rows, count, begin, end,
                  base);
-    for (Index i = 0; i < count; ++i)
+    for (Index i = begin / out; i * out < end; ++i)
       from_rows(y_rows + i * out * g.y_stride, g.filters, out,
-                y.data + (first + i) * g.filters * out, g.y_stride);
+                y.data + (first + i) * g.filters * out, g.y_stride,
+                std::max<Index>(begin - i * out, 0), std::min(end - i * out, out));
   });
 }
 
@@ -203,16 +218,19 @@ void conv_backward(View<const T> dy, View<const T> x, View<const T> weight,
   const Index chunk = std::clamp<Index>(rows_bytes / ((x_values + y_values) * size), 1, n);
   // A gradient that is small beside the rows is summed by shares of the samples, each of which
   // reads its rows once; a large one part by part, by as many shares as make up for few parts.
-  const bool small = conv.gradient_size() * max_partials * 4 < chunk * (x_values + y_values);
+  const bool small =
+      n >= few_samples && conv.gradient_size() * max_partials * 4 < chunk * (x_values + y_values);
   const Index parts = small ? 1 : conv.weight_parts(), each = conv.weight_parts() / parts;
   const Split shares(chunk, (chunk * parts + max_partials - 1) / max_partials, max_partials);
   const WorkerLayout<T> layout(conv, g, 1);
+  const Index dx_parts = parts_of_samples(g, n);
   const auto pages = [&](Index values) { return Index(round_up(values * size, 4096)); };
   const Index packed_at = 0, x_at = pages(conv.packed_backward_size());
   const Index y_at = x_at + pages(chunk * x_values);
   const Index gradients_at = y_at + pages(chunk * y_values);
   const Index workers_at = gradients_at + shares.count * pages(conv.gradient_size());
-  Workspace workspace(workers_at + parallel_workers(chunk + shares.count * parts) * layout.bytes);
+  Workspace workspace(workers_at +
+                      parallel_workers(chunk * dx_parts + shares.count * parts) * layout.bytes);
   T* packed = workspace.as<T>(packed_at);
   T *x_rows = workspace.as<T>(x_at), *y_rows = workspace.as<T>(y_at);
   const auto scratch = [&](int worker) {
@@ -243,11 +261,22 @@ void conv_backward(View<const T> dy, View<const T> x, View<const T> weight,
                             y_rows + begin * out * g.y_stride, share_gradient(share), end - begin,
                             part * each, (part + 1) * each, first > 0, scratch(worker));
       });
-    if (dx)
-      parallel_for(count, [&](Index i, int worker) {
-        T* dense = reinterpret_cast<T*>(scratch(worker) + layout.x);
-        conv.backward_data(y_rows + i * out * g.y_stride, packed, dense, 1, 0, 1, scratch(worker));
-        from_rows(dense, g.channels, in, dx.data + (first + i) * g.channels * in, g.x_stride);
+    if (!dx) continue;
+    // The rows of x are not read again: those of dx take their place.
+    const auto dx_rows = [&](Index i) { return x_rows + i * x_values; };
+    parallel_for(count * dx_parts, [&](Index task, int worker) {
+      const Index i = task / dx_parts;
+      conv.backward_data(y_rows + i * out * g.y_stride, packed, dx_rows(i), 0, 1, scratch(worker),
+                         task % dx_parts, dx_parts);
+      if (dx_parts == 1)
+        from_rows(dx_rows(i), g.channels, in, dx.data + (first + i) * g.channels * in, g.x_stride,
+                  0, in);
+    });
+    if (dx_parts > 1)
+      parallel_for(count * dx_parts, [&](Index task, int) {
+        const Index i = task / dx_parts, part = task % dx_parts;
+        from_rows(dx_rows(i), g.channels, in, dx.data + (first + i) * g.channels * in, g.x_stride,
+                  in * part / dx_parts, in * (part + 1) / dx_parts);
       });
   }
   const T* sums[max_partials];

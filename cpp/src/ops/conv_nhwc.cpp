@@ -313,8 +313,8 @@ void Conv<T>::forward(const T* x, const T* packed, const T* bias, bool relu, T* 
 }
 
 template <class T>
-void Conv<T>::backward_data(const T* dy, const T* packed, T* dx, Index, Index begin, Index end,
-                            void* scratch) const {
+void Conv<T>::backward_data(const T* dy, const T* packed, T* dx, Index begin, Index end,
+                            void* scratch, Index part, Index parts) const {
   const Scratch s = carve(scratch);
   const Index samples = dy_border_.needed ? dy_border_.samples(end - begin) : end - begin;
   for (Index sample = begin; sample < end; sample += samples) {
@@ -326,8 +326,9 @@ void Conv<T>::backward_data(const T* dy, const T* packed, T* dx, Index, Index be
     }
     for (const Phase& phase : phases_) {
       const Index total = count * phase.pixels();
-      for (Index first = 0; first < total; first += range_pixels) {
-        const Index pixels = std::min(range_pixels, total - first);
+      const Index last = total * (part + 1) / parts;
+      for (Index first = total * part / parts; first < last; first += range_pixels) {
+        const Index pixels = std::min(range_pixels, last - first);
         point(phase, dy_border_.pixels() * g_.y_stride, from, g_.in_pixels() * g_.x_stride,
               dx + sample * g_.in_pixels() * g_.x_stride, first, pixels, s.rows, s.out);
         run_tiles(backward_, phase, packed, nullptr, false, g_.x_stride, pixels, s);

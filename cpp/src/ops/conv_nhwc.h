@@ -46,9 +46,9 @@ class Conv {
   /// the filters and their last vector's end are set to what a zero weight gives.
   void forward(const T* x, const T* packed, const T* bias, bool relu, T* y, Index n, Index begin,
                Index end, void* scratch) const;
-  /// dx of samples [begin, end), whole.
-  void backward_data(const T* dy, const T* packed, T* dx, Index n, Index begin, Index end,
-                     void* scratch) const;
+  /// dx of samples [begin, end): of `parts` parts of their pixels the one asked for.
+  void backward_data(const T* dy, const T* packed, T* dx, Index begin, Index end, void* scratch,
+                     Index part = 0, Index parts = 1) const;
   // The weight gradient in parts that may be computed at the same time, each over all samples.
   Index weight_parts() const;
   void outer_products(const T* bordered, const T* dy, T* gradient, Index n, Index first_part,

@@ -14,7 +14,7 @@ from ._sizes import Weighted
 from .module import Module
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # equality would cost time at import
 class Row:
     """One layer, for one sample."""
 
@@ -31,7 +31,7 @@ class Row:
     """Read and written by a forward pass: input, output and parameters."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # equality would cost time at import
 class Summary:
     """Rows and their sums; ``print`` it."""
 
