@@ -22,11 +22,7 @@ def accuracy(model, x, y):
 
 @pytest.mark.parametrize(
     ("make", "width", "epochs"),
-<<<<<<< HEAD
-    [(models.resnet20, 6, 4), (models.vgg, 8, 8), (models.mobilenet, 8, 5)],
-=======
     [(models.resnet20, 6, 4), (models.vgg, 8, 6), (models.mobilenet, 8, 5)],
->>>>>>> main
 )
 def test_image_networks_learn_digits(make, width, epochs):
     digits = data.load_digits()
