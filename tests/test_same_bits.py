@@ -48,7 +48,20 @@ def depthwise(dtype):
     )  # fmt: skip
 
 
-NETWORKS = {"lenet": lenet, "resnet": resnet, "depthwise": depthwise}
+def norms(dtype):
+    up = nn.Sequential(
+        nn.MaxPool2d(2), nn.ConvTranspose2d(6, 7, 2, 2, dtype=dtype), nn.LayerNorm(8, dtype=dtype)
+    )
+    return nn.Sequential(
+        nn.Conv2d(1, 6, 3, 2, 1, dtype=dtype), nn.GroupNorm(3, 6, dtype=dtype),
+        nn.PReLU(6, dtype=dtype), nn.Concat(nn.Conv2d(6, 5, 1, dtype=dtype), up),
+        nn.LocalResponseNorm(3, 0.1), nn.InstanceNorm2d(12, affine=True, dtype=dtype),
+        nn.AdaptiveMaxPool2d(3), nn.Flatten(2), nn.Conv1d(12, 8, 3, dtype=dtype), nn.Softmax(-1),
+        nn.Flatten(), nn.LayerNorm(56, dtype=dtype), nn.Linear(56, 10, dtype=dtype),
+    )  # fmt: skip
+
+
+NETWORKS = {"lenet": lenet, "resnet": resnet, "depthwise": depthwise, "norms": norms}
 RNG = np.random.default_rng(5)
 X = RNG.integers(0, 256, (83, 16, 16), dtype=np.uint8)
 Y = RNG.integers(0, 10, 83)

@@ -86,7 +86,10 @@ struct Model {
 
   int conv(int x, Index in, Index out, Algorithm algorithm) {
     const View<T> weight = array({out, in, 3, 3}, true), bias = array({out}, true);
-    return network.conv(x, "conv", weight, bias, {1, 1}, {{{1, 1}, {1, 1}}}, {1, 1}, 1, algorithm);
+    ConvOptions options;
+    options.pad_low = options.pad_high = {0, 1, 1};
+    options.algorithm = algorithm;
+    return network.conv(x, "conv", weight, bias, options);
   }
 
   Model() {
@@ -95,10 +98,10 @@ struct Model {
     x = network.activation(conv(x, 3, 16, Algorithm::direct), "relu", Activation::relu, 0, 0);
     int y = conv(x, 16, 16, Algorithm::winograd);
     const View<T> scale = array({16}, true), shift = array({16}, true);
-    y = network.batch_norm(y, "norm", scale, shift, array({16}, false), array({16}, false, 1),
-                           T(0.1), T(1e-5));
+    y = network.batch_norm(y, "norm", 2, 16, scale, shift, array({16}, false),
+                           array({16}, false, 1), T(0.1), T(1e-5));
     x = network.add(x, network.activation(y, "relu", Activation::relu, 0, 0), "add");
-    x = network.max_pool(x, "pool", {2, 2}, {2, 2}, {0, 0}, {1, 1}, false);
+    x = network.max_pool(x, "pool", 2, {{1, 2, 2}, {1, 2, 2}, {0, 0, 0}, {1, 1, 1}, false});
     x = network.dropout(network.flatten(x, "flatten"), "dropout", T(0.2));
     const View<T> weight = array({32, 16 * 8 * 8}, true), bias = array({32}, true);
     x = network.activation(network.linear(x, "linear", weight, bias), "tanh", Activation::tanh, 0,
