@@ -42,7 +42,8 @@ Activation activation_named(const std::string& name) {
 }
 
 Algorithm algorithm_named(const std::string& name) {
-  for (const Algorithm known : {Algorithm::automatic, Algorithm::direct, Algorithm::winograd})
+  for (const Algorithm known : {Algorithm::automatic, Algorithm::direct, Algorithm::winograd,
+                                Algorithm::planes, Algorithm::pointwise, Algorithm::rows})
     if (name == name_of(known)) return known;
   fail("algorithm", "expected 'auto', 'direct' or 'winograd', got '", name, "'");
 }
@@ -53,6 +54,12 @@ const char* name_of(Algorithm algorithm) {
       return "direct";
     case Algorithm::winograd:
       return "winograd";
+    case Algorithm::planes:
+      return "planes";
+    case Algorithm::pointwise:
+      return "pointwise";
+    case Algorithm::rows:
+      return "rows";
     default:
       return "auto";
   }

@@ -6,6 +6,7 @@
 #include "base/parallel.h"
 #include "base/workspace.h"
 #include "dispatch/dispatch.h"
+#include "ops/conv_choice.h"
 #include "ops/conv_nhwc.h"
 #include "ops/conv_planes.h"
 #include "ops/conv_pointwise.h"
@@ -71,11 +72,6 @@ Index parts_of_samples(const ConvGeometry& g, Index n) {
 /// Values of one sample in the kernels' layout, with the vector that may be read past its end.
 Index padded_values(Index pixels, Index stride) { return pixels * stride + 64; }
 
-template <class T>
-bool use_winograd(const ConvGeometry& g, const ConvOptions& options) {
-  return Winograd<T>::chosen(g, options.algorithm.value_or(default_algorithm()));
-}
-
 /// Whether the kernel covers the whole input: every sample is then a row of a linear layer.
 bool is_linear(const ConvGeometry& g) {
   for (int a = 0; a < 3; ++a)
@@ -134,12 +130,15 @@ void conv(View<const T> x, View<const T> weight, View<const T> bias, const ConvO
     return linear<T>({x.data, {n, in}}, {weight.data, {g.filters, in}}, bias,
                      {y.data, {n, g.filters}});
   }
-  if (use_winograd<T>(g, options) &&
+  const Algorithm algorithm = options.algorithm.value_or(default_algorithm());
+  if (Winograd<T>::chosen(g, algorithm) &&
       winograd_map<T>(Winograd<T>::forward_pass(g), Winograd<T>::tile_size(g), n, x.data,
                       weight.data, bias.data, y.data))
     return;
-  if (conv_planes_takes(g)) return conv_planes(g, n, x.data, weight.data, bias.data, y.data);
-  if (conv_pointwise_takes(g)) return conv_pointwise(g, n, x.data, weight.data, bias.data, y.data);
+  const DirectWay way = direct_way(g, algorithm);
+  if (way == DirectWay::planes) return conv_planes(g, n, x.data, weight.data, bias.data, y.data);
+  if (way == DirectWay::pointwise)
+    return conv_pointwise(g, n, x.data, weight.data, bias.data, y.data);
   const Conv<T> conv(g);
   const WorkerLayout<T> layout(conv, g, per_task);
   const Split split(n, per_task, n);
@@ -193,7 +192,8 @@ void conv_backward(View<const T> dy, View<const T> x, View<const T> weight,
                               {dx.data, dx ? rows : Shape()},
                               {dweight.data, dweight ? filters : Shape()}, dbias);
   }
-  if (use_winograd<T>(g, options)) {
+  const Algorithm algorithm = options.algorithm.value_or(default_algorithm());
+  if (Winograd<T>::chosen(g, algorithm)) {
     const int m = Winograd<T>::tile_size(g);
     if (dbias) sum_planes(dy, dbias);
     if (dx && winograd_map<T>(Winograd<T>::backward_pass(g), m, n, dy.data, weight.data, nullptr,
@@ -203,11 +203,12 @@ void conv_backward(View<const T> dy, View<const T> x, View<const T> weight,
     dbias = {};
     if (!dx && !dweight) return;
   }
-  if (conv_planes_takes(g))
+  const DirectWay way = direct_way(g, algorithm);
+  if (way == DirectWay::planes)
     return conv_planes_backward(g, n, dy.data, x.data, weight.data, dx.data, dweight.data,
                                 dbias.data);
   if (dbias) sum_planes(dy, dbias);
-  if (conv_pointwise_takes(g))
+  if (way == DirectWay::pointwise)
     return conv_pointwise_backward(g, n, dy.data, x.data, weight.data, dx.data, dweight.data);
   const Conv<T> conv(g);
   // Samples [0, chunk) at a time as rows, x with its border: then all pixels are there for every

@@ -4,8 +4,7 @@
 
 namespace piste {
 
-/// Whether a convolution is done on the planes as they stand, not as NHWC rows.
-bool conv_planes_takes(const ConvGeometry& g);
+/// Any convolution on the planes as they stand, not as NHWC rows.
 
 /// y (n, filters, out...) = x (n, channels, in...) * weight + bias; bias may be null.
 template <class T>

@@ -10,9 +10,8 @@
 namespace piste {
 namespace {
 
-constexpr Index few_pixels = 64;      // fewer leave tiles empty: NHWC rows have all samples' pixels
-constexpr Index few_products = 8;     // fewer are cut into tasks, more are tasks
-constexpr Index task_work = 1 << 20;  // of a task at least, as Matmul counts it
+constexpr Index few_products = 8;              // fewer are cut into tasks, more are tasks
+constexpr Index task_work = 1 << 20;           // of a task at least, as Matmul counts it
 constexpr Index pack_bytes = Index{16} << 20;  // of the samples that stand packed at a time
 constexpr Index values_per_task = 1 << 14;     // that a task moves
 
@@ -118,14 +117,6 @@ void sum_products(Index n, F product) {
 }
 
 }  // namespace
-
-bool conv_pointwise_takes(const ConvGeometry& g) {
-  if (g.out_pixels() < few_pixels) return false;
-  for (int axis = 0; axis < 3; ++axis)
-    if (g.kernel[axis] != 1 || g.stride[axis] != 1 || g.pad[axis] != 0 || g.in[axis] != g.out[axis])
-      return false;
-  return true;
-}
 
 template <class T>
 void conv_pointwise(const ConvGeometry& g, Index n, const T* x, const T* weight, const T* bias,

@@ -4,9 +4,8 @@
 
 namespace piste {
 
-/// Whether every output reads its own position alone: a sample's planes are then a matrix, and the
-/// convolution is a product of matrices as they stand.
-bool conv_pointwise_takes(const ConvGeometry& g);
+/// Convolutions of which every output reads its own position alone: a sample's planes are a matrix,
+/// and they are products of matrices as they stand.
 
 /// y (n, filters, pixels) = weight (filters, channels / groups) x (n, channels, pixels) + bias, in
 /// each group; bias may be null.

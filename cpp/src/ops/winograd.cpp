@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "dispatch/dispatch.h"
+#include "ops/conv_choice.h"
 
 namespace piste {
 namespace {
@@ -11,7 +12,6 @@ namespace {
 // the transformed tiles to stay in it.
 constexpr Index strip_bytes = 384 << 10;
 constexpr Index min_strip_tiles = 24;
-constexpr Index min_channels = 8;     // below, transforms cost more than the products they save
 constexpr Index chunk_channels = 16;  // whose weights are transposed at a time
 
 Index parts(Index n, Index part) { return (n + part - 1) / part; }
@@ -41,9 +41,9 @@ bool Winograd<T>::takes(const ConvGeometry& g) {
 
 template <class T>
 bool Winograd<T>::chosen(const ConvGeometry& g, Algorithm algorithm) {
-  if (algorithm == Algorithm::direct || !takes(g)) return false;
-  return algorithm == Algorithm::winograd ||
-         (g.channels >= min_channels && g.filters >= min_channels);
+  if (algorithm == Algorithm::winograd) return takes(g);
+  return algorithm == Algorithm::automatic && takes(g) &&
+         std::min(g.channels, g.filters) >= conv_choice::winograd_channels;
 }
 
 template <class T>

@@ -1,0 +1,37 @@
+#pragma once
+
+#include "ops/conv_nhwc.h"
+#include "piste/algorithm.h"
+
+namespace piste {
+
+/// What decides how a convolution is computed. By measurement on Zen 3 with AVX2, which
+/// bench/results/tune.md shows and `python bench/tune.py` repeats.
+namespace conv_choice {
+
+// Winograd's method from so many channels and filters on: with fewer its transforms cost more than
+// the products they save.
+inline constexpr Index winograd_channels = 8;
+
+// On the planes up to so many channels of a group: NHWC rows of fewer fill no vector.
+inline constexpr Index planes_channels = 8;
+// A pointwise convolution of some more gains too, as planes need no copy for it.
+inline constexpr Index planes_pointwise_channels = 64;
+
+// Depthwise, by rows of channels where the rows of outputs are shorter: vectors along them would
+// be half empty.
+inline constexpr Index depthwise_row = 12, depthwise_strided_row = 32;
+
+// As a product of matrices from so many pixels of a sample on: fewer leave tiles empty, where NHWC
+// rows have all samples' pixels.
+inline constexpr Index pointwise_pixels = 64;
+
+}  // namespace conv_choice
+
+/// The ways to compute a convolution directly: conv_planes.h, conv_pointwise.h, conv_nhwc.h.
+enum class DirectWay { planes, pointwise, rows };
+
+/// The way that `algorithm` names, where it takes the problem; else the one that pays.
+DirectWay direct_way(const ConvGeometry& g, Algorithm algorithm);
+
+}  // namespace piste
