@@ -143,6 +143,10 @@ class Network {
                const Shape& output_shape, double& divisor) const;
   void check_targets(const Input& x, const Target<T>& y, View<const std::int64_t> order,
                      const Loss<T>& loss, const Shape& output_shape) const;
+  const Node* only_linear(const Sgd<T>& sgd) const;
+  /// Steps of one sample each, from batch `first` on; returns the first batch that is left to do.
+  Index train_linear(const Node& layer, Run<T>& run, View<const std::int64_t> order, Index first,
+                     double time_limit, Sgd<T>& sgd, Progress& progress);
   bool apply(Sgd<T>& sgd);
   void remember(const Sgd<T>& sgd);
   void diverged(const Run<T>& run, Index batch, const Shape& sample_shape, Sgd<T>& sgd,

@@ -252,6 +252,12 @@ void Network<T>::train(const Input& x, const Target<T>& y, View<const std::int64
   run.input_scale = input_scale_;
   run.input_shift = input_shift_;
   run.loss = &loss;
+  run.step = step;
+  if (const Node* layer = only_linear(sgd); layer && batch_size == 1 && first_batch < batches) {
+    first_batch = train_linear(*layer, run, order, first_batch, time_limit, sgd, progress);
+    const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;
+    if (spent.count() >= time_limit && progress.batches > 0) return;
+  }
   for (Index batch = first_batch; batch < batches; ++batch) {
     const Index first = batch * batch_size, count = std::min(batch_size, n - first);
     Plan<T>& p = plan(PlanMode::train, count, sample);
