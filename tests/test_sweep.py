@@ -207,7 +207,7 @@ def test_ctrl_c_leaves_whole_steps():
         ({"loss": "mse"}, TypeError, "loss: expected a piste Loss, got str"),
         ({"optimizers": SGD(0.1)}, TypeError, "optimizers: expected a list of them, got SGD"),
         ({"optimizers": []}, ValueError, "optimizers: expected at least one, got none"),
-        ({"optimizers": [0.1]}, TypeError, "optimizer: expected a piste SGD, got float"),
+        ({"optimizers": [0.1]}, TypeError, "optimizer: expected a piste Optimizer, got float"),
         ({"seeds": [1]}, ValueError, "seeds: expected one or 4, as many as optimizers, got 1"),
         ({"seeds": 1.5}, TypeError, "seeds: expected an integer, got float 1.5"),
         ({"seeds": [0, 1, 2, -1]}, ValueError, "seeds: expected an integer from 0 to"),
