@@ -157,6 +157,10 @@ class Network {
                const Shape& output_shape, double& divisor) const;
   void check_targets(const Input& x, const Target<T>& y, View<const std::int64_t> order,
                      const Loss<T>& loss, const Shape& output_shape) const;
+  const Node* only_linear(const Run<T>& run, const Optimizer<T>& optimizer) const;
+  /// Steps of one sample each, from batch `first` on; returns the first batch that is left to do.
+  Index train_linear(const Node& layer, Run<T>& run, View<const std::int64_t> order, Index first,
+                     double time_limit, Optimizer<T>& optimizer, Progress& progress);
   struct Learning;  // working memory of learn()
 
   void check_optimizer(const Optimizer<T>& optimizer) const;

@@ -63,13 +63,15 @@ void parallel_for(Index tasks, TaskRef body, Watch* watch) {
       if (watch) watch->give_up();
     }
   };
-#pragma omp parallel num_threads(workers)
+  // A team of one size, whatever the number of tasks: libgomp ends the threads that a smaller team
+  // doesn't need, and starts others for the next one.
+#pragma omp parallel num_threads(num_threads())
   {
     FlushToZero guard;
     inside_region = true;
     const int worker = omp_get_thread_num();
     guarded([&] {
-      for (Index task; !failed.load(std::memory_order_relaxed) &&
+      for (Index task; worker < workers && !failed.load(std::memory_order_relaxed) &&
                        (task = next.fetch_add(1, std::memory_order_relaxed)) < tasks;)
         body(task, worker);
     });

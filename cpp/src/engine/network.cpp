@@ -161,6 +161,13 @@ void Network<T>::train(const Input& x, const Target<T>& y, View<const std::int64
   run.augmentation = augmentation;
   run.input_shift = input_shift_;
   run.loss = &loss;
+  run.step = step;
+  const Node* layer = batch_size == 1 ? only_linear(run, optimizer) : nullptr;
+  if (layer && first_batch < batches) {
+    first_batch = train_linear(*layer, run, order, first_batch, time_limit, optimizer, progress);
+    const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;
+    if (spent.count() >= time_limit && progress.batches > 0) return;
+  }
   for (Index batch = first_batch; batch < batches; ++batch) {
     if (optimizer.out_of_rates()) break;
     const Index first = batch * batch_size, count = std::min(batch_size, n - first);

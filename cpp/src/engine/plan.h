@@ -28,6 +28,8 @@ class Plan {
   /// The tensor lives until finish() has run, for all samples.
   void keep(int tensor) { tensors_[tensor].kept = true; }
 
+  T* fixed(int tensor) const { return memory_.fixed(tensor); }
+
   Op<T>* add(std::unique_ptr<Op<T>> op);
   void schedule_forward(Op<T>* op, bool training);
   void schedule_backward(Op<T>* op, bool training);

@@ -3,6 +3,7 @@
 // pointer. Read by the dispatcher, the ops and the tests, so no kernel can exist untested.
 
 #include "kernels/depthwise/depthwise.h"
+#include "kernels/descent/descent.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/layout/layout.h"
 #include "kernels/loss/loss.h"
@@ -23,6 +24,7 @@ struct Table {
   const char* isa;
   int lanes;  // values of T in a vector
   const DepthwiseKernels<T>* depthwise;
+  const DescentKernels<T>* descent;
   const GemmKernels<T>* gemm;
   const LayoutKernels<T>* layout;
   const LossKernels<T>* loss;
