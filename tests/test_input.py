@@ -174,9 +174,9 @@ def test_errors():
     ):
         with pytest.raises(ValueError, match="layout: expected 'NCHW' or 'NHWC', got 'CHWN'"):
             call()
-    with pytest.raises(ValueError, match=r"\(n, channels, height, width\), got \(1, 2, 3, 4, 5\)"):
+    with pytest.raises(ValueError, match=r"\(channels, height, width\), got \(2, 3, 4, 5\)"):
         trainer.predict(np.zeros((1, 2, 3, 4, 5)))
-    with pytest.raises(ValueError, match=r"\(n, height, width, channels\), got \(5,\)"):
+    with pytest.raises(ValueError, match=r"width, channels\), got \(5,\)"):
         trainer.predict(np.zeros(5), layout="NHWC")
     with pytest.raises(ValueError, match=r"\[0\] expected 3 input channels"):
         trainer.predict(BYTES, layout="NHWC")

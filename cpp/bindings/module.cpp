@@ -12,5 +12,6 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
   piste::register_norm(module);
   piste::register_loss(module);
   piste::register_sgd(module);
+  piste::register_optimizer(module);
   piste::register_network(module);
 }

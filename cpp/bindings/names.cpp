@@ -105,4 +105,14 @@ PointwiseLoss pointwise_loss_named(const std::string& name) {
   return named("loss", names, name);
 }
 
+UpdateRule update_rule_named(const std::string& name) {
+  static const std::pair<const char*, UpdateRule> names[] = {
+      {"sgd", UpdateRule::sgd},
+      {"adam", UpdateRule::adam},
+      {"rmsprop", UpdateRule::rmsprop},
+      {"adagrad", UpdateRule::adagrad},
+  };
+  return named("optimizer", names, name);
+}
+
 }  // namespace piste

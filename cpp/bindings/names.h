@@ -15,5 +15,6 @@ LossKind loss_named(const std::string& name);
 PlanMode plan_mode_named(const std::string& name);
 Reduction reduction_named(const std::string& name);
 PointwiseLoss pointwise_loss_named(const std::string& name);
+UpdateRule update_rule_named(const std::string& name);
 
 }  // namespace piste

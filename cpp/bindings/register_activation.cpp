@@ -26,7 +26,7 @@ void define(py::module_& module) {
                py::arg("input"), py::arg("weight"), py::arg("grad_input"), py::arg("grad_weight"));
   def_released(module, "softmax", &softmax<T>, py::arg("input"), py::arg("out"), py::arg("log"));
   def_released(module, "softmax_backward", &softmax_backward<T>, py::arg("grad_output"),
-               py::arg("output"), py::arg("grad_input"), py::arg("log"));
+               py::arg("input"), py::arg("grad_input"), py::arg("log"));
   def_released(module, "dropout", &dropout<T>, py::arg("input"), py::arg("out"), py::arg("p"),
                py::arg("key"));
 }

@@ -17,6 +17,11 @@ void define(py::module_& module) {
   def_released(module, "conv_backward", &conv_backward<T>, py::arg("grad_output"), py::arg("input"),
                py::arg("weight"), py::arg("options"), py::arg("grad_input"), py::arg("grad_weight"),
                py::arg("grad_bias"));
+  def_released(module, "conv_transpose", &conv_transpose<T>, py::arg("input"), py::arg("weight"),
+               py::arg("bias"), py::arg("options"), py::arg("out"));
+  def_released(module, "conv_transpose_backward", &conv_transpose_backward<T>,
+               py::arg("grad_output"), py::arg("input"), py::arg("weight"), py::arg("options"),
+               py::arg("grad_input"), py::arg("grad_weight"), py::arg("grad_bias"));
 }
 
 }  // namespace

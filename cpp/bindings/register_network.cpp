@@ -107,46 +107,69 @@ void define_builders(py::class_<BoundNetwork<T>>& c) {
   using py::object;
   using std::string;
   c.def("input", [](B& b) { return b.network.input(); });
-  c.def("conv", [](B& b, int x, string name, object weight, object bias, Pair stride,
-                   std::array<Pair, 2> padding, Pair dilation, Index groups,
-                   const std::optional<string>& algorithm) {
-    std::optional<Algorithm> chosen;
-    if (algorithm) chosen = algorithm_named(*algorithm);
-    return b.network.conv(x, std::move(name), b.own(weight), b.own(bias), stride, padding, dilation,
-                          groups, chosen);
-  });
+  c.def("conv",
+        [](B& b, int x, string name, object weight, object bias, const ConvOptions& options) {
+          return b.network.conv(x, std::move(name), b.own(weight), b.own(bias), options);
+        });
+  c.def("conv_transpose",
+        [](B& b, int x, string name, object weight, object bias, const ConvOptions& options) {
+          return b.network.conv_transpose(x, std::move(name), b.own(weight), b.own(bias), options);
+        });
   c.def("linear", [](B& b, int x, string name, object weight, object bias) {
     return b.network.linear(x, std::move(name), b.own(weight), b.own(bias));
   });
   c.def("activation", [](B& b, int x, string name, const string& kind, T a1, T a2) {
     return b.network.activation(x, std::move(name), activation_named(kind), a1, a2);
   });
-  c.def("max_pool", [](B& b, int x, string name, Pair kernel, Pair stride, Pair padding,
-                       Pair dilation, bool ceil_mode) {
-    return b.network.max_pool(x, std::move(name), kernel, stride, padding, dilation, ceil_mode);
+  c.def("prelu", [](B& b, int x, string name, object weight) {
+    return b.network.prelu(x, std::move(name), b.own(weight));
   });
-  c.def("avg_pool", [](B& b, int x, string name, Pair kernel, Pair stride, Pair padding,
-                       bool ceil_mode, bool count_include_pad, Index divisor_override) {
-    return b.network.avg_pool(x, std::move(name), kernel, stride, padding, ceil_mode,
-                              count_include_pad, divisor_override);
+  c.def("max_pool", [](B& b, int x, string name, int axes, const PoolWindow& window) {
+    return b.network.max_pool(x, std::move(name), axes, window);
   });
-  c.def("adaptive_avg_pool", [](B& b, int x, string name, Pair output_size) {
-    return b.network.adaptive_avg_pool(x, std::move(name), output_size);
+  c.def("avg_pool", [](B& b, int x, string name, int axes, const PoolWindow& window,
+                       bool count_include_pad, Index divisor_override) {
+    return b.network.avg_pool(x, std::move(name), axes, window, count_include_pad,
+                              divisor_override);
   });
-  c.def("batch_norm", [](B& b, int x, string name, object weight, object bias, object mean,
-                         object var, T momentum, T eps) {
-    return b.network.batch_norm(x, std::move(name), b.own(weight), b.own(bias), b.own(mean),
-                                b.own(var), momentum, eps);
+  c.def("adaptive_pool", [](B& b, int x, string name, int axes, Triple output_size, bool max) {
+    return b.network.adaptive_pool(x, std::move(name), axes, output_size, max);
   });
+  c.def("batch_norm", [](B& b, int x, string name, int axes, Index channels, object weight,
+                         object bias, object mean, object var, T momentum, T eps) {
+    return b.network.batch_norm(x, std::move(name), axes, channels, b.own(weight), b.own(bias),
+                                b.own(mean), b.own(var), momentum, eps);
+  });
+  c.def("layer_norm", [](B& b, int x, string name, std::vector<Index> normalized_shape,
+                         object weight, object bias, double eps) {
+    return b.network.layer_norm(x, std::move(name), std::move(normalized_shape), b.own(weight),
+                                b.own(bias), eps);
+  });
+  c.def("group_norm", [](B& b, int x, string name, int axes, Index channels, Index groups,
+                         object weight, object bias, double eps) {
+    return b.network.group_norm(x, std::move(name), axes, channels, groups, b.own(weight),
+                                b.own(bias), eps);
+  });
+  c.def("local_response_norm",
+        [](B& b, int x, string name, Index size, double alpha, double beta, double k) {
+          return b.network.response_norm(x, std::move(name), {size, alpha, beta, k});
+        });
   c.def("dropout",
         [](B& b, int x, string name, T p) { return b.network.dropout(x, std::move(name), p); });
-  c.def("flatten", [](B& b, int x, string name) { return b.network.flatten(x, std::move(name)); });
+  c.def("flatten", [](B& b, int x, string name, int start, int end) {
+    return b.network.flatten(x, std::move(name), start, end);
+  });
+  c.def("unflatten", [](B& b, int x, string name, int axis, std::vector<Index> sizes) {
+    return b.network.unflatten(x, std::move(name), axis, std::move(sizes));
+  });
   c.def("add",
         [](B& b, int x, int z, string name) { return b.network.add(x, z, std::move(name)); });
-  c.def("softmax",
-        [](B& b, int x, string name) { return b.network.softmax(x, std::move(name), false); });
-  c.def("log_softmax",
-        [](B& b, int x, string name) { return b.network.softmax(x, std::move(name), true); });
+  c.def("concat", [](B& b, std::vector<int> values, string name) {
+    return b.network.concat(std::move(values), std::move(name));
+  });
+  c.def("softmax", [](B& b, int x, string name, bool log, int axis) {
+    return b.network.softmax(x, std::move(name), log, axis);
+  });
   c.def("output", [](B& b, int x) { b.network.output(x); });
   c.def("set_input_scale", [](B& b, T scale, T shift) { b.network.set_input_scale(scale, shift); });
 }
@@ -168,11 +191,14 @@ void define_runs(py::class_<BoundNetwork<T>>& c) {
           py::array_t<T>(std::vector<py::ssize_t>(g.shape.begin(), g.shape.end()), g.data, self));
     return arrays;
   });
-  c.def("predict", [](B& b, const py::array& x, View<T> out) {
-    const auto input = as_input(x);
-    const Call call(b);
-    b.network.predict(input, out);
-  });
+  c.def(
+      "predict",
+      [](B& b, const py::array& x, View<T> out, const Augmentation<T>* augmentation) {
+        const auto input = as_input(x);
+        const Call call(b);
+        b.network.predict(input, out, augmentation);
+      },
+      py::arg("x"), py::arg("out"), py::arg("augmentation") = py::none());
   c.def("forward",
         [](B& b, const py::array& x, View<T> out, bool training, std::uint64_t seed, Index step) {
           const auto input = as_input(x);
@@ -186,36 +212,38 @@ void define_runs(py::class_<BoundNetwork<T>>& c) {
   c.def("train",
         [](py::object self, py::array x, py::object y, py::object order, Index batch_size,
            Index first_batch, double time_limit, py::object sample_weight, py::object loss,
-           py::object sgd, std::uint64_t seed, Index step,
-           py::object progress) -> std::unique_ptr<TrainCall> {
+           py::object optimizer, std::uint64_t seed, Index step, py::object progress,
+           py::object augmentation) -> std::unique_ptr<TrainCall> {
           auto& b = self.cast<B&>();
           auto& made = progress.cast<Progress&>();
           const auto input = as_input(x);
           const auto target = as_target<T>(y, sample_weight.cast<View<const T>>());
           const auto samples = order.cast<View<const std::int64_t>>();
           const auto& chosen_loss = loss.cast<const Loss<T>&>();
-          auto& update = sgd.cast<Sgd<T>&>();
+          auto& update = optimizer.cast<Optimizer<T>&>();
+          const auto* changes = augmentation.cast<const Augmentation<T>*>();
           auto call = std::make_unique<TrainCall>();
-          call->keep_alive = {self, x, y, order, sample_weight, loss, sgd, progress};
-          call->run = [&b, &made, &chosen_loss, &update, input, target, samples, batch_size,
-                       first_batch, time_limit, seed, step] {
+          call->keep_alive = {self, x,         y,        order,       sample_weight,
+                              loss, optimizer, progress, augmentation};
+          call->run = [&b, &made, &chosen_loss, &update, changes, input, target, samples,
+                       batch_size, first_batch, time_limit, seed, step] {
             const Exclusive::Hold hold(b.exclusive);
             b.network.train(input, target, samples, batch_size, first_batch, time_limit,
-                            chosen_loss, update, seed, step, made);
+                            chosen_loss, update, seed, step, made, changes);
           };
           return call;
         });
   c.def(
       "evaluate",
       [](B& b, const py::array& x, const py::object& y, Index batch_size, const Loss<T>& loss,
-         View<const T> sample_weight) {
+         View<const T> sample_weight, const Augmentation<T>* augmentation) {
         const auto input = as_input(x);
         const auto target = as_target<T>(y, sample_weight);
         const Call call(b);
-        return b.network.evaluate(input, target, batch_size, loss);
+        return b.network.evaluate(input, target, batch_size, loss, augmentation);
       },
       py::arg("x"), py::arg("y"), py::arg("batch_size"), py::arg("loss"),
-      py::arg("sample_weight") = py::none());
+      py::arg("sample_weight") = py::none(), py::arg("augmentation") = py::none());
 }
 
 template <class T>
@@ -245,33 +273,9 @@ void define(py::module_& module, const char* suffix) {
            py::arg("weight") = py::none(), py::arg("extra") = py::none(),
            py::arg("ignore_index") = -100, py::arg("label_smoothing") = 0);
 
-  using Numbers = std::vector<T>;
-  using Flags = std::vector<bool>;
-  py::class_<Sgd<T>>(module, ("Sgd" + dtype).c_str())
-      .def(
-          py::init([](Numbers lr, Numbers momentum, Numbers dampening, Numbers weight_decay,
-                      const Flags& nesterov, const Flags& maximize, const py::list& buffers,
-                      bool first_step) {
-            Sgd<T> sgd{std::move(lr),
-                       std::move(momentum),
-                       std::move(dampening),
-                       std::move(weight_decay),
-                       {nesterov.begin(), nesterov.end()},
-                       {maximize.begin(), maximize.end()},
-                       {},
-                       first_step};
-            for (const auto& buffer : buffers)
-              sgd.buffers.push_back(buffer.is_none() ? View<T>{} : buffer.template cast<View<T>>());
-            const std::size_t n = sgd.lr.size();
-            check(sgd.momentum.size() == n && sgd.dampening.size() == n &&
-                      sgd.weight_decay.size() == n && sgd.nesterov.size() == n &&
-                      sgd.maximize.size() == n && sgd.buffers.size() == n,
-                  "sgd", "expected ", n, " entries in every list");
-            return sgd;
-          }),
-          py::keep_alive<1, 8>())
-      .def_readwrite("lr", &Sgd<T>::lr)
-      .def_readonly("first_step", &Sgd<T>::first_step);
+  py::class_<Augmentation<T>>(module, ("Augmentation" + dtype).c_str())
+      .def(py::init<double, Index, std::vector<T>, std::vector<T>>(), py::arg("flip"),
+           py::arg("padding"), py::arg("mean"), py::arg("std"));
 
   py::class_<BoundNetwork<T>> network(module, ("Network" + dtype).c_str());
   network.def(py::init<>());

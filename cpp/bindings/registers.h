@@ -12,6 +12,7 @@ void register_linear(pybind11::module_& module);      // linear, its gradients
 void register_norm(pybind11::module_& module);        // batch norm
 void register_loss(pybind11::module_& module);        // losses, forward and backward
 void register_sgd(pybind11::module_& module);         // the update of lists of arrays
-void register_network(pybind11::module_& module);     // Network, Loss, Sgd, Progress
+void register_optimizer(pybind11::module_& module);   // Optimizer, Hyperparameters
+void register_network(pybind11::module_& module);     // Network, Loss, Progress
 
 }  // namespace piste

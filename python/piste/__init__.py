@@ -1,6 +1,6 @@
 """piste: train convolutional networks on the CPU, from NumPy arrays."""
 
-from . import functional, nn, optim
+from . import callbacks, functional, nn, optim
 from ._build import (
     get_algorithm,
     get_num_threads,
@@ -22,6 +22,7 @@ __all__ = [
     "Sweep",
     "Trainer",
     "__version__",
+    "callbacks",
     "functional",
     "get_algorithm",
     "get_num_threads",

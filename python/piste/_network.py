@@ -50,6 +50,12 @@ class CompiledNetwork:
             for name, array in child._own_items()
             if name == "num_batches_tracked"
         ]
+        layers = [child for _, child in module.named_modules()]
+        axes = next((child._axes for child in layers if child._axes is not None), None)
+        # Only what takes images, or flattens whatever comes, is given images without channels.
+        self._adds_channels = axes == 2 or (
+            axes is None and any(type(child).__name__ == "Flatten" for child in layers)
+        )
         self._input_shape: tuple[int, ...] | None = None
         self._steps = 0
 
@@ -71,12 +77,13 @@ class CompiledNetwork:
                     f"{array.dtype.str}, which would have to be converted in memory"
                 )
             array = as_float(np.asarray(array, dtype=self.dtype), "x")
-        if array.ndim == 3:
+        if array.ndim == 3 and self._adds_channels:
             array = array[:, None]
-        elif array.ndim == 4 and layout == "NHWC":
-            array = array.transpose(0, 3, 1, 2)
-        if array.ndim not in (2, 4):
-            images = "height, width, channels" if layout == "NHWC" else "channels, height, width"
+        elif array.ndim > 2 and layout == "NHWC":
+            array = np.moveaxis(array, -1, 1)
+        if not 2 <= array.ndim <= 5:
+            sizes = "[[depth,] height,] width"
+            images = f"{sizes}, channels" if layout == "NHWC" else f"channels, {sizes}"
             raise ValueError(
                 f"x: expected shape (n, features), (n, height, width) or (n, {images}), got "
                 f"{array.shape}"
@@ -92,12 +99,14 @@ class CompiledNetwork:
         for tracker in self._trackers:
             tracker += batches
 
-    def predict(self, x: npt.ArrayLike, layout: str = "NCHW") -> FloatArray:
+    def predict(
+        self, x: npt.ArrayLike, layout: str = "NCHW", augmentation: Any = None
+    ) -> FloatArray:
         """Outputs in evaluation mode."""
         images = self.images(x, layout)
         out = np.empty(self.output_shape(images), self.dtype)
         if len(images):
-            self.net.predict(images, out)
+            self.net.predict(images, out, augmentation)
         return out
 
     def forward(self, x: npt.ArrayLike, training: bool) -> FloatArray:

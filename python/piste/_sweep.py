@@ -11,13 +11,15 @@ import numpy.typing as npt
 
 from . import _core
 from ._arrays import describe
+from ._fitting import Calls
+from ._samples import Layout
 from .errors import DivergenceError
 from .functional._arguments import as_int
 from .history import History
 from .nn.losses import Loss
 from .nn.module import Module, seeded
-from .optim import SGD
-from .trainer import Calls, Layout, Trainer
+from .optim import Optimizer
+from .trainer import Trainer
 
 _SLICE_SECONDS = 0.1  # copies take turns: all read the same part of the data
 
@@ -69,7 +71,7 @@ def sweep(
     x: npt.ArrayLike,
     y: npt.ArrayLike,
     *,
-    optimizers: Sequence[SGD],
+    optimizers: Sequence[Optimizer],
     seeds: int | Sequence[int] = 0,
     epochs: int = 1,
     batch_size: int | Literal["full"] = 64,
@@ -141,7 +143,7 @@ def _seeds(seeds: object, count: int) -> list[int]:
     return [as_int(seed, "seeds", 0) for seed in seeds]
 
 
-def _trainer(factory: Callable[[], Module], loss: Loss, optimizer: SGD, seed: int) -> Trainer:
+def _trainer(factory: Callable[[], Module], loss: Loss, optimizer: Optimizer, seed: int) -> Trainer:
     with seeded(seed):
         model = factory()
     return Trainer(model, loss, optimizer, seed=seed)

@@ -33,6 +33,7 @@ def save_history(history: History, path: str | os.PathLike[str]) -> None:
         if held_out:
             axes.plot(epochs, held_out, label="held out", marker=".")
         axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_ylabel(title)
         axes.grid(alpha=0.3)
         axes.legend()

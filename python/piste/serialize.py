@@ -7,30 +7,30 @@ from typing import Any
 
 import numpy as np
 
-from . import nn
+from . import nn, optim
+from ._augment import Augment
 
 
 def describe(value: Any) -> Any:
     """A module or loss as its class name, constructor arguments and children."""
-    if isinstance(value, nn.Sequential):
-        return {"class": "Sequential", "layers": [describe(layer) for layer in value]}
-    if isinstance(value, nn.Residual):
-        children = [describe(child) for child in value._modules.values()]
-        return {"class": "Residual", "layers": children}
     kind = type(value)
+    if isinstance(value, (nn.Sequential, nn.Residual, nn.Concat)):
+        children = [describe(child) for child in value._modules.values()]
+        return {"class": kind.__name__, "layers": children}
     if getattr(nn, kind.__name__, None) is not kind:
         raise TypeError(
             f"expected layers and losses of piste.nn, got {kind.__name__}; save what "
             "state_dict() gives instead"
         )
     arguments = {}
-    for name in inspect.signature(kind.__init__).parameters:
-        if name == "self":
-            continue
+    for name, parameter in inspect.signature(kind).parameters.items():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue  # Identity's, which it ignores
         if name == "bias" and hasattr(value, "_parameters"):
             argument: Any = value.bias is not None
         elif name == "dtype":
-            argument = str(next(a.dtype for _, a in value._own_items() if a.dtype.kind == "f"))
+            kinds = (str(a.dtype) for _, a in value._own_items() if a.dtype.kind == "f")
+            argument = next(kinds, None)  # without arrays it makes no difference
         else:
             argument = getattr(value, name)
         arguments[name] = argument.tolist() if isinstance(argument, np.ndarray) else argument
@@ -55,4 +55,69 @@ def build(description: dict[str, Any]) -> Any:
         key: tuple(value) if isinstance(value, list) and key != "weight" else value
         for key, value in description["arguments"].items()
     }
+    return kind(**arguments)
+
+
+def build_optimizer(description: dict[str, Any]) -> optim.Optimizer:
+    """What an optimiser's `_describe` described.
+
+    Raises
+    ------
+    ValueError
+        For an unknown class.
+    """
+    optimizer: optim.Optimizer = _instance(description, optim.Optimizer)
+    return optimizer
+
+
+def build_averaging(description: dict[str, Any]) -> optim.EMA | optim.SWA:
+    """What an `EMA` or a `SWA` described.
+
+    Raises
+    ------
+    ValueError
+        For an unknown class.
+    """
+    averaging: optim.EMA | optim.SWA = _instance(description, (optim.EMA, optim.SWA))
+    return averaging
+
+
+def build_augment(description: dict[str, Any]) -> Augment:
+    """What an `Augment` described.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For strange arguments.
+    """
+    return Augment(**{name: value for name, value in description.items() if name != "class"})
+
+
+def build_schedule(description: dict[str, Any]) -> optim.Schedule:
+    """What `Schedule._describe` described.
+
+    Raises
+    ------
+    ValueError
+        For an unknown class, or one whose function is not in the description.
+    """
+    arguments = dict(description)
+    name = arguments.pop("class")
+    if name == "LambdaLR":
+        raise ValueError("its schedule is a function, which no file holds: load(path, schedule=)")
+    if name == "SequentialLR":
+        arguments["schedules"] = [build_schedule(part) for part in arguments["schedules"]]
+    state = arguments.pop("state", None)
+    schedule: optim.Schedule = _instance({"class": name, **arguments}, optim.Schedule)
+    if isinstance(schedule, optim.ReduceLROnPlateau):
+        schedule.state = {key: float(state[key]) for key in schedule.state}
+    return schedule
+
+
+def _instance(description: dict[str, Any], kinds: Any) -> Any:
+    arguments = dict(description)
+    name = arguments.pop("class")
+    kind = getattr(optim, str(name), None)
+    if not (isinstance(kind, type) and issubclass(kind, kinds)):
+        raise ValueError(f"unknown optimiser, schedule or average {name!r}")
     return kind(**arguments)

@@ -70,7 +70,7 @@ struct Model {
   std::vector<std::vector<T>> arrays;
   std::vector<std::size_t> trainable;
   Network<T> network;
-  Sgd<T> sgd;
+  Optimizer<T> optimizer;
 
   View<T> array(const Shape& shape, bool trained, T value = 0) {
     const std::size_t n = static_cast<std::size_t>(shape.size());
@@ -86,7 +86,10 @@ struct Model {
 
   int conv(int x, Index in, Index out, Algorithm algorithm) {
     const View<T> weight = array({out, in, 3, 3}, true), bias = array({out}, true);
-    return network.conv(x, "conv", weight, bias, {1, 1}, {{{1, 1}, {1, 1}}}, {1, 1}, 1, algorithm);
+    ConvOptions options;
+    options.pad_low = options.pad_high = {0, 1, 1};
+    options.algorithm = algorithm;
+    return network.conv(x, "conv", weight, bias, options);
   }
 
   Model() {
@@ -95,10 +98,10 @@ struct Model {
     x = network.activation(conv(x, 3, 16, Algorithm::direct), "relu", Activation::relu, 0, 0);
     int y = conv(x, 16, 16, Algorithm::winograd);
     const View<T> scale = array({16}, true), shift = array({16}, true);
-    y = network.batch_norm(y, "norm", scale, shift, array({16}, false), array({16}, false, 1),
-                           T(0.1), T(1e-5));
+    y = network.batch_norm(y, "norm", 2, 16, scale, shift, array({16}, false),
+                           array({16}, false, 1), T(0.1), T(1e-5));
     x = network.add(x, network.activation(y, "relu", Activation::relu, 0, 0), "add");
-    x = network.max_pool(x, "pool", {2, 2}, {2, 2}, {0, 0}, {1, 1}, false);
+    x = network.max_pool(x, "pool", 2, {{1, 2, 2}, {1, 2, 2}, {0, 0, 0}, {1, 1, 1}, false});
     x = network.dropout(network.flatten(x, "flatten"), "dropout", T(0.2));
     const View<T> weight = array({32, 16 * 8 * 8}, true), bias = array({32}, true);
     x = network.activation(network.linear(x, "linear", weight, bias), "tanh", Activation::tanh, 0,
@@ -106,14 +109,11 @@ struct Model {
     const View<T> last = array({classes, 32}, true);
     network.output(network.linear(x, "last", last, {}));
     const std::size_t n = trainable.size();
-    sgd.lr.assign(n, T(0.01));
-    sgd.momentum.assign(n, T(0.9));
-    sgd.dampening.assign(n, 0);
-    sgd.weight_decay.assign(n, T(1e-4));
-    sgd.nesterov.assign(n, 0);
-    sgd.maximize.assign(n, 0);
+    optimizer.options.resize(n);
+    for (Hyperparameters& h : optimizer.options)
+      h.lr = 0.01, h.momentum = 0.9, h.weight_decay = 1e-4;
     for (std::size_t i = 0; i < n; ++i)
-      sgd.buffers.push_back(array({static_cast<Index>(arrays[trainable[i]].size())}, false));
+      optimizer.states.push_back({array({static_cast<Index>(arrays[trainable[i]].size())}, false)});
   }
 };
 
@@ -141,7 +141,7 @@ long calls_of(Model<T>& model, const Data<T>& data, Index batch_size, Index step
   const Loss<T> loss;
   const long before = calls;
   model.network.train(data.input(), data.target(), {data.order.data(), {batch_size * steps}},
-                      batch_size, 0, 1e9, loss, model.sgd, 3, 0, progress);
+                      batch_size, 0, 1e9, loss, model.optimizer, 3, 0, progress);
   const long after = calls;
   EXPECT(!progress.diverged && progress.batches == steps);
   return after - before;

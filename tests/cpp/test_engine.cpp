@@ -23,7 +23,7 @@ template <class T>
 struct Model {
   std::vector<std::vector<T>> arrays;
   Network<T> network;
-  Sgd<T> sgd;
+  Optimizer<T> optimizer;
   std::vector<std::size_t> trainable;
 
   View<T> array(const Shape& shape, T scale, T shift = 0) {
@@ -39,18 +39,20 @@ struct Model {
 
   int batch_norm(int x, Index features, const char* name) {
     const View<T> weight = parameter({features}), bias = parameter({features});
-    return network.batch_norm(x, name, weight, bias, array({features}, 0), array({features}, 0, 1),
-                              T(0.1), T(1e-5));
+    return network.batch_norm(x, name, 2, features, weight, bias, array({features}, 0),
+                              array({features}, 0, 1), T(0.1), T(1e-5));
   }
 
   int conv(int x, Index in, Index out, Index kernel, Index groups, const char* name) {
-    const std::array<Pair, 2> same{{{kernel / 2, kernel / 2}, {kernel / 2, kernel / 2}}};
+    ConvOptions options;
+    options.pad_low = options.pad_high = {0, kernel / 2, kernel / 2};
+    options.groups = groups;
     const View<T> weight = parameter({out, in / groups, kernel, kernel}), bias = parameter({out});
-    return network.conv(x, name, weight, bias, {1, 1}, same, {1, 1}, groups);
+    return network.conv(x, name, weight, bias, options);
   }
 
   Model() {
-    arrays.reserve(64);
+    arrays.reserve(128);
     int x = network.input();
     x = conv(x, channels, 6, 3, 1, "0");
     x = batch_norm(x, 6, "1");
@@ -58,25 +60,21 @@ struct Model {
     int y = conv(x, 6, 6, 3, 6, "3");
     y = network.activation(y, "4", Activation::tanh, 0, 0);
     x = network.add(x, y, "5");
-    x = network.max_pool(x, "6", {2, 2}, {2, 2}, {0, 0}, {1, 1}, true);
+    x = network.max_pool(x, "6", 2, {{1, 2, 2}, {1, 2, 2}, {0, 0, 0}, {1, 1, 1}, true});
     x = conv(x, 6, 17, 1, 1, "7");
-    x = network.avg_pool(x, "8", {3, 2}, {1, 1}, {1, 1}, false, true, 0);
-    x = network.adaptive_avg_pool(x, "9", {3, 2});
+    x = network.avg_pool(x, "8", 2, {{1, 3, 2}, {1, 1, 1}, {0, 1, 1}}, true, 0);
+    x = network.adaptive_pool(x, "9", 2, {0, 3, 2}, false);
     x = network.flatten(x, "10");
     x = network.dropout(x, "11", T(0.3));
     const View<T> weight = parameter({classes, 17 * 6}), bias = parameter({classes});
     network.output(network.linear(x, "12", weight, bias));
     network.set_input_scale(T(1) / 255, 0);
     const std::size_t n = trainable.size();
-    sgd.lr.assign(n, T(0.05));
-    sgd.momentum.assign(n, T(0.9));
-    sgd.dampening.assign(n, 0);
-    sgd.weight_decay.assign(n, 0);
-    sgd.nesterov.assign(n, 0);
-    sgd.maximize.assign(n, 0);
+    optimizer.options.resize(n);
+    for (Hyperparameters& h : optimizer.options) h.lr = 0.05, h.momentum = 0.9;
     const std::vector<std::size_t> owners = trainable;
     for (const std::size_t owner : owners)
-      sgd.buffers.push_back(array({static_cast<Index>(arrays[owner].size())}, 0));
+      optimizer.states.push_back({array({static_cast<Index>(arrays[owner].size())}, 0)});
   }
 };
 
@@ -102,7 +100,7 @@ template <class T>
 Progress train(Model<T>& model, const Data& data, Index batch_size, Index step = 0) {
   Progress progress;
   model.network.train(data.input(), data.target<T>(), {data.order.data(), {samples}}, batch_size, 0,
-                      1e9, Loss<T>{}, model.sgd, 3, step, progress);
+                      1e9, Loss<T>{}, model.optimizer, 3, step, progress);
   return progress;
 }
 
@@ -148,7 +146,7 @@ template <class T>
 void test_divergence_leaves_finite_weights() {
   const Data data;
   Model<T> model;
-  std::fill(model.sgd.lr.begin(), model.sgd.lr.end(), T(1e8));
+  for (Hyperparameters& h : model.optimizer.options) h.lr = 1e8;
   Progress progress;
   for (Index step = 0; step < 200 && !progress.diverged; ++step)
     progress = train(model, data, samples, step);
@@ -161,6 +159,47 @@ void test_divergence_leaves_finite_weights() {
   model.arrays[0][0] = std::numeric_limits<T>::quiet_NaN();
   progress = train(model, data, samples);
   EXPECT(progress.diverged && progress.layer == "0" && progress.undone == 0);
+}
+
+/// Every rule with all of its states, on clipped gradients of two batches, with averages.
+template <class T>
+void test_every_rule_learns() {
+  const Data data;
+  for (const UpdateRule rule :
+       {UpdateRule::sgd, UpdateRule::adam, UpdateRule::rmsprop, UpdateRule::adagrad}) {
+    Model<T> model;
+    Optimizer<T>& o = model.optimizer;
+    o.rule = rule;
+    o.clip_value = 0.5;
+    o.clip_norm = 1;
+    o.accumulate = 2;
+    o.update_at_end = true;
+    o.averages.decay = 0.5;
+    o.averages.every = 1;
+    for (std::size_t i = 0; i < o.options.size(); ++i) {
+      Hyperparameters& h = o.options[i];
+      h.beta1 = h.beta2 = h.alpha = 0.9;
+      h.eps = 1e-8;
+      h.amsgrad = h.centered = true;
+      h.lr = 0.01;
+      const std::vector<T>& owner = model.arrays[model.trainable[i]];
+      const Shape shape{static_cast<Index>(owner.size())};
+      for (View<T>& state : o.states[i]) state = model.array(shape, 0);
+      o.sums.push_back(model.array(shape, 0));
+      o.averages.sources.push_back({owner.data(), shape});
+      o.averages.means.push_back(model.array(shape, 0));
+    }
+    const std::size_t n = o.options.size();
+    o.rates.assign(2 * n, 0.01);
+    const Progress progress = train(model, data, 4);  // 3 batches: 2 updates
+    EXPECT(!progress.diverged && progress.batches == 3);
+    EXPECT(o.counters.updates == 2 && o.counters.gathered == 0 && o.counters.averaged == 2);
+    EXPECT(o.out_of_rates());
+    EXPECT(train(model, data, 4).batches == 0);
+    for (std::size_t i = 0; i < n; ++i)
+      for (Index k = 0; k < o.averages.means[i].size(); ++k)
+        EXPECT(std::isfinite(o.averages.means[i].data[k]));
+  }
 }
 
 struct Enough {};
@@ -183,7 +222,7 @@ void test_an_interrupted_call_ends_between_steps() {
       for (int i = 0; i < 50000; ++i) order.push_back(i % samples);
       model.network.train(data.input(), data.target<T>(),
                           {order.data(), {static_cast<Index>(order.size())}}, samples, 0, 1e9,
-                          Loss<T>{}, model.sgd, 3, steps, progress);
+                          Loss<T>{}, model.optimizer, 3, steps, progress);
     } catch (const Enough&) {
       caught = true;
     }
@@ -197,7 +236,7 @@ void test_an_interrupted_call_ends_between_steps() {
     const Index first = step % per_call * samples;
     const Index count = std::min<Index>(samples, 50000 - first);
     twin.network.train(data.input(), data.target<T>(), {order.data() + first, {count}}, samples, 0,
-                       0, Loss<T>{}, twin.sgd, 3, step, one);
+                       0, Loss<T>{}, twin.optimizer, 3, step, one);
   }
   EXPECT(model.arrays == twin.arrays);
 }
@@ -231,6 +270,7 @@ void test_all() {
   test_steps_have_the_same_bits_on_any_number_of_threads<T>();
   test_forward_and_backward_by_hand<T>();
   test_divergence_leaves_finite_weights<T>();
+  test_every_rule_learns<T>();
   test_an_interrupted_call_ends_between_steps<T>();
 }
 

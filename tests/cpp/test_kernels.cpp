@@ -2,6 +2,7 @@
 // without a value to spare. What they compute in full is tested from Python.
 
 #include <algorithm>
+#include <cmath>
 #include <string>
 #include <vector>
 
@@ -63,17 +64,27 @@ void test_layout(const kernels::Table<T>& table) {
     std::vector<T> y(size(n));
     table.layout->from_bytes(x.data(), y.data(), n, T(0.5), T(-1));
     for (std::size_t i = 0; i < size(n); ++i) EXPECT_CLOSE(y[i], T(0.5) * x[i] - 1, 1e-6);
+    const std::vector<T> z = values<T>(size(n), 1);
+    for (const bool mirrored : {false, true}) {
+      table.layout->row(z.data(), y.data(), n, T(0.5), T(-1), mirrored);
+      for (std::size_t i = 0; i < size(n); ++i)
+        EXPECT_CLOSE(y[i], T(0.5) * z[mirrored ? size(n) - 1 - i : i] - 1, 1e-6);
+    }
   }
 }
 
 template <class T>
 void test_update(const kernels::Table<T>& table) {
-  const SgdOptions<T> options{T(0.1), T(0.9), T(0), T(0.01), false, false, false};
+  UpdateOptions<T> options;
+  options.lr = T(0.1);
+  options.momentum = T(0.9);
+  options.weight_decay = T(0.01);
   for (const Index n : lengths(table.lanes)) {
     const std::vector<T> before = values<T>(size(n), 1), g = values<T>(size(n), 2);
     const std::vector<T> momentum = values<T>(size(n), 3);
     std::vector<T> p = before, buffer = momentum;
-    table.update->sgd(p.data(), g.data(), buffer.data(), n, options);
+    T* const state = buffer.data();
+    table.update->step[0](p.data(), g.data(), &state, n, options);
     double squares = 0;
     for (std::size_t i = 0; i < size(n); ++i) {
       const double b = 0.9 * momentum[i] + g[i] + 0.01 * before[i];
@@ -87,6 +98,67 @@ void test_update(const kernels::Table<T>& table) {
       std::vector<T> broken = g;
       broken[i] = T(INFINITY);
       EXPECT(!table.update->all_finite(broken.data(), n));
+    }
+  }
+}
+
+/// One step of each rule, value by value.
+template <class T>
+void test_rules(const kernels::Table<T>& table) {
+  UpdateOptions<T> o;
+  o.lr = T(0.1);
+  o.weight_decay = T(0.01);
+  o.momentum = T(0.9);
+  o.beta2 = T(0.75);
+  o.rest1 = T(0.125);
+  o.rest2 = T(0.25);
+  o.eps = T(0.01);
+  o.shrink = T(0.5);
+  o.correction = T(2);
+  o.amsgrad = o.centered = true;
+  for (int rule = 1; rule < kernels::UpdateKernels<T>::rules; ++rule)
+    for (const Index n : lengths(table.lanes)) {
+      const std::vector<T> before = values<T>(size(n), 1), g = values<T>(size(n), 2);
+      std::vector<T> p = before, states[3];
+      T* pointers[3];
+      for (int s = 0; s < 3; ++s) {
+        states[s] = values<T>(size(n), 3 + s);
+        for (T& value : states[s]) value = std::abs(value);
+        pointers[s] = states[s].data();
+      }
+      const std::vector<T> old[3] = {states[0], states[1], states[2]};
+      table.update->step[rule](p.data(), g.data(), pointers, n, o);
+      for (std::size_t i = 0; i < size(n); ++i) {
+        const double w = before[i], d = g[i] + 0.01 * w;
+        double s0 = old[0][i], s1 = old[1][i], s2 = old[2][i], expected = 0;
+        if (rule == 1) {
+          s0 += 0.125 * (d - s0);
+          s1 = 0.75 * s1 + 0.25 * d * d;
+          s2 = std::max(s2, s1);
+          expected = 0.5 * w - 0.1 * s0 / (2 * std::sqrt(s2) + 0.01);
+        } else if (rule == 2) {
+          s0 = 0.75 * s0 + 0.25 * d * d;
+          s1 += 0.25 * (d - s1);
+          s2 = 0.9 * s2 + d / (std::sqrt(std::max(s0 - s1 * s1, 0.0)) + 0.01);
+          expected = w - 0.1 * s2;
+        } else {
+          s0 += d * d;
+          expected = w - 0.1 * d / (std::sqrt(s0) + 0.01);
+        }
+        EXPECT_CLOSE(p[i], expected, 1e-4);
+        EXPECT_CLOSE(states[0][i], s0, 1e-6);
+        EXPECT_CLOSE(states[1][i], s1, 1e-6);
+        EXPECT_CLOSE(states[2][i], s2, 1e-4);
+      }
+    }
+  for (const Index n : lengths(table.lanes)) {
+    const std::vector<T> x = values<T>(size(n), 1), before = values<T>(size(n), 2);
+    std::vector<T> clipped = x, mean = before;
+    table.update->clip(clipped.data(), n, T(0.25), T(3));
+    table.update->average(mean.data(), x.data(), n, T(0.25));
+    for (std::size_t i = 0; i < size(n); ++i) {
+      EXPECT_CLOSE(clipped[i], 3 * std::clamp(x[i], T(-0.25), T(0.25)), 1e-6);
+      EXPECT_CLOSE(mean[i], 0.75 * before[i] + 0.25 * x[i], 1e-6);
     }
   }
 }
@@ -117,7 +189,11 @@ void test_softmax(const kernels::Table<T>& table) {
 template <class T>
 void test_pool(const kernels::Table<T>& table) {
   const Index stride = 2 * table.lanes;
-  const kernels::PoolGeometry g{stride - 1, stride, {5, 4}, {3, 2}, {2, 3}, {2, 2}, {1, 1}, {1, 1}};
+  // Windows of 2 x 3 over 5 x 4 pixels, stride 2, padding 1.
+  const kernels::PoolSpan depth{0, 1, 1, 1};
+  const kernels::PoolSpan rows[]{{0, 1, 1, 2}, {1, 2, 1, 2}, {3, 2, 1, 2}};
+  const kernels::PoolSpan columns[]{{0, 2, 1, 3}, {1, 3, 1, 3}};
+  const kernels::PoolGeometry g{stride - 1, stride, {1, 5, 4}, {1, 3, 2}, {&depth, rows, columns}};
   const std::vector<T> x = values<T>(size(20 * stride), 1), dy = values<T>(size(6 * stride), 2);
   std::vector<T> y(dy.size()), dx(x.size());
   std::vector<std::int32_t> argmax(dy.size());
@@ -134,10 +210,11 @@ void test_pool(const kernels::Table<T>& table) {
       EXPECT(x[size(argmax[size(o * stride + c)] * stride + c)] == largest);
     }
   table.pool->max_backward(g, dy.data(), argmax.data(), dx.data());
-  table.pool->avg_forward(g, x.data(), y.data(), true, 0);
-  table.pool->avg_backward(g, dy.data(), dx.data(), false, 0);
-  table.pool->adaptive_avg_forward(g, x.data(), y.data());
-  table.pool->adaptive_avg_backward(g, dy.data(), dx.data());
+  table.pool->avg_forward(g, x.data(), y.data(), 0);
+  for (Index c = 0; c < g.channels; ++c)
+    EXPECT_CLOSE(y[size(c)] * 6, x[size(c)] + x[size(stride + c)], 1e-6);
+  table.pool->avg_backward(g, dy.data(), dx.data(), 4);
+  for (Index c = 0; c < g.channels; ++c) EXPECT_CLOSE(dx[size(c)] * 4, dy[size(c)], 1e-6);
 }
 
 template <class T>
@@ -218,6 +295,7 @@ void test_all() {
   test_pointwise(table);
   test_layout(table);
   test_update(table);
+  test_rules(table);
   test_softmax(table);
   test_pool(table);
   test_gemm(table);

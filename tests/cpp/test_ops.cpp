@@ -84,25 +84,25 @@ void test_conv(const Case& c) {
 
 template <class T>
 void test_pools_of_odd_planes() {
-  const Array<T> x({2, 3, 7, 5}, 5);
+  const Array<T> x({2, 3, 1, 7, 5}, 5);
   for (const Index kernel : {2, 3, 5}) {
-    const PoolWindow window{{kernel, kernel}, {2, 1}, {kernel / 2, 1}, {1, 1}, true};
+    const PoolWindow window{{1, kernel, kernel}, {1, 2, 1}, {0, kernel / 2, 1}, {1, 1, 1}, true};
     const Index height = pool_extent(7, kernel, 2, kernel / 2, 1, true);
     const Index width = pool_extent(5, kernel, 1, 1, 1, true);
-    Array<T> y({2, 3, height, width}, 0), dx(x.shape, 0);
+    Array<T> y({2, 3, 1, height, width}, 0), dx(x.shape, 0);
     const Array<T> dy(y.shape, 6);
-    max_pool2d<T>(x.view(), y.view(), {}, window);
-    max_pool2d_backward<T>(dy.view(), x.view(), dx.view(), window);
+    max_pool<T>(x.view(), y.view(), {}, window);
+    max_pool_backward<T>(dy.view(), x.view(), dx.view(), window);
     double given = 0, got = 0;
     for (const T d : dy.data) given += double(d);
     for (const T d : dx.data) got += double(d);
     EXPECT_CLOSE(got, given, 1e-4);
-    avg_pool2d<T>(x.view(), y.view(), window, false, 0);
-    avg_pool2d_backward<T>(dy.view(), dx.view(), window, false, 0);
+    avg_pool<T>(x.view(), y.view(), window, false, 0);
+    avg_pool_backward<T>(dy.view(), dx.view(), window, false, 0);
   }
   Array<T> y({2, 3, 4, 2}, 0), dx(x.shape, 0);
-  adaptive_avg_pool2d<T>(x.view(), y.view());
-  adaptive_avg_pool2d_backward<T>(y.view(), dx.view());
+  adaptive_avg_pool<T>(x.view(), y.view());
+  adaptive_avg_pool_backward<T>(y.view(), dx.view());
 }
 
 template <class T>

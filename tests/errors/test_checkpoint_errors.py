@@ -150,8 +150,10 @@ CHANGES = {
     "no generator": lambda a, s: s.pop("rng"),
     "another generator": lambda a, s: s["rng"].update(bit_generator="MT19937"),
     "a strange history": lambda a, s: s["history"].update(mood=[]),
-    "no momentum": lambda a, s: a.pop("momentum.1.weight"),
-    "momentum of one value": lambda a, s: a.update({"momentum.1.weight": np.zeros(1)}),
+    "no momentum": lambda a, s: a.pop("optimizer.momentum_buffer.1.weight"),
+    "momentum of one value": lambda a, s: a.update(
+        {"optimizer.momentum_buffer.1.weight": np.zeros(1)}
+    ),
     "no weight": lambda a, s: a.pop("model.1.weight"),
     "one weight more": lambda a, s: a.update({"model.2.weight": np.zeros(1)}),
 }

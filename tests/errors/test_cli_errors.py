@@ -96,7 +96,7 @@ MISTAKES = [
     ("train --batch-size half", "expected 'full' or a whole number above 0, got 'half'"),
     ("train --lr fast", "argument --lr: invalid float value: 'fast'"),
     ("train --lr -1", "lr: expected a finite number"),
-    ("train --lr nan", "lr: expected a finite number"),
+    ("train --lr nan", "lr: expected a number, got NaN"),
     ("train --lr 1e30", "training diverged at step"),
     ("train --lr-decay -1", "lr-decay: expected a finite number, 0 or more, got -1.0"),
     ("train --momentum inf", "momentum: expected a finite number"),

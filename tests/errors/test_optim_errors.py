@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from piste import nn
-from piste.optim import SGD
+from piste.optim import SGD, Adagrad, Adam, AdamW, RMSprop
 
 
 @pytest.mark.parametrize("name", ["lr", "momentum", "dampening", "weight_decay"])
@@ -47,6 +47,53 @@ def test_groups_that_are_none(groups):
 def test_params_that_are_no_names(params):
     with pytest.raises(TypeError, match="groups: expected 'params' to be a list of names"):
         SGD(0.1, groups=[{"params": params}])
+
+
+NUMBERS = [
+    (Adam, ["lr", "eps", "weight_decay"]),
+    (AdamW, ["lr", "eps", "weight_decay"]),
+    (RMSprop, ["lr", "alpha", "eps", "weight_decay", "momentum"]),
+    (Adagrad, ["lr", "lr_decay", "weight_decay", "initial_accumulator_value", "eps"]),
+]
+
+
+@pytest.mark.parametrize(("kind", "name"), [(k, name) for k, names in NUMBERS for name in names])
+def test_numbers_of_the_others(kind, name):
+    for value, error in ((-1.0, ValueError), (float("nan"), ValueError), ("a", TypeError)):
+        with pytest.raises(error, match=f"{name}: expected a (finite )?number"):
+            kind(**{name: value})
+        with pytest.raises(error, match=f"{name}: expected a (finite )?number"):
+            kind(groups=[{"params": ["0"], name: value}])
+
+
+@pytest.mark.parametrize("kind", [Adam, AdamW])
+@pytest.mark.parametrize(
+    ("betas", "error", "message"),
+    [
+        (0.9, TypeError, "betas: expected two numbers, got 0.9"),
+        ((0.9,), TypeError, r"betas: expected two numbers, got \(0.9,\)"),
+        ((0.9, 1.0), ValueError, r"betas\[1\]: expected a number below 1, got 1.0"),
+        ((-0.1, 0.9), ValueError, r"betas\[0\]: expected a finite number of at least 0"),
+        ((0.9, "a"), TypeError, r"betas\[1\]: expected a number"),
+    ],
+)
+def test_betas(kind, betas, error, message):
+    with pytest.raises(error, match=message):
+        kind(betas=betas)
+
+
+def test_an_alpha_above_1():
+    with pytest.raises(ValueError, match="alpha: expected a number from 0 to 1"):
+        RMSprop(alpha=1.5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "flag"),
+    [(SGD, "nesterov"), (SGD, "maximize"), (Adam, "amsgrad"), (RMSprop, "centered")],
+)
+def test_flags(kind, flag):
+    with pytest.raises(TypeError, match=f"{flag}: expected True or False, got 'yes'"):
+        kind(**{flag: "yes"})
 
 
 def test_a_parameter_that_is_not_there():

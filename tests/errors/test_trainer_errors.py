@@ -4,7 +4,7 @@ import numpy as np
 import piste
 import pytest
 from piste import nn
-from piste.optim import SGD
+from piste.optim import SGD, Adam, RMSprop
 
 X = np.zeros((3, 8, 8), np.float32)
 Y = np.array([0, 1, 2])
@@ -43,7 +43,7 @@ BAD_DATA = [
     (X.astype(bool), Y, TypeError, "x: expected floats or uint8, got bool"),
     (np.float32(1), Y, ValueError, r"x: expected shape \(n, features\), .* got \(\)"),
     (X[0, 0], Y, ValueError, r"x: expected shape .* got \(8,\)"),
-    (X[:, None, None], Y, ValueError, r"x: expected shape .* got \(3, 1, 1, 8, 8\)"),
+    (X[:, None, None], Y, ValueError, r"expected an input of shape .* got \(1, 1, 8, 8\)"),
     (X[:, 0], Y, ValueError, "expected an input of shape .*channels, height, width"),
     (np.zeros((3, 2, 8, 8), "f"), Y, ValueError, "expected 1 input channels"),
     (X[:, :2], Y, ValueError, "a window of 3 does not fit an input of 2"),
@@ -150,8 +150,9 @@ BAD_OPTIONS = [
     ({"batch_size": True}, TypeError, "batch_size: expected an integer, got bool True"),
     ({"callbacks": [print, 3]}, TypeError, "callbacks: expected functions, got 3"),
     ({"progress": "yes"}, ValueError, "progress: expected True, False or 'auto', got 'yes'"),
-    ({"validation_data": X}, TypeError, r"validation_data: expected \(x, y\), got an array"),
-    ({"validation_data": (X, Y, Y)}, TypeError, r"validation_data: expected \(x, y\)"),
+    ({"validation_data": X}, TypeError, r"expected \(x, y\) or .*, got an array"),
+    ({"validation_data": (X, Y, Y, Y)}, TypeError, r"expected \(x, y\) or \(x, y, sample_weig"),
+    ({"validation_data": (X, Y, [1])}, ValueError, r"sample_weight: expected shape \(3,\)"),
     ({"validation_data": (X, Y[:2])}, ValueError, "y: expected labels of shape"),
     ({"validation_data": (X[:0], Y[:0])}, ValueError, "validation_data: expected at least one"),
 ]
@@ -172,9 +173,20 @@ def test_bad_options_of_fit(options, error, message):
     [
         ((3, nn.MSELoss(), SGD(0.1)), {}, TypeError, "model: expected a piste Module, got int"),
         ((nn.ReLU(), 3, SGD(0.1)), {}, TypeError, "loss: expected a piste Loss, got int"),
-        ((nn.ReLU(), nn.MSELoss(), 0.1), {}, TypeError, "optimizer: expected a piste SGD, got"),
+        ((nn.ReLU(), nn.MSELoss(), 0.1), {}, TypeError, "optimizer: expected a piste Opti"),
         ((nn.ReLU(), nn.MSELoss(), SGD(0.1)), {"seed": -1}, ValueError, "seed: expected an integ"),
         ((nn.ReLU(), nn.MSELoss(), SGD(0.1)), {"seed": 0.5}, TypeError, "seed: expected an integ"),
+        *(
+            ((nn.ReLU(), nn.MSELoss(), SGD(0.1)), options, error, message)
+            for options, error, message in [
+                ({"clip_grad_value": 0}, ValueError, "clip_grad_value: expected a number above 0"),
+                ({"clip_grad_norm": -1}, ValueError, "clip_grad_norm: expected a finite number of"),
+                ({"clip_grad_norm": np.inf}, ValueError, "clip_grad_norm: expected a finite numb"),
+                ({"clip_grad_norm": "a"}, TypeError, "clip_grad_norm: expected a number, got str"),
+                ({"accumulation_steps": 0}, ValueError, "accumulation_steps: expected an integer"),
+                ({"accumulation_steps": 1.5}, TypeError, "accumulation_steps: expected an integ"),
+            ]
+        ),
     ],
 )
 def test_bad_trainers(arguments, options, error, message):
@@ -267,6 +279,14 @@ def test_momentum_cannot_begin_later():
     trainer.step(np.ones_like(X), Y)
     trainer.optimizer.momentum = 0.9
     with pytest.raises(ValueError, match="momentum: cannot be switched on"):
+        trainer.step(X, Y)
+
+
+@pytest.mark.parametrize(("kind", "option"), [(Adam, "amsgrad"), (RMSprop, "centered")])
+def test_nor_can_what_needs_another_array(kind, option):
+    trainer = make_trainer(optimizer=kind())
+    setattr(trainer.optimizer, option, True)
+    with pytest.raises(ValueError, match=f"{option}: cannot be switched on after training has"):
         trainer.step(X, Y)
 
 

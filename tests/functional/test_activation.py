@@ -281,46 +281,6 @@ def test_errors_of_activations():
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
-@pytest.mark.parametrize(("shape", "dim"), [
-    ((7,), 0), ((5, 19), 1), ((5, 19), 0), ((2, 3, 4), 1), ((2, 3, 4), -3), ((2, 3, 4, 5), 1),
-    ((2, 1, 2, 1, 3, 1, 2), 4), ((0, 3), 1), ((3, 1), 1),
-])  # fmt: skip
-def test_softmax_over_any_axis(name, dtype, shape, dim):
-    rng = np.random.default_rng(5)
-    x, dy = (3 * rng.standard_normal((2, *shape))).astype(dtype)
-    f = getattr(reference, name)
-    tolerance = DIRECT[np.dtype(dtype)]
-    tolerance.check(getattr(F, name)(x, dim), f(x.astype(float), dim), 1e-2)
-    (dx,) = getattr(F, name + "_backward")(dy, x, dim)
-    assert dx.dtype == dtype
-    by_differences = gradient(lambda v: f(v, dim), x, dy.astype(float))
-    (tolerance if dtype == np.float32 else CENTRAL_DIFFERENCE).check(dx, by_differences, 1.0)
-
-
-@pytest.mark.parametrize(("shape", "dim"), [((4,), 0), ((4, 3), 1), ((4, 3, 2), 0),
-                                            ((4, 3, 2, 2), 1)])  # fmt: skip
-def test_softmax_without_an_axis_takes_that_of_pytorch(shape, dim):
-    x = np.random.default_rng(6).standard_normal(shape)
-    np.testing.assert_array_equal(F.softmax(x), F.softmax(x, dim))
-
-
-def test_softmax_of_a_scalar_and_of_large_values():
-    assert F.softmax(np.array(3.0)) == 1
-    assert F.softmax(np.array(3.0)).shape == ()
-    np.testing.assert_array_equal(F.softmax(np.array([1e4, 0.0, 1e4])), [0.5, 0, 0.5])
-    assert F.log_softmax(np.array([1e4, 0.0]))[1] == -1e4
-
-
-@pytest.mark.parametrize("dim", [2, -3])
-def test_softmax_names_the_axes_there_are(dim):
-    with pytest.raises(ValueError, match=rf"dim: expected an axis from -2 to 1, got {dim}"):
-        F.softmax(np.ones((2, 3)), dim)
-    with pytest.raises(TypeError, match="dim: expected an integer"):
-        F.softmax(np.ones((2, 3)), 0.5)
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 1.0])
 def test_dropout_drops_its_share_and_scales_the_rest(p, dtype):
     x = np.random.default_rng(7).uniform(1, 2, (200, 300)).astype(dtype)

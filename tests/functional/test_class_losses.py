@@ -355,6 +355,9 @@ def test_multi_margin_of_one_sample_nan_and_the_margin():
     x = np.array([0.5, 1.5, -3.0])
     assert F.multi_margin_loss(x, 1) == 0
     np.testing.assert_array_equal(F.multi_margin_loss_backward(1.0, x, 1)[0], [0, 0, 0])
+    assert F.multi_margin_loss(x, [0]) == F.multi_margin_loss(x, 0)
+    assert F.multi_margin_loss(np.array(2.0), 0) == 0  # of a single class
+    assert F.multi_margin_loss_backward(1.0, np.array(2.0), 0)[0].shape == ()
     for at in range(19):
         broken = np.zeros((3, 19), np.float32)
         broken[1, at] = np.nan

@@ -32,10 +32,8 @@ def problems(draw):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@settings(max_examples=150, deadline=None)
-@given(problem=problems())
-def test_conv_and_gradients_on_random_shapes(dtype, problem):
+def check(problem, dtype, algorithm="direct"):
+    """Forward and all gradients against the reference, by what sums of so many terms allow."""
     rng = np.random.default_rng(problem["seed"])
     x = rng.standard_normal(problem["x"]).astype(dtype)
     weight = rng.standard_normal(problem["weight"]).astype(dtype)
@@ -47,9 +45,9 @@ def test_conv_and_gradients_on_random_shapes(dtype, problem):
     tolerance = DIRECT[np.dtype(dtype)]
     # Sums of so many products of standard normal numbers.
     scale = weight[0].size ** 0.5
-    tolerance.check(forward(x, weight, bias, *options, algorithm="direct"), expected, scale)
+    tolerance.check(forward(x, weight, bias, *options, algorithm=algorithm), expected, scale)
     dy = rng.standard_normal(expected.shape).astype(dtype)
-    dx, dw, db = backward(dy, x, weight, bias, *options, algorithm="direct")
+    dx, dw, db = backward(dy, x, weight, bias, *options, algorithm=algorithm)
     gradients = reference.conv(x, weight, zeros, *options, grad_output=dy)
     tolerance.check(dx, gradients[0], (weight.size / weight.shape[1]) ** 0.5)
     pixels = (dy.size / max(dy.shape[1], 1)) ** 0.5
@@ -58,6 +56,37 @@ def test_conv_and_gradients_on_random_shapes(dtype, problem):
         assert db is None
     else:
         tolerance.check(db, gradients[2], pixels)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@settings(max_examples=150, deadline=None)
+@given(problem=problems())
+def test_conv_and_gradients_on_random_shapes(dtype, problem):
+    check(problem, dtype)
+
+
+# Shapes that the classes of kernels are for, each with tails: n, channels, filters, size, kernel,
+# groups.
+CLASSES = [
+    (3, 70, 37, (9, 11), 1, 1), (9, 70, 37, (9, 8), 1, 1), (2, 130, 300, (8, 9), 1, 2),
+    (11, 67, 5, (65,), 1, 1), (1, 300, 270, (6, 5, 3), 1, 1), (5, 70, 9, (5, 6), 1, 1),
+    (6, 7, 11, (5, 4), (5, 4), 1), (1, 40, 130, (1, 1), 1, 1), (4, 5, 6, (3, 2, 3), (3, 2, 3), 1),
+    (2, 1, 6, (29, 28), 5, 1), (3, 33, 33, (19, 18), 3, 33), (2, 19, 21, (13, 12), 3, 1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("n", "channels", "filters", "size", "kernel", "groups"), CLASSES)
+def test_classes_of_shapes(n, channels, filters, size, kernel, groups, dtype, bias):
+    axes = len(size)
+    kernel = (kernel,) * axes if isinstance(kernel, int) else kernel
+    problem = {
+        "x": (n, channels, *size), "weight": (filters, channels // groups, *kernel),
+        "stride": (1,) * axes, "padding": ((0, 0),) * axes, "dilation": (1,) * axes,
+        "groups": groups, "bias": bias, "seed": 1,
+    }  # fmt: skip
+    check(problem, dtype)
 
 
 @pytest.mark.parametrize("size", [5, 6])
@@ -106,7 +135,8 @@ def test_out_and_unbatched():
 
 
 @pytest.mark.parametrize(
-    ("channels", "kernel", "groups"), [(20, 3, 1), (20, 5, 1), (3, 5, 1), (36, 3, 36), (40, 1, 1)]
+    ("channels", "kernel", "groups"),
+    [(20, 3, 1), (20, 5, 1), (3, 5, 1), (36, 3, 36), (40, 1, 1), (80, 1, 1)],
 )
 def test_same_bits_on_any_number_of_threads(channels, kernel, groups):
     rng = np.random.default_rng(0)

@@ -261,7 +261,7 @@ X, C = np.zeros((2, 4, 3)), np.ones(4)
             r"weight: expected shape \(3,\)",
         ),
         (lambda: F.layer_norm(X, (3.0,)), TypeError, "normalized_shape: expected an integer"),
-        (lambda: F.layer_norm(X, (3,), eps=-1), ValueError, "eps: expected a finite number"),
+        (lambda: F.layer_norm(X, (3,), eps=np.inf), ValueError, "eps: expected a finite number"),
         (lambda: F.layer_norm_backward(C, X, (3,)), ValueError, "grad_output: expected shape"),
         (lambda: F.group_norm(C, 2), ValueError, r"input: expected shape \(n, channels, ...\)"),
         (lambda: F.group_norm(X, 3), ValueError, "4 channels cannot be split into 3 groups"),
@@ -282,3 +282,10 @@ X, C = np.zeros((2, 4, 3)), np.ones(4)
 def test_what_is_refused(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_an_eps_below_zero_is_added_as_it_stands():
+    x = np.array([[1.0, 3.0]])
+    np.testing.assert_allclose(F.layer_norm(x, (2,), eps=-0.75), [[-2.0, 2.0]])
+    np.testing.assert_allclose(F.group_norm(x[..., None], 1, eps=-0.75)[..., 0], [[-2.0, 2.0]])
+    assert np.isnan(F.layer_norm(x, (2,), eps=-2.0)).all()

@@ -45,14 +45,14 @@ def test_max_pool2d(dtype, problem, seed, ties):
     x, dy = arrays(seed, dtype, shape, reference.output_shape(shape, *window))
     if ties:
         x = np.round(x)
-    expected, expected_indices = reference.max_pool2d(x, *window)
+    expected, expected_indices = reference.max_pool(x, *window)
     y, indices = F.max_pool2d(x, *window, return_indices=True)
     np.testing.assert_array_equal(y, expected)
     np.testing.assert_array_equal(indices, expected_indices)
     assert (y.dtype, indices.dtype) == (dtype, np.int64)
     np.testing.assert_array_equal(F.max_pool2d(x, *window), expected)
     (dx,) = F.max_pool2d_backward(dy, x, *window)
-    DIRECT[np.dtype(dtype)].check(dx, reference.max_pool2d_backward(dy, x, *window))
+    DIRECT[np.dtype(dtype)].check(dx, reference.max_pool_backward(dy, x, *window))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -69,11 +69,9 @@ def test_avg_pool2d(dtype, problem, seed, count_include_pad, divisor_override):
     x, dy = arrays(seed, dtype, shape, reference.output_shape(shape, *window))
     options = (kernel, stride, padding, ceil_mode)
     y = F.avg_pool2d(x, *options, **rule)
-    DIRECT[np.dtype(dtype)].check(y, reference.avg_pool2d(x, *window, **rule), plane(x))
+    DIRECT[np.dtype(dtype)].check(y, reference.avg_pool(x, *window, **rule), plane(x))
     (dx,) = F.avg_pool2d_backward(dy, x, *options, **rule)
-    DIRECT[np.dtype(dtype)].check(
-        dx, reference.avg_pool2d_backward(dy, x, *window, **rule), plane(x)
-    )
+    DIRECT[np.dtype(dtype)].check(dx, reference.avg_pool_backward(dy, x, *window, **rule), plane(x))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -85,9 +83,9 @@ def test_avg_pool2d(dtype, problem, seed, count_include_pad, divisor_override):
 def test_adaptive_avg_pool2d(dtype, shape, size, seed):
     x, dy = arrays(seed, dtype, shape, (*shape[:2], *size))
     y = F.adaptive_avg_pool2d(x, size)
-    DIRECT[np.dtype(dtype)].check(y, reference.adaptive_avg_pool2d(x, size), plane(x))
+    DIRECT[np.dtype(dtype)].check(y, reference.adaptive_avg_pool(x, size), plane(x))
     (dx,) = F.adaptive_avg_pool2d_backward(dy, x, size)
-    DIRECT[np.dtype(dtype)].check(dx, reference.adaptive_avg_pool2d_backward(dy, x, size), plane(x))
+    DIRECT[np.dtype(dtype)].check(dx, reference.adaptive_avg_pool_backward(dy, x, size), plane(x))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -212,9 +210,9 @@ def test_adaptive_output_size(size, shape):
     (x,) = arrays(0, np.float32, (2, 3, 8, 6))
     y = F.adaptive_avg_pool2d(x, size)
     assert y.shape == (2, 3, *shape)
-    DIRECT[np.dtype(np.float32)].check(y, reference.adaptive_avg_pool2d(x, shape))
+    DIRECT[np.dtype(np.float32)].check(y, reference.adaptive_avg_pool(x, shape))
     (dx,) = F.adaptive_avg_pool2d_backward(y, x, size)
-    DIRECT[np.dtype(np.float32)].check(dx, reference.adaptive_avg_pool2d_backward(y, x, shape))
+    DIRECT[np.dtype(np.float32)].check(dx, reference.adaptive_avg_pool_backward(y, x, shape))
 
 
 def test_global_average_of_a_large_plane_is_accurate():
@@ -282,3 +280,11 @@ def test_backward_refuses_a_gradient_that_does_not_fit(op):
         backward(IMAGE, IMAGE, 2)
     with pytest.raises(TypeError, match="grad_output: expected dtype float32"):
         backward(np.zeros((1, 2, 2, 2)), IMAGE, 2)
+
+
+def test_a_stride_of_no_sizes_is_that_of_the_kernel_and_a_divisor_may_be_negative():
+    x = np.random.default_rng(3).standard_normal((2, 5, 6))
+    expected = F.avg_pool2d(x, 2)
+    np.testing.assert_array_equal(F.avg_pool2d(x, 2, ()), expected)
+    np.testing.assert_array_equal(F.max_pool2d(x, 2, []), F.max_pool2d(x, 2))
+    np.testing.assert_allclose(F.avg_pool2d(x, 2, divisor_override=-2), -2 * expected)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from piste import nn
+from reference import conv as conv_reference
 from reference import network as reference
 from tolerances import CENTRAL_DIFFERENCE, DIRECT
 
@@ -75,27 +76,133 @@ LAYERS = {
     "avg pool of what is inside": lambda: nn.Sequential(
         nn.Conv2d(2, 2, 1, dtype=D), nn.AvgPool2d(3, 2, 1, True, False)
     ),
+    "avg pool with a divisor": lambda: nn.AvgPool2d((2, 3), 1, 1, divisor_override=-3),
+    "adaptive max": lambda: nn.AdaptiveMaxPool2d((None, 3)),
     "max pool dilated": lambda: nn.Sequential(
         nn.Conv2d(2, 2, 1, dtype=D), nn.MaxPool2d(2, 1, 1, dilation=2, ceil_mode=True)
     ),
     "softsign": lambda: nn.Sequential(nn.Conv2d(2, 2, 1, dtype=D), nn.Softsign()),
     "tanhshrink": lambda: nn.Sequential(nn.Conv2d(2, 2, 1, dtype=D), nn.Tanhshrink()),
+    "activations": lambda: nn.Concat(
+        nn.ELU(0.7),
+        nn.SELU(),
+        nn.CELU(0.5),
+        nn.GELU(),
+        nn.GELU("tanh"),
+        nn.Mish(),
+        nn.LogSigmoid(),
+        nn.Softplus(2, 1),
+        nn.Hardswish(),
+        nn.Hardsigmoid(),
+        nn.Threshold(0.1, 0.3),
+    ),
+    "prelu": lambda: nn.Sequential(nn.Conv2d(2, 3, 1, dtype=D), nn.PReLU(3, dtype=D)),
+    "prelu with one weight": lambda: nn.PReLU(init=-0.3, dtype=D),
+    "prelu of features": lambda: nn.Sequential(nn.Flatten(), nn.PReLU(40, dtype=D)),
+    "softmax over rows": lambda: nn.Softmax(-1),
+    "log softmax over columns": lambda: nn.LogSoftmax(2),
+    "softmax of a flattened map": lambda: nn.Sequential(nn.Flatten(), nn.Softmax(-1)),
+    "layer norm": lambda: nn.LayerNorm((2, 5, 4), dtype=D),
+    "layer norm of rows": lambda: nn.LayerNorm(4, bias=False, dtype=D),
+    "layer norm without weights": lambda: nn.LayerNorm((5, 4), elementwise_affine=False),
+    "layer norm of features": lambda: nn.Sequential(
+        nn.Flatten(), nn.Linear(40, 5, dtype=D), nn.LayerNorm(5, dtype=D)
+    ),
+    "group norm": lambda: nn.Sequential(nn.Conv2d(2, 6, 1, dtype=D), nn.GroupNorm(3, 6, dtype=D)),
+    "group norm of features": lambda: nn.Sequential(nn.Flatten(), nn.GroupNorm(8, 40, dtype=D)),
+    "instance norm": lambda: nn.InstanceNorm2d(2, affine=True, dtype=D),
+    "local response norm": lambda: nn.Sequential(
+        nn.Conv2d(2, 5, 1, dtype=D), nn.LocalResponseNorm(3, 0.5, 0.6, 1.5)
+    ),
+    "batch norm without statistics": lambda: nn.BatchNorm2d(
+        2, affine=False, track_running_stats=False, dtype=D
+    ),
+    "batch norm of a flattened map": lambda: nn.Sequential(
+        nn.Flatten(), nn.BatchNorm1d(40, dtype=D), nn.ReLU()
+    ),
+    "concat": lambda: nn.Concat(
+        nn.Conv2d(2, 3, 1, dtype=D),
+        nn.Sequential(nn.Conv2d(2, 4, 3, padding=1, dtype=D), nn.ReLU()),
+        nn.Identity(),
+        nn.MaxPool2d(3, 1, 1),
+    ),
+    "concat of features": lambda: nn.Concat(
+        nn.Flatten(), nn.Sequential(nn.Flatten(), nn.Linear(40, 3, dtype=D))
+    ),
+    "conv of a concat": lambda: nn.Sequential(
+        nn.Concat(nn.Identity(), nn.Identity()), nn.Conv2d(4, 2, 2, dtype=D)
+    ),
+    "nested": lambda: nn.Residual(
+        nn.Sequential(
+            nn.Concat(nn.Residual(nn.Sequential(nn.Tanh())), nn.Sigmoid()),
+            nn.Conv2d(4, 2, 1, dtype=D),
+        )
+    ),
+    "add of flattened maps": lambda: nn.Residual(
+        nn.Sequential(nn.Conv2d(2, 4, 1, 2, dtype=D), nn.Flatten()),
+        nn.Sequential(nn.AvgPool2d((5, 2)), nn.Flatten(), nn.Linear(4, 24, dtype=D)),
+    ),
+    "flatten some": lambda: nn.Sequential(nn.Flatten(2), nn.Conv1d(2, 2, 3, dtype=D)),
+    "unflatten": lambda: nn.Sequential(
+        nn.Flatten(), nn.Unflatten(1, (5, -1, 4)), nn.Conv2d(5, 2, 2, dtype=D)
+    ),
+    "unflatten a linear layer": lambda: nn.Sequential(
+        nn.Flatten(), nn.Linear(40, 12, dtype=D), nn.Unflatten(-1, (3, 2, 2))
+    ),
+    "conv transpose": lambda: nn.ConvTranspose2d(2, 3, 3, dtype=D),
+    "conv transpose stride": lambda: nn.ConvTranspose2d(2, 3, (3, 2), 2, 1, (1, 0), dtype=D),
+    "conv transpose groups": lambda: nn.ConvTranspose2d(
+        2, 4, 2, 3, output_padding=2, groups=2, bias=False, dtype=D
+    ),
+    "conv transpose dilation": lambda: nn.Sequential(
+        nn.ConvTranspose2d(2, 9, 2, dilation=3, padding=1, output_padding=2, dtype=D), nn.ReLU()
+    ),
 }
+IMAGES = (3, 2, 5, 4)
+SERIES, VOLUMES = (3, 2, 9), (2, 2, 3, 4, 3)
+# Layers of other inputs than images.
+OTHERS = {
+    "conv 1d": (SERIES, lambda: nn.Conv1d(2, 3, 3, 2, 1, dilation=2, dtype=D)),
+    "conv 1d and relu": (SERIES, lambda: nn.Sequential(nn.Conv1d(2, 9, 3, dtype=D), nn.ReLU())),
+    "conv transpose 1d": (SERIES, lambda: nn.ConvTranspose1d(2, 3, 3, 2, 1, 1, dtype=D)),
+    "max pool 1d": (SERIES, lambda: nn.MaxPool1d(3, 2, 1)),
+    "avg pool 1d": (SERIES, lambda: nn.AvgPool1d(3, 2, 1, True, False)),
+    "adaptive 1d": (SERIES, lambda: nn.AdaptiveAvgPool1d(4)),
+    "adaptive max 1d": (SERIES, lambda: nn.AdaptiveMaxPool1d(4)),
+    "batch norm 1d": (SERIES, lambda: nn.BatchNorm1d(2, dtype=D)),
+    "instance norm 1d": (SERIES, lambda: nn.InstanceNorm1d(2, dtype=D)),
+    "batch norm of features": ((5, 3), lambda: nn.BatchNorm1d(3, dtype=D)),
+    "layer norm 1d": (SERIES, lambda: nn.LayerNorm(9, dtype=D)),
+    "conv 3d": (VOLUMES, lambda: nn.Conv3d(2, 3, (2, 3, 2), (1, 2, 1), 1, dtype=D)),
+    "conv 3d 3x3": (VOLUMES, lambda: nn.Conv3d(2, 3, 3, padding=1, dtype=D)),
+    "conv transpose 3d": (VOLUMES, lambda: nn.ConvTranspose3d(2, 3, 2, 2, 0, 1, dtype=D)),
+    "max pool 3d": (VOLUMES, lambda: nn.MaxPool3d(2, 1, dilation=(2, 1, 1))),
+    "avg pool 3d": (VOLUMES, lambda: nn.AvgPool3d((1, 2, 3), ceil_mode=True)),
+    "adaptive 3d": (VOLUMES, lambda: nn.AdaptiveAvgPool3d((2, None, 1))),
+    "adaptive max 3d": (VOLUMES, lambda: nn.AdaptiveMaxPool3d(2)),
+    "batch norm 3d": (VOLUMES, lambda: nn.BatchNorm3d(2, dtype=D)),
+    "instance norm 3d": (VOLUMES, lambda: nn.InstanceNorm3d(2, affine=True, dtype=D)),
+}
+CASES = {name: (IMAGES, make) for name, make in LAYERS.items()} | OTHERS
 
 
 def test_every_layer_is_among_them():
     classes = [getattr(nn, name) for name in nn.__all__ if isinstance(getattr(nn, name), type)]
     layers = {c for c in classes if issubclass(c, nn.Module)} - {nn.Module}
-    tested = {type(part) for make in LAYERS.values() for _, part in make().named_modules()}
+    tested = {type(part) for _, make in CASES.values() for _, part in make().named_modules()}
     assert layers - tested == set()
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", CASES)
 def test_gradients_are_those_of_central_differences(name):
     rng = np.random.default_rng(sum(map(ord, name)))
     nn.manual_seed(1)
-    model = LAYERS[name]()
-    x = rng.standard_normal((3, 2, 5, 4))
+    shape, make = CASES[name]
+    model = make()
+    if model._network().dtype != D:  # a network without arrays computes in float32
+        conv = getattr(nn, f"Conv{len(shape) - 2}d")
+        model = nn.Sequential(conv(2, 2, 1, dtype=D), make())
+    x = rng.standard_normal(shape)
     grad = rng.standard_normal(forward(model, x).shape)
     expected = input_gradient(model, x, grad)
     expected_parameters = {
@@ -122,6 +229,44 @@ def test_conv_against_the_reference(dtype, channels, filters, kernel, stride, pa
         ((padding, padding), (padding, padding)),
     )  # fmt: skip
     DIRECT[np.dtype(dtype)].check(layer(x), expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("channels", [2, 5, 16, 27, 40])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "dilation"),
+    [(3, 1, 1, 1), ((3, 4), 2, (1, 0), 1), (2, 3, 0, 2), (5, (1, 2), 3, (2, 1))],
+)
+@pytest.mark.parametrize(("relu", "padded"), [(False, True), (True, True), (True, False)])
+def test_depthwise_against_the_reference(
+    dtype, channels, kernel, stride, padding, dilation, relu, padded
+):
+    rng = np.random.default_rng(channels)
+    layer = nn.Conv2d(
+        channels, channels, kernel, stride, padding, dilation, groups=channels, dtype=dtype
+    )
+    # The images lie dense, what a layer has put out in whole vectors.
+    first = [nn.LeakyReLU(1.0)] if padded else []
+    model = nn.Sequential(*first, layer, *([nn.ReLU()] if relu else []))
+    x = rng.standard_normal((5, channels, 9, 8)).astype(dtype)
+    pad = (padding, padding) if isinstance(padding, int) else padding
+    options = (
+        np.broadcast_to(stride, 2), [(p, p) for p in pad], np.broadcast_to(dilation, 2), channels
+    )  # fmt: skip
+    arrays = [a.astype(D) for a in (x, layer.weight, layer.bias)]
+    expected = conv_reference.conv(*arrays, *options)
+    if relu:
+        expected = np.maximum(expected, 0)
+    y = forward(model, x)
+    tolerance = DIRECT[np.dtype(dtype)]
+    tolerance.check(y, expected)
+    grad = rng.standard_normal(y.shape).astype(dtype)
+    dx, dw, db = conv_reference.conv(*arrays, *options, grad_output=grad * ((y > 0) | (not relu)))
+    tolerance.check(model.backward(grad), dx)
+    gradients = list(model.gradients().values())
+    pixels = (y.size / channels) ** 0.5
+    tolerance.check(gradients[0], dw, pixels)
+    tolerance.check(gradients[1], db, pixels)
 
 
 def test_batch_norm_in_training_and_evaluation():
@@ -162,9 +307,53 @@ def test_state_dict_has_pytorch_keys_and_moves_weights():
     np.testing.assert_array_equal(first(x), second(x))
 
 
+REPRS = [
+    (
+        lambda: nn.Conv1d(6, 9, 2, padding="same", dilation=2, groups=3, bias=False),
+        "Conv1d("
+        "6, 9, kernel_size=(2,), stride=(1,), padding=same, dilation=(2,), groups=3, bias=False)",
+    ),
+    (
+        lambda: nn.ConvTranspose2d(6, 8, 3, 2, 1, 1),
+        "ConvTranspose2d("
+        "6, 8, kernel_size=(3, 3), stride=(2, 2), padding=(1, 1), output_padding=(1, 1))",
+    ),
+    (
+        lambda: nn.MaxPool2d(3, 2, 1),
+        "MaxPool2d(kernel_size=3, stride=2, padding=1, dilation=1, ceil_mode=False)",
+    ),
+    (lambda: nn.AvgPool1d(2), "AvgPool1d(kernel_size=(2,), stride=(2,), padding=(0,))"),
+    (lambda: nn.AdaptiveAvgPool2d((1, None)), "AdaptiveAvgPool2d(output_size=(1, None))"),
+    (
+        lambda: nn.BatchNorm3d(8),
+        "BatchNorm3d(8, eps=1e-05, momentum=0.1, affine=True, bias=True, track_running_stats=True)",
+    ),
+    (
+        lambda: nn.LayerNorm((9, 8)),
+        "LayerNorm((9, 8), eps=1e-05, elementwise_affine=True, bias=True)",
+    ),
+    (
+        lambda: nn.GroupNorm(3, 6, affine=False),
+        "GroupNorm(3, 6, eps=1e-05, affine=False, bias=False)",
+    ),
+    (lambda: nn.LocalResponseNorm(3), "LocalResponseNorm(3, alpha=0.0001, beta=0.75, k=1.0)"),
+    (lambda: nn.ReLU(True), "ReLU(inplace=True)"),
+    (lambda: nn.LeakyReLU(0.2, True), "LeakyReLU(negative_slope=0.2, inplace=True)"),
+    (lambda: nn.Threshold(0.1, 20), "Threshold(threshold=0.1, value=20)"),
+    (lambda: nn.Softmax(-1), "Softmax(dim=-1)"),
+    (lambda: nn.PReLU(6), "PReLU(num_parameters=6)"),
+    (lambda: nn.Unflatten(1, (2, 3)), "Unflatten(dim=1, unflattened_size=(2, 3))"),
+]
+
+
+@pytest.mark.parametrize(("make", "text"), REPRS)
+def test_repr_is_that_of_pytorch(make, text):
+    assert repr(make()) == text
+
+
 def test_repr():
     model = nn.Sequential(nn.Conv2d(1, 6, 5, padding=2), nn.ReLU())
     assert repr(model) == (
-        "Sequential(\n  (0): Conv2d(1, 6, kernel_size=(5, 5), stride=(1, 1), padding=2)\n"
+        "Sequential(\n  (0): Conv2d(1, 6, kernel_size=(5, 5), stride=(1, 1), padding=(2, 2))\n"
         "  (1): ReLU()\n)"
     )

@@ -113,8 +113,18 @@ def check_step(kind, case, weights=None):
     else:
         expected, dy = weighted(loss, y, target, weights)
     by_hand.backward(dy)
-    value = piste.Trainer(trained, loss, SGD(0.1)).step(x, target, weights)
     tolerance = DIRECT[np.dtype(float)]
+    trainer = piste.Trainer(trained, loss, SGD(0.1))
+    tolerance.check(trainer.evaluate(x, target, weights)[0], expected, 1.0)
+    if weights is None:
+        value = trainer.step(x, target)
+    else:  # the same step as a whole fit, whose order does not matter
+        history = trainer.fit(
+            x, target, batch_size="full", sample_weight=weights,
+            validation_data=(x, target, weights),
+        )  # fmt: skip
+        value = history.loss[0]
+        assert history.val_loss == [trainer.evaluate(x, target, weights)[0]]
     tolerance.check(value, expected, 1.0)
     gradients = by_hand.gradients()
     for name, parameter in by_hand.named_parameters():

@@ -1,4 +1,8 @@
-"""Pooling window by window, in float64, for inputs of shape (N, C, H, W)."""
+"""Pooling window by window, in float64, for inputs of shape (N, C, *extents)."""
+
+from __future__ import annotations
+
+import itertools
 
 import numpy as np
 
@@ -17,16 +21,28 @@ def extent(size, kernel, stride, padding, dilation, ceil_mode):
 
 
 def windows(shape, kernel, stride, padding, dilation, ceil_mode):
-    """Yield (i, j, rows, columns): the pixels of each window, those outside included."""
+    """Yield (place, pixels): each window's pixels per axis, those outside included."""
     axes = []
-    for axis in range(2):
+    for axis, size in enumerate(shape[2:]):
         options = [option[axis] for option in (kernel, stride, padding, dilation)]
-        count = extent(shape[2 + axis], *options, ceil_mode)
+        count = extent(size, *options, ceil_mode)
         taps = np.arange(kernel[axis]) * dilation[axis]
         axes.append([o * stride[axis] - padding[axis] + taps for o in range(count)])
-    for i, rows in enumerate(axes[0]):
-        for j, columns in enumerate(axes[1]):
-            yield i, j, rows, columns
+    yield from products(axes)
+
+
+def parts(shape, output_size):
+    """Yield (place, pixels) of adaptive pooling."""
+    yield from products(
+        [np.arange(o * size // count, -(-(o + 1) * size // count)) for o in range(count)]
+        for size, count in zip(shape[2:], output_size, strict=True)
+    )
+
+
+def products(axes):
+    axes = list(axes)
+    for place in np.ndindex(*map(len, axes)):
+        yield place, [axis[o] for axis, o in zip(axes, place, strict=True)]
 
 
 def within(pixels, size):
@@ -34,87 +50,97 @@ def within(pixels, size):
 
 
 def output_shape(shape, *window):
-    last = list(windows(shape, *window))[-1]
-    return (*shape[:2], last[0] + 1, last[1] + 1)
+    last = list(windows(shape, *window))[-1][0]
+    return (*shape[:2], *(o + 1 for o in last))
 
 
-def max_pool2d(x, *window):
+def _largest(x, all_windows, shape):
     """The maxima and their flat pixel index: the first, or the last NaN."""
-    width = x.shape[3]
-    y = np.empty(output_shape(x.shape, *window))
-    indices = np.empty(y.shape, np.int64)
-    for i, j, rows, columns in windows(x.shape, *window):
-        rows, columns = within(rows, x.shape[2]), within(columns, width)
-        for n, c in np.ndindex(x.shape[:2]):
+    y, indices = np.empty(shape), np.empty(shape, np.int64)
+    for place, pixels in all_windows:
+        inner = [within(p, size) for p, size in zip(pixels, x.shape[2:], strict=True)]
+        for sample in np.ndindex(x.shape[:2]):
             best, where = -np.inf, -1
-            for r in rows:
-                for s in columns:
-                    value = x[n, c, r, s]
-                    if where < 0 or value > best or np.isnan(value):
-                        best, where = value, r * width + s
-            y[n, c, i, j], indices[n, c, i, j] = best, where
+            for pixel in itertools.product(*inner):
+                value = x[(*sample, *pixel)]
+                if where < 0 or value > best or np.isnan(value):
+                    best, where = value, np.ravel_multi_index(pixel, x.shape[2:])
+            y[(*sample, *place)], indices[(*sample, *place)] = best, where
     return y, indices
 
 
-def max_pool2d_backward(dy, x, *window):
-    _, indices = max_pool2d(x, *window)
-    dx = np.zeros((*x.shape[:2], x.shape[2] * x.shape[3]))
+def max_pool(x, *window):
+    return _largest(x, windows(x.shape, *window), output_shape(x.shape, *window))
+
+
+def adaptive_max_pool(x, output_size):
+    return _largest(x, parts(x.shape, output_size), (*x.shape[:2], *output_size))
+
+
+def _to_largest(dy, x, indices):
+    dx = np.zeros((*x.shape[:2], int(np.prod(x.shape[2:]))))
     for at in np.ndindex(dy.shape):
         if indices[at] >= 0:
             dx[(*at[:2], indices[at])] += dy[at]
     return dx.reshape(x.shape)
 
 
+def max_pool_backward(dy, x, *window):
+    return _to_largest(dy, x, max_pool(x, *window)[1])
+
+
+def adaptive_max_pool_backward(dy, x, output_size):
+    return _to_largest(dy, x, adaptive_max_pool(x, output_size)[1])
+
+
 def weights(shape, window, count_include_pad, divisor_override):
-    """Yield (i, j, rows, columns, 1 / divisor) with the pixels within the input."""
+    """Yield (place, index of the pixels within the input, 1 / divisor)."""
     padding = window[2]
-    for i, j, rows, columns in windows(shape, *window):
-        inner = within(rows, shape[2]), within(columns, shape[3])
+    for place, pixels in windows(shape, *window):
+        inner = [within(p, size) for p, size in zip(pixels, shape[2:], strict=True)]
         if divisor_override is not None:
             divisor = divisor_override
         elif count_include_pad:
-            divisor = (rows < shape[2] + padding[0]).sum() * (columns < shape[3] + padding[1]).sum()
+            padded = zip(pixels, shape[2:], padding, strict=True)
+            divisor = np.prod([(p < size + pad).sum() for p, size, pad in padded])
         else:
-            divisor = len(inner[0]) * len(inner[1])
-        yield i, j, *inner, 1 / divisor
+            divisor = np.prod([len(p) for p in inner])
+        yield place, np.ix_(*map(range, shape[:2]), *inner), 1 / divisor
 
 
-def avg_pool2d(x, *window, count_include_pad=True, divisor_override=None):
-    y = np.empty(output_shape(x.shape, *window))
-    for i, j, rows, columns, weight in weights(
-        x.shape, window, count_include_pad, divisor_override
-    ):
-        y[:, :, i, j] = x[:, :, rows][..., columns].astype(float).sum((2, 3)) * weight
+def _mean(x, weighted, shape):
+    y = np.empty(shape)
+    axes = tuple(range(2, x.ndim))
+    for place, index, weight in weighted:
+        y[(slice(None), slice(None), *place)] = x[index].astype(float).sum(axes) * weight
     return y
 
 
-def avg_pool2d_backward(dy, x, *window, count_include_pad=True, divisor_override=None):
-    dx = np.zeros(x.shape)
-    for i, j, rows, columns, weight in weights(
-        x.shape, window, count_include_pad, divisor_override
-    ):
-        for r in rows:
-            for s in columns:
-                dx[:, :, r, s] += dy[:, :, i, j] * weight
+def _spread(dy, shape, weighted):
+    dx = np.zeros(shape)
+    for place, index, weight in weighted:
+        share = dy[(slice(None), slice(None), *place)] * weight
+        dx[index] += share[(..., *[None] * (len(shape) - 2))]
     return dx
 
 
-def parts(size, count):
-    return [slice(o * size // count, -(-(o + 1) * size // count)) for o in range(count)]
+def avg_pool(x, *window, count_include_pad=True, divisor_override=None):
+    weighted = weights(x.shape, window, count_include_pad, divisor_override)
+    return _mean(x, weighted, output_shape(x.shape, *window))
 
 
-def adaptive_avg_pool2d(x, output_size):
-    y = np.empty((*x.shape[:2], *output_size))
-    for i, rows in enumerate(parts(x.shape[2], output_size[0])):
-        for j, columns in enumerate(parts(x.shape[3], output_size[1])):
-            y[:, :, i, j] = x[:, :, rows, columns].astype(float).mean((2, 3))
-    return y
+def avg_pool_backward(dy, x, *window, count_include_pad=True, divisor_override=None):
+    return _spread(dy, x.shape, weights(x.shape, window, count_include_pad, divisor_override))
 
 
-def adaptive_avg_pool2d_backward(dy, x, output_size):
-    dx = np.zeros(x.shape)
-    for i, rows in enumerate(parts(x.shape[2], output_size[0])):
-        for j, columns in enumerate(parts(x.shape[3], output_size[1])):
-            part = dx[:, :, rows, columns]
-            part += (dy[:, :, i, j] / (part.shape[2] * part.shape[3]))[..., None, None]
-    return dx
+def _parts_weights(shape, output_size):
+    for place, pixels in parts(shape, output_size):
+        yield place, np.ix_(*map(range, shape[:2]), *pixels), 1 / np.prod([len(p) for p in pixels])
+
+
+def adaptive_avg_pool(x, output_size):
+    return _mean(x, _parts_weights(x.shape, output_size), (*x.shape[:2], *output_size))
+
+
+def adaptive_avg_pool_backward(dy, x, output_size):
+    return _spread(dy, x.shape, _parts_weights(x.shape, output_size))

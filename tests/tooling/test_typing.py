@@ -31,7 +31,7 @@ def block(channels: int) -> nn.Sequential:
 
 def report(trainer: piste.Trainer, history: piste.History) -> None:
     assert_type(history.loss, list[float])
-    assert_type(trainer.optimizer, piste.optim.SGD)
+    assert_type(trainer.optimizer, piste.optim.Optimizer)
 
 
 def main(data: Dataset) -> float:

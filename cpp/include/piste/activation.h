@@ -21,11 +21,11 @@ template <class T>
 void prelu_backward(View<const T> dy, View<const T> x, View<const T> weight, View<T> dx,
                     View<T> dweight);
 
-/// Softmax (or its logarithm) over the last axis.
+/// Softmax (or its logarithm) over the middle axis of x and y (outer, channels, inner).
 template <class T>
 void softmax(View<const T> x, View<T> y, bool log);
 template <class T>
-void softmax_backward(View<const T> dy, View<const T> y, View<T> dx, bool log);
+void softmax_backward(View<const T> dy, View<const T> x, View<T> dx, bool log);
 
 /// y = x / (1 - p) where a value is kept, else 0; which are kept depends on (key, place) alone.
 template <class T>

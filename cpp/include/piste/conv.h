@@ -27,4 +27,18 @@ template <class T>
 void conv_backward(View<const T> dy, View<const T> x, View<const T> weight,
                    const ConvOptions& options, View<T> dx, View<T> dweight, View<T> dbias);
 
+/// The transpose of conv, with a bias of its own: what conv_backward makes of dy. x (n, channels,
+/// depth, height, width), weight (channels, filters / groups, kernel...), bias (filters) or null, y
+/// (n, filters, out...) with out = (in - 1) * stride + dilation * (kernel - 1) + 1 - pad_low -
+/// pad_high on each axis, where pad_high may be negative.
+template <class T>
+void conv_transpose(View<const T> x, View<const T> weight, View<const T> bias,
+                    const ConvOptions& options, View<T> y);
+
+/// Gradients of conv_transpose; any of dx, dweight, dbias may be null.
+template <class T>
+void conv_transpose_backward(View<const T> dy, View<const T> x, View<const T> weight,
+                             const ConvOptions& options, View<T> dx, View<T> dweight,
+                             View<T> dbias);
+
 }  // namespace piste

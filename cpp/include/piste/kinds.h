@@ -42,4 +42,7 @@ enum class PointwiseLoss {
   soft_margin,
 };
 
+/// How a gradient changes a parameter; the order is that of the kernels.
+enum class UpdateRule { sgd, adam, rmsprop, adagrad };
+
 }  // namespace piste

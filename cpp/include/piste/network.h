@@ -9,14 +9,20 @@
 
 #include "piste/activation.h"
 #include "piste/algorithm.h"
+#include "piste/augmentation.h"
+#include "piste/conv.h"
 #include "piste/input.h"
 #include "piste/loss.h"
+#include "piste/norm.h"
+#include "piste/optimizer.h"
 #include "piste/plan_table.h"
+#include "piste/pool.h"
 #include "piste/tensor.h"
 
 namespace piste {
 
 using Pair = std::array<Index, 2>;
+using Triple = std::array<Index, 3>;
 
 /// How outputs are compared with targets: cross-entropy takes labels or probabilities, the next two
 /// labels, a pointwise loss numbers.
@@ -43,20 +49,11 @@ struct Target {
   View<const T> sample_weight;  // null: all 1
 };
 
-/// One entry per trainable array, in order of registration.
-template <class T>
-struct Sgd {
-  std::vector<T> lr, momentum, dampening, weight_decay;
-  std::vector<char> nesterov, maximize;
-  std::vector<View<T>> buffers;  // null where the momentum is 0
-  bool first_step = true;
-};
-
 struct Progress {
   Index batches = 0, samples = 0, correct = 0;
   double loss_sum = 0;  // sum over batches of loss * samples; evaluate: of the samples' losses
   bool diverged = false;
-  Index undone = 0;   // steps taken back: 1 where the step before has led to the divergence
+  Index undone = 0;   // steps taken back: those from the update on that led to the divergence
   Index step = 0;     // the failing step, where diverged
   double loss = 0;    // of the last step, the failing one included
   std::string layer;  // first layer that is not finite
@@ -80,22 +77,36 @@ class Network {
 
   // Builders: each returns the id of the layer's output. `name` stands in errors.
   int input();
-  int conv(int x, std::string name, View<T> weight, View<T> bias, Pair stride,
-           std::array<Pair, 2> padding, Pair dilation, Index groups,
-           std::optional<Algorithm> algorithm = {});
+  // `axes` is 1, 2 or 3: those of a map (channels, [[depth,] height,] width), one per size.
+  int conv(int x, std::string name, View<T> weight, View<T> bias, const ConvOptions& options);
+  int conv_transpose(int x, std::string name, View<T> weight, View<T> bias,
+                     const ConvOptions& options);
   int linear(int x, std::string name, View<T> weight, View<T> bias);
   int activation(int x, std::string name, Activation kind, T a, T b);
-  int max_pool(int x, std::string name, Pair kernel, Pair stride, Pair padding, Pair dilation,
-               bool ceil_mode);
-  int avg_pool(int x, std::string name, Pair kernel, Pair stride, Pair padding, bool ceil_mode,
-               bool count_include_pad, Index divisor_override);
-  int adaptive_avg_pool(int x, std::string name, Pair output_size);
-  int batch_norm(int x, std::string name, View<T> weight, View<T> bias, View<T> running_mean,
-                 View<T> running_var, T momentum, T eps);
+  int prelu(int x, std::string name, View<T> weight);
+  int max_pool(int x, std::string name, int axes, const PoolWindow& window);
+  int avg_pool(int x, std::string name, int axes, const PoolWindow& window, bool count_include_pad,
+               Index divisor_override);
+  /// A size of 0 keeps the axis.
+  int adaptive_pool(int x, std::string name, int axes, Triple output_size, bool max);
+  /// Of features or maps of so many axes (0: of any); running statistics may be null.
+  int batch_norm(int x, std::string name, int axes, Index channels, View<T> weight, View<T> bias,
+                 View<T> running_mean, View<T> running_var, T momentum, T eps);
+  int layer_norm(int x, std::string name, std::vector<Index> normalized_shape, View<T> weight,
+                 View<T> bias, double eps);
+  /// As many groups as channels make an instance norm.
+  int group_norm(int x, std::string name, int axes, Index channels, Index groups, View<T> weight,
+                 View<T> bias, double eps);
+  int response_norm(int x, std::string name, const ResponseNormOptions& options);
   int dropout(int x, std::string name, T p);
-  int flatten(int x, std::string name);
+  /// Axes first_axis to last_axis, counted from the batch's or from behind, become one, or of the
+  /// given sizes.
+  int flatten(int x, std::string name, int first_axis = 1, int last_axis = -1);
+  int unflatten(int x, std::string name, int axis, std::vector<Index> sizes);
   int add(int x, int z, std::string name);
-  int softmax(int x, std::string name, bool log);
+  int concat(std::vector<int> values, std::string name);
+  /// Over the channels or features (axis 1) or another axis.
+  int softmax(int x, std::string name, bool log, int axis = 1);
   void output(int x);
 
   /// A function that is called every few dozen milliseconds of a long call, on the calling thread.
@@ -113,19 +124,22 @@ class Network {
   /// One array per trainable array, shaped alike; valid as long as the network lives.
   std::vector<View<T>> gradients();
 
-  void predict(const Input& x, View<T> out);
+  void predict(const Input& x, View<T> out, const Augmentation<T>* augmentation = nullptr);
   void forward(const Input& x, View<T> out, bool training, std::uint64_t seed, Index step);
   void backward(View<const T> grad_output, View<T> grad_input);
 
   /// Steps over batches first_batch, first_batch + 1, ... of `order` (sample indices) until the
-  /// end or until `time_limit` seconds have passed. A step that fails changes nothing; the one
-  /// before is taken back where its update was so long that loss or gradient overflow now.
-  /// `progress` tells of the steps taken, also where an exception ends the call.
+  /// end, until `time_limit` seconds have passed or until the optimizer's rates end. A step that
+  /// fails changes nothing; the last update is taken back, with the steps since, where it was so
+  /// long that loss or gradient overflow now. `progress` tells of the steps taken, also where an
+  /// exception ends the call.
   void train(const Input& x, const Target<T>& y, View<const std::int64_t> order, Index batch_size,
-             Index first_batch, double time_limit, const Loss<T>& loss, Sgd<T>& sgd,
-             std::uint64_t seed, Index step, Progress& progress);
+             Index first_batch, double time_limit, const Loss<T>& loss, Optimizer<T>& optimizer,
+             std::uint64_t seed, Index step, Progress& progress,
+             const Augmentation<T>* augmentation = nullptr);
   /// `loss` of the result is that of all samples as one batch.
-  Progress evaluate(const Input& x, const Target<T>& y, Index batch_size, const Loss<T>& loss);
+  Progress evaluate(const Input& x, const Target<T>& y, Index batch_size, const Loss<T>& loss,
+                    const Augmentation<T>* augmentation = nullptr);
 
  private:
   struct Parameter {
@@ -143,15 +157,21 @@ class Network {
                const Shape& output_shape, double& divisor) const;
   void check_targets(const Input& x, const Target<T>& y, View<const std::int64_t> order,
                      const Loss<T>& loss, const Shape& output_shape) const;
-  const Node* only_linear(const Sgd<T>& sgd) const;
+  const Node* only_linear(const Run<T>& run, const Optimizer<T>& optimizer) const;
   /// Steps of one sample each, from batch `first` on; returns the first batch that is left to do.
   Index train_linear(const Node& layer, Run<T>& run, View<const std::int64_t> order, Index first,
-                     double time_limit, Sgd<T>& sgd, Progress& progress);
-  bool apply(Sgd<T>& sgd);
-  void remember(const Sgd<T>& sgd);
-  void diverged(const Run<T>& run, Index batch, const Shape& sample_shape, Sgd<T>& sgd,
+                     double time_limit, Optimizer<T>& optimizer, Progress& progress);
+  struct Learning;  // working memory of learn()
+
+  void check_optimizer(const Optimizer<T>& optimizer) const;
+  bool learn(Optimizer<T>& optimizer, double divisor, bool last);
+  template <class Change>
+  bool change_gradient(Change&& change);
+  void clip(const Optimizer<T>& optimizer);
+  void remember(const Optimizer<T>& optimizer);
+  void diverged(const Run<T>& run, Index batch, const Shape& sample_shape, Optimizer<T>& optimizer,
                 Progress& progress);
-  bool rehearse(const Sgd<T>& sgd) const;
+  bool rehearse(const Optimizer<T>& optimizer) const;
   template <class Body>
   void for_each_block(Body&& body);
   std::string first_bad_layer(const Run<T>& run, Index batch, const Shape& sample_shape);
@@ -165,7 +185,9 @@ class Network {
   T input_scale_ = 1, input_shift_ = 0;
   void (*question_)() = nullptr;
   std::unique_ptr<Undo<T>> undo_;
-  bool first_step_before_ = false;
+  std::unique_ptr<Learning> learning_;
+  typename Optimizer<T>::Counters counters_before_;  // the last update
+  Index steps_since_ = 0;                            // and it, which undo_ would take back
 };
 
 }  // namespace piste

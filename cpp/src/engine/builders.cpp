@@ -22,14 +22,51 @@ Node layer(NodeKind kind, int x, std::string name) {
   return node;
 }
 
-std::array<Pair, 2> both_sides(Pair padding) {
-  return {Pair{padding[0], padding[0]}, Pair{padding[1], padding[1]}};
+void set_window(Node& node, int axes, const PoolWindow& window) {
+  node.axes = axes;
+  node.kernel = window.kernel;
+  node.stride = window.stride;
+  node.dilation = window.dilation;
+  for (int axis = 0; axis < 3; ++axis)
+    node.padding[axis] = {window.padding[axis], window.padding[axis]};
+  node.ceil_mode = window.ceil_mode;
+}
+
+template <class T>
+Node convolution(NodeKind kind, int x, const std::string& name, const View<T>& weight,
+                 const ConvOptions& options) {
+  const char* tag = name.c_str();
+  const int axes = weight.shape.rank() - 2;
+  check(axes >= 1 && axes <= 3, tag, "weight: expected 3 to 5 dimensions, got shape ",
+        weight.shape);
+  check(options.groups >= 1 && weight.shape[0] % options.groups == 0, tag, weight.shape[0],
+        " filters cannot be split into ", options.groups, " groups");
+  Node node = layer(kind, x, name);
+  node.axes = axes;
+  for (int axis = 0; axis < 3; ++axis) {
+    const bool given = axis >= 3 - axes;
+    node.kernel[axis] = given ? weight.shape[axis - 3] : 1;
+    node.padding[axis] = {options.pad_low[axis], options.pad_high[axis]};
+    check(options.stride[axis] >= 1 && options.dilation[axis] >= 1 && node.padding[axis][0] >= 0 &&
+              (node.padding[axis][1] >= 0 || kind == NodeKind::conv_transpose) &&
+              node.kernel[axis] >= 1,
+          tag, "stride, dilation and kernel must be at least 1 and padding at least 0");
+  }
+  node.stride = options.stride;
+  node.dilation = options.dilation;
+  node.groups = options.groups;
+  node.algorithm = options.algorithm;
+  const Index per_group = weight.shape[1] * options.groups;
+  node.filters = kind == NodeKind::conv ? weight.shape[0] : per_group;
+  node.channels = kind == NodeKind::conv ? per_group : weight.shape[0];
+  return node;
 }
 
 }  // namespace
 
 template <class T>
-Network<T>::Network() : undo_(std::make_unique<Undo<T>>()) {}
+Network<T>::Network()
+    : undo_(std::make_unique<Undo<T>>()), learning_(std::make_unique<Learning>()) {}
 template <class T>
 Network<T>::~Network() = default;
 
@@ -61,27 +98,20 @@ int Network<T>::input() {
 }
 
 template <class T>
-int Network<T>::conv(int x, std::string name, View<T> weight, View<T> bias, Pair stride,
-                     std::array<Pair, 2> padding, Pair dilation, Index groups,
-                     std::optional<Algorithm> algorithm) {
-  const char* tag = name.c_str();
-  check(weight.shape.rank() == 4, tag, "weight: expected 4 dimensions, got shape ", weight.shape);
-  check(groups >= 1 && weight.shape[0] % groups == 0, tag, weight.shape[0],
-        " filters cannot be split into ", groups, " groups");
-  check_vector(name, "bias", bias, weight.shape[0]);
-  for (int axis : {0, 1})
-    check(
-        stride[axis] >= 1 && dilation[axis] >= 1 && padding[axis][0] >= 0 && padding[axis][1] >= 0,
-        tag, "stride and dilation must be at least 1 and padding at least 0");
-  Node node = layer(NodeKind::conv, x, name);
-  node.kernel = {weight.shape[2], weight.shape[3]};
-  node.stride = stride;
-  node.padding = padding;
-  node.dilation = dilation;
-  node.groups = groups;
-  node.algorithm = algorithm;
-  node.filters = weight.shape[0];
-  node.channels = weight.shape[1] * groups;
+int Network<T>::conv(int x, std::string name, View<T> weight, View<T> bias,
+                     const ConvOptions& options) {
+  Node node = convolution(NodeKind::conv, x, name, weight, options);
+  check_vector(name, "bias", bias, node.filters);
+  node.weight = add_parameter(weight, name);
+  node.bias = add_parameter(bias, name);
+  return add_node(std::move(node));
+}
+
+template <class T>
+int Network<T>::conv_transpose(int x, std::string name, View<T> weight, View<T> bias,
+                               const ConvOptions& options) {
+  Node node = convolution(NodeKind::conv_transpose, x, name, weight, options);
+  check_vector(name, "bias", bias, node.filters);
   node.weight = add_parameter(weight, name);
   node.bias = add_parameter(bias, name);
   return add_node(std::move(node));
@@ -110,47 +140,51 @@ int Network<T>::activation(int x, std::string name, Activation kind, T a, T b) {
 }
 
 template <class T>
-int Network<T>::max_pool(int x, std::string name, Pair kernel, Pair stride, Pair padding,
-                         Pair dilation, bool ceil_mode) {
-  Node node = layer(NodeKind::max_pool, x, std::move(name));
-  node.kernel = kernel;
-  node.stride = stride;
-  node.padding = both_sides(padding);
-  node.dilation = dilation;
-  node.ceil_mode = ceil_mode;
+int Network<T>::prelu(int x, std::string name, View<T> weight) {
+  check(weight.shape.rank() == 1 && weight.shape[0] >= 1, name.c_str(),
+        "weight: expected one per channel, got shape ", weight.shape);
+  Node node = layer(NodeKind::prelu, x, name);
+  node.channels = weight.shape[0];
+  node.weight = add_parameter(weight, name);
   return add_node(std::move(node));
 }
 
 template <class T>
-int Network<T>::avg_pool(int x, std::string name, Pair kernel, Pair stride, Pair padding,
-                         bool ceil_mode, bool count_include_pad, Index divisor_override) {
+int Network<T>::max_pool(int x, std::string name, int axes, const PoolWindow& window) {
+  Node node = layer(NodeKind::max_pool, x, std::move(name));
+  set_window(node, axes, window);
+  return add_node(std::move(node));
+}
+
+template <class T>
+int Network<T>::avg_pool(int x, std::string name, int axes, const PoolWindow& window,
+                         bool count_include_pad, Index divisor_override) {
   Node node = layer(NodeKind::avg_pool, x, std::move(name));
-  node.kernel = kernel;
-  node.stride = stride;
-  node.padding = both_sides(padding);
-  node.ceil_mode = ceil_mode;
+  set_window(node, axes, window);
   node.count_include_pad = count_include_pad;
   node.divisor_override = divisor_override;
   return add_node(std::move(node));
 }
 
 template <class T>
-int Network<T>::adaptive_avg_pool(int x, std::string name, Pair output_size) {
-  Node node = layer(NodeKind::adaptive_avg_pool, x, std::move(name));
+int Network<T>::adaptive_pool(int x, std::string name, int axes, Triple output_size, bool max) {
+  Node node =
+      layer(max ? NodeKind::adaptive_max_pool : NodeKind::adaptive_avg_pool, x, std::move(name));
+  node.axes = axes;
   node.output_size = output_size;
   return add_node(std::move(node));
 }
 
 template <class T>
-int Network<T>::batch_norm(int x, std::string name, View<T> weight, View<T> bias,
-                           View<T> running_mean, View<T> running_var, T momentum, T eps) {
-  const View<T>& sized = weight ? weight : running_mean;
-  check(bool(sized), name.c_str(), "expected a weight or running statistics");
-  const Index channels = sized.size();
+int Network<T>::batch_norm(int x, std::string name, int axes, Index channels, View<T> weight,
+                           View<T> bias, View<T> running_mean, View<T> running_var, T momentum,
+                           T eps) {
+  check_vector(name, "weight", weight, channels);
   check_vector(name, "bias", bias, channels);
   check_vector(name, "running_mean", running_mean, channels);
   check_vector(name, "running_var", running_var, channels);
   Node node = layer(NodeKind::batch_norm, x, name);
+  node.axes = axes;
   node.channels = channels;
   node.running_mean = running_mean.data;
   node.running_var = running_var.data;
@@ -158,6 +192,48 @@ int Network<T>::batch_norm(int x, std::string name, View<T> weight, View<T> bias
   node.b = eps;
   node.weight = add_parameter(weight, name);
   node.bias = add_parameter(bias, name);
+  return add_node(std::move(node));
+}
+
+template <class T>
+int Network<T>::layer_norm(int x, std::string name, std::vector<Index> normalized_shape,
+                           View<T> weight, View<T> bias, double eps) {
+  Shape shape;
+  for (Index size : normalized_shape) shape.push_back(size);
+  check(shape.rank() >= 1, name.c_str(), "normalized_shape: expected at least one size");
+  for (const View<T>& view : {weight, bias})
+    check(!view || view.shape == shape, name.c_str(), "weight and bias: expected shape ", shape,
+          ", got ", view.shape);
+  Node node = layer(NodeKind::layer_norm, x, name);
+  node.sizes = std::move(normalized_shape);
+  node.b = eps;
+  node.weight = add_parameter(weight, name);
+  node.bias = add_parameter(bias, name);
+  return add_node(std::move(node));
+}
+
+template <class T>
+int Network<T>::group_norm(int x, std::string name, int axes, Index channels, Index groups,
+                           View<T> weight, View<T> bias, double eps) {
+  check(groups >= 1 && channels % groups == 0, name.c_str(), channels,
+        " channels cannot be split into ", groups, " groups");
+  check_vector(name, "weight", weight, channels);
+  check_vector(name, "bias", bias, channels);
+  Node node = layer(NodeKind::group_norm, x, name);
+  node.axes = axes;
+  node.channels = channels;
+  node.groups = groups;
+  node.b = eps;
+  node.weight = add_parameter(weight, name);
+  node.bias = add_parameter(bias, name);
+  return add_node(std::move(node));
+}
+
+template <class T>
+int Network<T>::response_norm(int x, std::string name, const ResponseNormOptions& options) {
+  check(options.size >= 1, name.c_str(), "size: expected at least 1, got ", options.size);
+  Node node = layer(NodeKind::response_norm, x, std::move(name));
+  node.response = options;
   return add_node(std::move(node));
 }
 
@@ -170,8 +246,21 @@ int Network<T>::dropout(int x, std::string name, T p) {
 }
 
 template <class T>
-int Network<T>::flatten(int x, std::string name) {
-  return add_node(layer(NodeKind::flatten, x, std::move(name)));
+int Network<T>::flatten(int x, std::string name, int first_axis, int last_axis) {
+  const bool whole = first_axis == 1 && last_axis == -1;
+  Node node = layer(whole ? NodeKind::flatten : NodeKind::reshape, x, std::move(name));
+  node.first_axis = first_axis;
+  node.last_axis = last_axis;
+  node.sizes = {-1};
+  return add_node(std::move(node));
+}
+
+template <class T>
+int Network<T>::unflatten(int x, std::string name, int axis, std::vector<Index> sizes) {
+  Node node = layer(NodeKind::reshape, x, std::move(name));
+  node.first_axis = node.last_axis = axis;
+  node.sizes = std::move(sizes);
+  return add_node(std::move(node));
 }
 
 template <class T>
@@ -182,8 +271,18 @@ int Network<T>::add(int x, int z, std::string name) {
 }
 
 template <class T>
-int Network<T>::softmax(int x, std::string name, bool log) {
-  return add_node(layer(log ? NodeKind::log_softmax : NodeKind::softmax, x, std::move(name)));
+int Network<T>::concat(std::vector<int> values, std::string name) {
+  check(!values.empty(), name.c_str(), "expected at least one value to put together");
+  Node node = layer(NodeKind::concat, values[0], std::move(name));
+  node.inputs = std::move(values);
+  return add_node(std::move(node));
+}
+
+template <class T>
+int Network<T>::softmax(int x, std::string name, bool log, int axis) {
+  Node node = layer(log ? NodeKind::log_softmax : NodeKind::softmax, x, std::move(name));
+  node.first_axis = axis;
+  return add_node(std::move(node));
 }
 
 template <class T>

@@ -45,13 +45,19 @@ void mask_by_relu(const T* dy, const T* y, T* masked, Index values) {
 
 template <class T>
 OpPtr<T> make_input(Plan<T>& plan, const Value<T>& y);
+/// The convolution from x to y. Both may be turned round: a transposed one's is that from y to x.
+template <class T>
+ConvGeometry conv_geometry(const Node& node, const Value<T>& x, const Value<T>& y);
 template <class T>
 OpPtr<T> make_conv(Plan<T>& plan, const Node& node, const Value<T>& x, const Value<T>& y,
                    Trainable<T> weight, Trainable<T> bias, bool relu);
 template <class T>
 OpPtr<T> make_linear(Plan<T>& plan, const Value<T>& x, const Value<T>& y, Trainable<T> weight,
                      Trainable<T> bias, bool relu);
-/// The same for geometries that Winograd<T>::chosen() takes.
+template <class T>
+OpPtr<T> make_conv_transpose(Plan<T>& plan, const Node& node, const Value<T>& x, const Value<T>& y,
+                             Trainable<T> weight, Trainable<T> bias, bool relu);
+/// A convolution whose geometry is one that Winograd<T>::chosen() takes.
 template <class T>
 OpPtr<T> make_winograd(Plan<T>& plan, const ConvGeometry& geometry, const Value<T>& x,
                        const Value<T>& y, Trainable<T> weight, Trainable<T> bias, bool relu);
@@ -67,6 +73,16 @@ OpPtr<T> make_dropout(Plan<T>& plan, const Node& node, int layer, const Value<T>
                       const Value<T>& y);
 template <class T>
 OpPtr<T> make_add(Plan<T>& plan, const Value<T>& x, const Value<T>& z, const Value<T>& y);
+/// Values of the same extents, channel after channel.
+template <class T>
+OpPtr<T> make_concat(Plan<T>& plan, const std::vector<Value<T>>& x, const Value<T>& y);
+/// The same values in NCHW order, as another shape.
+template <class T>
+OpPtr<T> make_reshape(Plan<T>& plan, const Value<T>& x, const Value<T>& y);
+/// Layers that are an operation of ops/ on each sample in NCHW order.
+template <class T>
+OpPtr<T> make_sample_op(Plan<T>& plan, const Node& node, const Value<T>& x, const Value<T>& y,
+                        Trainable<T> weight, Trainable<T> bias);
 template <class T>
 OpPtr<T> make_softmax(Plan<T>& plan, const Node& node, const Value<T>& x, const Value<T>& y);
 

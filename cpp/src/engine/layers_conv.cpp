@@ -109,32 +109,36 @@ class ConvOp final : public Op<T> {
 }  // namespace
 
 template <class T>
-OpPtr<T> make_conv(Plan<T>& plan, const Node& node, const Value<T>& x, const Value<T>& y,
-                   Trainable<T> weight, Trainable<T> bias, bool relu) {
-  if (node.kind == NodeKind::linear) return make_linear(plan, x, y, weight, bias, relu);
+ConvGeometry conv_geometry(const Node& node, const Value<T>& x, const Value<T>& y) {
   ConvGeometry g{};
   g.channels = x.shape.channels;
   g.filters = y.shape.channels;
   g.groups = node.groups;
-  g.in[0] = g.kernel[0] = g.stride[0] = g.dilation[0] = 1;
-  g.in[1] = x.shape.height;
-  g.in[2] = x.shape.width;
-  for (int axis : {1, 2}) {
-    g.kernel[axis] = node.kernel[axis - 1];
-    g.stride[axis] = node.stride[axis - 1];
-    g.dilation[axis] = node.dilation[axis - 1];
-    g.pad[axis] = node.padding[axis - 1][0];
+  for (int axis = 0; axis < 3; ++axis) {
+    g.in[axis] = x.shape.extents()[axis];
+    g.out[axis] = y.shape.extents()[axis];
+    g.kernel[axis] = node.kernel[axis];
+    g.stride[axis] = node.stride[axis];
+    g.dilation[axis] = node.dilation[axis];
+    g.pad[axis] = node.padding[axis][0];
   }
-  g.out[0] = 1;
-  g.out[1] = y.shape.height;
-  g.out[2] = y.shape.width;
   g.x_stride = x.width;
   g.y_stride = y.width;
+  return g;
+}
+
+template <class T>
+OpPtr<T> make_conv(Plan<T>& plan, const Node& node, const Value<T>& x, const Value<T>& y,
+                   Trainable<T> weight, Trainable<T> bias, bool relu) {
+  if (node.kind == NodeKind::linear) return make_linear(plan, x, y, weight, bias, relu);
+  const ConvGeometry g = conv_geometry(node, x, y);
   if (Winograd<T>::chosen(g, node.algorithm.value_or(default_algorithm())) && !x.shape.dense)
     return make_winograd(plan, g, x, y, weight, bias, relu);
   return std::make_unique<ConvOp<T>>(plan, g, x, y, weight, bias, relu);
 }
 
+template ConvGeometry conv_geometry(const Node&, const Value<float>&, const Value<float>&);
+template ConvGeometry conv_geometry(const Node&, const Value<double>&, const Value<double>&);
 template OpPtr<float> make_conv(Plan<float>&, const Node&, const Value<float>&, const Value<float>&,
                                 Trainable<float>, Trainable<float>, bool);
 template OpPtr<double> make_conv(Plan<double>&, const Node&, const Value<double>&,

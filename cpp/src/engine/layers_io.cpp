@@ -1,8 +1,10 @@
 // Where a plan meets the user's arrays: NCHW outside, NHWC inside.
 
 #include <cstring>
+#include <optional>
 
 #include "dispatch/dispatch.h"
+#include "engine/augment.h"
 #include "engine/layers.h"
 #include "engine/sample_reader.h"
 
@@ -19,14 +21,21 @@ class InputOp final : public Op<T> {
     const SampleReader<T> reader(run.x, run.input_scale, run.input_shift);
     T* y = memory.at(y_.tensor, chunk);
     T* numbers = static_cast<T*>(memory.worker_scratch(chunk));
+    std::optional<Augmenter<T>> augmenter;
+    if (run.augmentation) augmenter.emplace(run, y_.shape);
     for (Index i = chunk.begin; i < chunk.end; ++i, y += y_.sample_values()) {
       const Index sample = run.order ? run.order[i] : i;
-      pack_sample(reader.read(sample, numbers), y_, y);
+      const T* from = reader.read(sample, numbers);
+      if (augmenter) {
+        augmenter->apply(from, i, numbers + y_.shape.features());
+        from = numbers + y_.shape.features();
+      }
+      pack_sample(from, y_, y);
     }
   }
   void backward(int, const Run<T>&, const Memory<T>&, const Chunk&) override {}
   Index scratch_bytes() const override {
-    return y_.shape.features() * static_cast<Index>(sizeof(T));
+    return 2 * y_.shape.features() * static_cast<Index>(sizeof(T));
   }
 
  private:

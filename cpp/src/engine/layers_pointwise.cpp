@@ -2,6 +2,7 @@
 
 #include "dispatch/dispatch.h"
 #include "engine/layers.h"
+#include "engine/random.h"
 
 namespace piste {
 namespace {
@@ -91,14 +92,7 @@ class DropoutOp final : public Op<T> {
                                            key(run), first + row * shape_.channels);
   }
 
-  // SplitMix64's finaliser (Steele, Lea, Flood 2014) over the three numbers.
-  std::uint64_t key(const Run<T>& run) const {
-    std::uint64_t z = run.seed + 0x9e3779b97f4a7c15u * static_cast<std::uint64_t>(run.step + 1) +
-                      0xbf58476d1ce4e5b9u * static_cast<std::uint64_t>(layer_ + 1);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-  }
+  std::uint64_t key(const Run<T>& run) const { return step_key(run.seed, run.step, layer_); }
 
   T p_;
   int layer_, x_, y_, dy_ = -1, dx_ = -1;

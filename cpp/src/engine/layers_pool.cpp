@@ -1,5 +1,6 @@
 #include "dispatch/dispatch.h"
 #include "engine/layers.h"
+#include "ops/pool_spans.h"
 
 namespace piste {
 namespace {
@@ -11,20 +12,23 @@ class PoolOp final : public Op<T> {
       : node_(node), x_(x), y_(y) {
     geometry_.channels = x.shape.channels;
     geometry_.row_stride = x.width;
-    const Index in[2] = {x.shape.height, x.shape.width}, out[2] = {y.shape.height, y.shape.width};
-    for (int axis = 0; axis < 2; ++axis) {
-      geometry_.in[axis] = in[axis];
-      geometry_.out[axis] = out[axis];
-      geometry_.kernel[axis] = node.kernel[axis];
-      geometry_.stride[axis] = node.stride[axis];
-      geometry_.pad[axis] = node.padding[axis][0];
-      geometry_.dilation[axis] = node.dilation[axis];
+    max_ = node.kind == NodeKind::max_pool || node.kind == NodeKind::adaptive_max_pool;
+    const bool windows = node.kind == NodeKind::max_pool || node.kind == NodeKind::avg_pool;
+    for (int axis = 0; axis < 3; ++axis) {
+      const Index in = x.shape.extents()[axis], out = y.shape.extents()[axis];
+      geometry_.in[axis] = in;
+      geometry_.out[axis] = out;
+      spans_[axis] =
+          windows ? window_spans(in, out, node.kernel[axis], node.stride[axis],
+                                 node.padding[axis][0], node.dilation[axis], node.count_include_pad)
+                  : adaptive_spans(in, out);
+      geometry_.spans[axis] = spans_[axis].data();
     }
     this->use_forward(x.tensor);
     this->use_forward(y.tensor);
     // Where each maximum came from; only a backward pass asks for it.
     const bool trains = plan.mode() == PlanMode::train || plan.mode() == PlanMode::manual;
-    if (node.kind == NodeKind::max_pool && trains) {
+    if (max_ && trains) {
       indices_ = plan.index_tensor(y.sample_values());
       this->use_forward(indices_);
     }
@@ -43,12 +47,10 @@ class PoolOp final : public Op<T> {
     std::int32_t* indices =
         indices_ < 0 ? nullptr : memory.template at<std::int32_t>(indices_, chunk);
     for (Index i = 0; i < chunk.count(); ++i) {
-      if (node_.kind == NodeKind::max_pool)
+      if (max_)
         kernels.max_forward(geometry_, x, y, indices);
-      else if (node_.kind == NodeKind::avg_pool)
-        kernels.avg_forward(geometry_, x, y, node_.count_include_pad, node_.divisor_override);
       else
-        kernels.adaptive_avg_forward(geometry_, x, y);
+        kernels.avg_forward(geometry_, x, y, node_.divisor_override);
       x += x_.sample_values();
       y += y_.sample_values();
       if (indices) indices += y_.sample_values();
@@ -63,12 +65,10 @@ class PoolOp final : public Op<T> {
     const std::int32_t* indices =
         indices_ < 0 ? nullptr : memory.template at<std::int32_t>(indices_, chunk);
     for (Index i = 0; i < chunk.count(); ++i) {
-      if (node_.kind == NodeKind::max_pool)
+      if (max_)
         kernels.max_backward(geometry_, dy, indices, dx);
-      else if (node_.kind == NodeKind::avg_pool)
-        kernels.avg_backward(geometry_, dy, dx, node_.count_include_pad, node_.divisor_override);
       else
-        kernels.adaptive_avg_backward(geometry_, dy, dx);
+        kernels.avg_backward(geometry_, dy, dx, node_.divisor_override);
       dx += x_.sample_values();
       dy += y_.sample_values();
       if (indices) indices += y_.sample_values();
@@ -79,6 +79,8 @@ class PoolOp final : public Op<T> {
   Node node_;
   Value<T> x_, y_;
   kernels::PoolGeometry geometry_{};
+  PoolSpans spans_;
+  bool max_;
   int indices_ = -1, dy_ = -1, dx_ = -1;
 };
 

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "base/ftz.h"
@@ -154,7 +155,12 @@ struct Kept {
 
 /// The linear layer, where the network is nothing else and the update has no state; or null.
 template <class T>
-const Node* Network<T>::only_linear(const Sgd<T>& sgd) const {
+const Node* Network<T>::only_linear(const Run<T>& run, const Optimizer<T>& o) const {
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  const bool plain = o.rule == UpdateRule::sgd && o.accumulate <= 1 && o.rates.empty() &&
+                     o.momenta.empty() && o.averages.every == 0 && o.clip_value == infinity &&
+                     o.clip_norm == infinity;
+  if (!plain || run.augmentation) return nullptr;
   const Node* found = nullptr;
   for (std::size_t i = 0; i < nodes_.size(); ++i) {
     const NodeKind kind = nodes_[i].kind;
@@ -164,14 +170,16 @@ const Node* Network<T>::only_linear(const Sgd<T>& sgd) const {
     else if (kind != NodeKind::input && kind != NodeKind::flatten)
       return nullptr;
   }
-  for (std::size_t i = 0; i < parameters_.size(); ++i)
-    if (sgd.momentum[i] != 0 || sgd.maximize[i] != sgd.maximize[0]) return nullptr;
-  return found;
+  for (const Hyperparameters& h : o.options)
+    if (h.momentum != 0 || h.maximize != o.options[0].maximize) return nullptr;
+  const bool whole = found && run.x.sample_shape().size() == found->channels;
+  return whole ? found : nullptr;
 }
 
 template <class T>
 Index Network<T>::train_linear(const Node& layer, Run<T>& run, View<const std::int64_t> order,
-                               Index first, double time_limit, Sgd<T>& sgd, Progress& progress) {
+                               Index first, double time_limit, Optimizer<T>& optimizer,
+                               Progress& progress) {
   const FlushToZero guard;
   const auto start = std::chrono::steady_clock::now();
   const auto trainable = [&](int i) {
@@ -180,15 +188,17 @@ Index Network<T>::train_linear(const Node& layer, Run<T>& run, View<const std::i
   };
   const auto rates = [&](int i) -> typename LinearDescent<T>::Rates {
     if (i < 0) return {0, 1};
-    return {sgd.lr[i], 1 - sgd.lr[i] * sgd.weight_decay[i]};
+    const Hyperparameters& h = optimizer.options[i];
+    return {static_cast<T>(h.lr), static_cast<T>(1 - h.lr * h.weight_decay)};
   };
   const Trainable<T> weight = trainable(layer.weight), bias = trainable(layer.bias);
   LinearDescent<T> descent(weight, bias, rates(layer.weight), rates(layer.bias),
-                           bool(sgd.maximize[0]), run);
+                           optimizer.options[0].maximize, run);
   const Shape result{weight.value.shape[0]};
   const Index step = run.step, n = order.size();
   Index batch = first, end = n;
   Kept<T> kept(weight.value, bias.value, progress, batch);
+  const Index updates = optimizer.counters.updates;
   undo_->clear();
   descent.begin(order.data[batch]);
   while (batch < end) {
@@ -207,6 +217,7 @@ Index Network<T>::train_linear(const Node& layer, Run<T>& run, View<const std::i
       end = std::max(kept.batch, batch - 1);
       batch = kept.batch;
       progress = kept.progress;
+      optimizer.counters.updates = updates + progress.batches;
       kept.put_back(weight.value, bias.value);
       if (batch < end) descent.begin(order.data[batch]);
       continue;
@@ -214,10 +225,10 @@ Index Network<T>::train_linear(const Node& layer, Run<T>& run, View<const std::i
     ++batch;
     ++progress.batches;
     ++progress.samples;
-    progress.loss = descent.loss() / divisor;
+    progress.loss = divisor == 0 ? descent.loss() : descent.loss() / divisor;
     progress.loss_sum += progress.loss;
     progress.correct += static_cast<Index>(descent.correct());
-    sgd.first_step = false;
+    optimizer.counters.updates = updates + progress.batches;
     if (time_limit > 0 && progress.batches % steps_between_clocks) continue;
     const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;
     if (spent.count() >= time_limit) break;
@@ -226,11 +237,12 @@ Index Network<T>::train_linear(const Node& layer, Run<T>& run, View<const std::i
   return batch;
 }
 
-template const Node* Network<float>::only_linear(const Sgd<float>&) const;
-template const Node* Network<double>::only_linear(const Sgd<double>&) const;
+template const Node* Network<float>::only_linear(const Run<float>&, const Optimizer<float>&) const;
+template const Node* Network<double>::only_linear(const Run<double>&,
+                                                  const Optimizer<double>&) const;
 template Index Network<float>::train_linear(const Node&, Run<float>&, View<const std::int64_t>,
-                                            Index, double, Sgd<float>&, Progress&);
+                                            Index, double, Optimizer<float>&, Progress&);
 template Index Network<double>::train_linear(const Node&, Run<double>&, View<const std::int64_t>,
-                                             Index, double, Sgd<double>&, Progress&);
+                                             Index, double, Optimizer<double>&, Progress&);
 
 }  // namespace piste

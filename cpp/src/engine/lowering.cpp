@@ -73,13 +73,15 @@ class Lowering {
   }
 
   static bool takes_relu(NodeKind kind) {
-    return kind == NodeKind::conv || kind == NodeKind::linear || kind == NodeKind::batch_norm;
+    return kind == NodeKind::conv || kind == NodeKind::conv_transpose || kind == NodeKind::linear ||
+           kind == NodeKind::batch_norm;
   }
 
   /// Layers that leave memory as it is: their value is that of their input.
   bool is_alias(int i) const {
     const Node& node = nodes_[i];
-    if (node.kind == NodeKind::flatten) return true;
+    if (node.kind == NodeKind::flatten)
+      return shapes_[i].extents() == shapes_[node.inputs[0]].extents();
     if (node.kind == NodeKind::dropout) return !training_ || node.a == 0;
     return node.kind == NodeKind::activation && node.activation == Activation::relu &&
            takes_relu(nodes_[node.inputs[0]].kind) && relu_follows(node.inputs[0]);
@@ -120,6 +122,8 @@ class Lowering {
       case NodeKind::conv:
       case NodeKind::linear:
         return make_conv(plan_, node, x, y, weight, bias, relu_follows(i));
+      case NodeKind::conv_transpose:
+        return make_conv_transpose(plan_, node, x, y, weight, bias, relu_follows(i));
       case NodeKind::batch_norm:
         return make_batch_norm(plan_, node, x, y, weight, bias, relu_follows(i));
       case NodeKind::activation:
@@ -128,9 +132,24 @@ class Lowering {
         return make_dropout(plan_, node, i, x, y);
       case NodeKind::add:
         return make_add(plan_, x, value(node.inputs[1]), y);
+      case NodeKind::concat: {
+        std::vector<Value<T>> values;
+        for (int from : node.inputs) values.push_back(value(from));
+        return make_concat(plan_, values, y);
+      }
+      case NodeKind::flatten:
+      case NodeKind::reshape:
+        return make_reshape(plan_, x, y);
       case NodeKind::softmax:
       case NodeKind::log_softmax:
-        return make_softmax(plan_, node, x, y);
+        if (sample_axis(node, node.first_axis, x.shape.logical().rank()) == 0)
+          return make_softmax(plan_, node, x, y);
+        return make_sample_op(plan_, node, x, y, weight, bias);
+      case NodeKind::prelu:
+      case NodeKind::layer_norm:
+      case NodeKind::group_norm:
+      case NodeKind::response_norm:
+        return make_sample_op(plan_, node, x, y, weight, bias);
       default:
         return make_pool(plan_, node, x, y);
     }
@@ -184,17 +203,23 @@ class Lowering {
       if (parameter >= 0)
         info.parameter_bytes += trainable(parameter).value.size() * Index(sizeof(T));
     const double outputs = double(shapes_[i].features());
+    const double window = double(node.kernel[0] * node.kernel[1] * node.kernel[2]);
     double each = 1;
     bool product = false;
     if (node.kind == NodeKind::conv) {
-      each = 2.0 * double(node.kernel[0] * node.kernel[1] * (node.channels / node.groups));
+      each = 2 * window * double(node.channels / node.groups);
+      product = true;
+    } else if (node.kind == NodeKind::conv_transpose) {  // as many as the mirrored convolution
+      each = 2 * window * double(node.filters / node.groups) * double(shapes_[from].features()) /
+             outputs;
       product = true;
     } else if (node.kind == NodeKind::linear) {
       each = 2.0 * double(node.channels);
       product = true;
     } else if (node.kind == NodeKind::max_pool || node.kind == NodeKind::avg_pool) {
-      each = double(node.kernel[0] * node.kernel[1]);
-    } else if (node.kind == NodeKind::adaptive_avg_pool) {
+      each = window;
+    } else if (node.kind == NodeKind::adaptive_avg_pool ||
+               node.kind == NodeKind::adaptive_max_pool) {
       each = double(shapes_[from].features()) / outputs;
     }
     info.forward_flops = info.backward_flops = each * outputs;
@@ -208,18 +233,30 @@ class Lowering {
         return "gather";
       case NodeKind::conv:
         return node.bias < 0 ? "conv" : "conv+bias";
+      case NodeKind::conv_transpose:
+        return node.bias < 0 ? "conv transpose" : "conv transpose+bias";
       case NodeKind::linear:
         return node.bias < 0 ? "linear" : "linear+bias";
       case NodeKind::activation:
         return node.activation == Activation::relu ? "relu" : "activation";
+      case NodeKind::prelu:
+        return "prelu";
       case NodeKind::max_pool:
         return "max pool";
       case NodeKind::avg_pool:
         return "avg pool";
       case NodeKind::adaptive_avg_pool:
         return "adaptive avg pool";
+      case NodeKind::adaptive_max_pool:
+        return "adaptive max pool";
       case NodeKind::batch_norm:
         return "batch norm";
+      case NodeKind::layer_norm:
+        return "layer norm";
+      case NodeKind::group_norm:
+        return "group norm";
+      case NodeKind::response_norm:
+        return "local response norm";
       case NodeKind::dropout:
         return "dropout";
       case NodeKind::add:
@@ -230,6 +267,10 @@ class Lowering {
         return "log softmax";
       case NodeKind::flatten:
         return "flatten";
+      case NodeKind::reshape:
+        return "reshape";
+      case NodeKind::concat:
+        return "concat";
     }
     return "";
   }

@@ -1,27 +1,24 @@
 // Running a network: plans on demand, then prepare, forward, backward, finish, update.
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cmath>
-#include <limits>
 
-#include "base/ftz.h"
-#include "base/parallel.h"
 #include "dispatch/dispatch.h"
 #include "engine/network_impl.h"
 
 namespace piste {
 namespace {
 
-constexpr Index block_values = Index{1} << 14;  // that one task updates
-Index blocks_of(Index values) { return (values + block_values - 1) / block_values; }
-
 template <class T>
-SgdOptions<T> options_of(const Sgd<T>& sgd, std::size_t i) {
-  return {sgd.lr[i],           sgd.momentum[i],       sgd.dampening[i],
-          sgd.weight_decay[i], bool(sgd.nesterov[i]), bool(sgd.maximize[i]),
-          sgd.first_step};
+void check_augmentation(const Augmentation<T>* a, const Shape& sample) {
+  if (!a) return;
+  check(sample.rank() == 3, "augment", "expected images, got samples of shape ", sample);
+  check(a->flip >= 0 && a->flip <= 1 && a->padding >= 0 && a->padding <= 1 << 20, "augment",
+        "a probability of ", a->flip, " or a padding of ", a->padding, " makes no sense");
+  for (const std::vector<T>* values : {&a->mean, &a->std})
+    check(values->empty() || static_cast<Index>(values->size()) == sample[0], "augment",
+          "expected ", sample[0], " channels, got ", values->size());
 }
 
 }  // namespace
@@ -40,7 +37,8 @@ std::vector<View<T>> Network<T>::gradients() {
 }
 
 template <class T>
-void Network<T>::predict(const Input& x, View<T> out) {
+void Network<T>::predict(const Input& x, View<T> out, const Augmentation<T>* augmentation) {
+  check_augmentation(augmentation, x.sample_shape());
   const Shape sample = x.sample_shape();
   const Index n = x.samples();
   const Shape result = output_shape(sample);
@@ -50,6 +48,7 @@ void Network<T>::predict(const Input& x, View<T> out) {
   Run<T> run;
   run.watch = &watch;
   run.input_scale = input_scale_;
+  run.augmentation = augmentation;
   run.input_shift = input_shift_;
   for (Index first = 0; first < n; first += predict_batch) {
     Plan<T>& p = plan(PlanMode::predict, std::min(predict_batch, n - first), sample);
@@ -104,7 +103,8 @@ void Network<T>::backward(View<const T> grad_output, View<T> grad_input) {
   manual_->finish();
 }
 
-/// What a sample's gradient is multiplied by; `divisor` turns the sum of losses into the loss.
+/// What a sample's gradient is multiplied by; `divisor` turns the sum of losses into the loss. It
+/// is 0 where nothing counts: nothing is divided then.
 template <class T>
 T Network<T>::loss_scale(const Loss<T>& loss, const Target<T>& y, const std::int64_t* order,
                          Index batch, const Shape& output_shape, double& divisor) const {
@@ -130,112 +130,19 @@ T Network<T>::loss_scale(const Loss<T>& loss, const Target<T>& y, const std::int
       divisor += weight * (by_class ? loss.class_weight[label] : 1.0);
     }
   }
-  if (divisor == 0) divisor = 1;  // nothing counts: loss and gradient are 0, not NaN
-  return static_cast<T>(1 / divisor);
-}
-
-/// Calls body(parameter, first value, count) for blocks of all parameters, in parallel.
-template <class T>
-template <class Body>
-void Network<T>::for_each_block(Body&& body) {
-  Index blocks = 0;
-  for (const Parameter& p : parameters_) blocks += blocks_of(Index(p.gradient.size()));
-  parallel_for(blocks, [&](Index block, int) {
-    std::size_t i = 0;
-    while (block >= blocks_of(Index(parameters_[i].gradient.size())))
-      block -= blocks_of(Index(parameters_[i++].gradient.size()));
-    const Index first = block * block_values;
-    body(i, first, std::min(block_values, Index(parameters_[i].gradient.size()) - first));
-  });
-}
-
-/// The update, once all gradients are known to be finite. Returns false, and changes nothing,
-/// where a gradient is not finite or the update would overflow.
-template <class T>
-bool Network<T>::apply(Sgd<T>& sgd) {
-  const auto& kernels = *kernel_table<T>().update;
-  constexpr double safe = sizeof(T) == 4 ? 1e15 : 1e120;
-  std::atomic<bool> finite{true}, careful{false}, far{false};
-  for_each_block([&](std::size_t i, Index first, Index n) {
-    const T* gradient = parameters_[i].gradient.data() + first;
-    if (!kernels.all_finite(gradient, n)) finite = false;
-    const double squares = kernels.sum_squares(gradient, n), rate = sgd.lr[i];
-    if (!(squares < safe * safe) || !(rate < 1e10)) careful = true;
-    // Sound steps are short; those that end in overflow grow from step to step.
-    if (rate * rate * squares > 1 || rate * sgd.weight_decay[i] > 1 || sgd.momentum[i] >= 1)
-      far = true;
-  });
-  undo_->clear();
-  if (!finite || (careful && !rehearse(sgd))) return false;
-  if (far) remember(sgd);
-  for_each_block([&](std::size_t i, Index first, Index n) {
-    T* buffer = sgd.buffers[i].data;
-    kernels.sgd(parameters_[i].value.data + first, parameters_[i].gradient.data() + first,
-                buffer ? buffer + first : nullptr, n, options_of(sgd, i));
-  });
-  sgd.first_step = false;
-  return true;
-}
-
-/// Whether the update leaves all values finite, tried on copies: only where numbers are near
-/// overflow.
-template <class T>
-bool Network<T>::rehearse(const Sgd<T>& sgd) const {
-  FlushToZero guard;
-  const auto& kernels = *kernel_table<T>().update;
-  for (std::size_t i = 0; i < parameters_.size(); ++i) {
-    const Parameter& p = parameters_[i];
-    const Index n = static_cast<Index>(p.gradient.size());
-    std::vector<T> value(p.value.data, p.value.data + n), buffer;
-    if (sgd.buffers[i]) buffer.assign(sgd.buffers[i].data, sgd.buffers[i].data + n);
-    kernels.sgd(value.data(), p.gradient.data(), buffer.empty() ? nullptr : buffer.data(), n,
-                options_of(sgd, i));
-    if (!kernels.all_finite(value.data(), n)) return false;
-    if (!buffer.empty() && !kernels.all_finite(buffer.data(), n)) return false;
-  }
-  return true;
-}
-
-/// Keeps what the next update will change, in case that the step turns out to have gone too far.
-template <class T>
-void Network<T>::remember(const Sgd<T>& sgd) {
-  first_step_before_ = sgd.first_step;
-  for (std::size_t i = 0; i < parameters_.size(); ++i) {
-    undo_->remember(parameters_[i].value.data, parameters_[i].value.size());
-    undo_->remember(sgd.buffers[i].data, sgd.buffers[i] ? sgd.buffers[i].size() : 0);
-  }
-  for (const Node& node : nodes_) {
-    undo_->remember(static_cast<T*>(node.running_mean), node.channels);
-    undo_->remember(static_cast<T*>(node.running_var), node.channels);
-  }
-}
-
-/// Names what is not finite, and takes back the step before where that has led here.
-template <class T>
-void Network<T>::diverged(const Run<T>& run, Index batch, const Shape& sample_shape, Sgd<T>& sgd,
-                          Progress& progress) {
-  progress.diverged = true;
-  progress.step = run.step;
-  progress.layer = first_bad_layer(run, batch, sample_shape);
-  const auto& kernels = *kernel_table<T>().update;
-  const bool update_overflows =
-      std::isfinite(progress.loss) &&
-      std::all_of(parameters_.begin(), parameters_.end(), [&](const Parameter& p) {
-        return kernels.all_finite(p.gradient.data(), static_cast<Index>(p.gradient.size()));
-      });
-  if (update_overflows || progress.layer == nodes_[0].name || !undo_->run()) return;
-  sgd.first_step = first_step_before_;
-  progress.undone = 1;
-  --progress.step;
+  return divisor == 0 ? T(1) : static_cast<T>(1 / divisor);
 }
 
 template <class T>
 void Network<T>::train(const Input& x, const Target<T>& y, View<const std::int64_t> order,
                        Index batch_size, Index first_batch, double time_limit, const Loss<T>& loss,
-                       Sgd<T>& sgd, std::uint64_t seed, Index step, Progress& progress) {
+                       Optimizer<T>& optimizer, std::uint64_t seed, Index step, Progress& progress,
+                       const Augmentation<T>* augmentation) {
   const Shape sample = x.sample_shape(), result = output_shape(sample);
   check(batch_size >= 1, "train", "batch size ", batch_size, " is below 1");
   check_targets(x, y, order, loss, result);
+  check_optimizer(optimizer);
+  check_augmentation(augmentation, sample);
   const Index n = order.size(), batches = (n + batch_size - 1) / batch_size;
   const auto start = std::chrono::steady_clock::now();
   // Calls that follow one another go on adding to one sum: its bits don't tell where they were cut.
@@ -250,34 +157,41 @@ void Network<T>::train(const Input& x, const Target<T>& y, View<const std::int64
   run.x = x;
   run.y = y;
   run.input_scale = input_scale_;
+  run.augmentation = augmentation;
   run.input_shift = input_shift_;
   run.loss = &loss;
   run.step = step;
-  if (const Node* layer = only_linear(sgd); layer && batch_size == 1 && first_batch < batches) {
-    first_batch = train_linear(*layer, run, order, first_batch, time_limit, sgd, progress);
+  const Node* layer = batch_size == 1 ? only_linear(run, optimizer) : nullptr;
+  if (layer && first_batch < batches) {
+    first_batch = train_linear(*layer, run, order, first_batch, time_limit, optimizer, progress);
     const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;
     if (spent.count() >= time_limit && progress.batches > 0) return;
   }
   for (Index batch = first_batch; batch < batches; ++batch) {
+    if (optimizer.out_of_rates()) break;
     const Index first = batch * batch_size, count = std::min(batch_size, n - first);
     Plan<T>& p = plan(PlanMode::train, count, sample);
     run.order = order.data + first;
     run.step = step + progress.batches;
     double divisor;
     run.loss_scale = loss_scale(loss, y, run.order, count, result, divisor);
+    // Sums of gradients are divided when they are whole.
+    if (optimizer.accumulate > 1) run.loss_scale = 1;
     p.prepare();
     p.run_forward(run);
     double sum = 0, correct = 0;
     for (double part : p.loss_sums) sum += part;
     for (double part : p.correct_sums) correct += part;
-    progress.loss = sum / divisor;
+    progress.loss = divisor == 0 ? sum : sum / divisor;
     bool sound = std::isfinite(progress.loss);
     if (sound) {
       p.finish();
-      sound = apply(sgd);
+      sound =
+          learn(optimizer, loss.reduction == Reduction::sum ? 0 : divisor, batch + 1 == batches);
     }
-    if (!sound) return diverged(run, count, sample, sgd, progress);
+    if (!sound) return diverged(run, count, sample, optimizer, progress);
     p.commit();
+    if (optimizer.averages_are_due()) optimizer.average();
     undo_->step_done();
     ++progress.batches;
     progress.samples += count;
@@ -290,10 +204,11 @@ void Network<T>::train(const Input& x, const Target<T>& y, View<const std::int64
 
 template <class T>
 Progress Network<T>::evaluate(const Input& x, const Target<T>& y, Index batch_size,
-                              const Loss<T>& loss) {
+                              const Loss<T>& loss, const Augmentation<T>* augmentation) {
   const Shape sample = x.sample_shape(), result = output_shape(sample);
   check(batch_size >= 1, "evaluate", "batch size ", batch_size, " is below 1");
   check_targets(x, y, {}, loss, result);
+  check_augmentation(augmentation, sample);
   std::vector<std::int64_t> order(batch_size);
   Progress progress;
   Watch watch(question_);
@@ -302,6 +217,7 @@ Progress Network<T>::evaluate(const Input& x, const Target<T>& y, Index batch_si
   run.x = x;
   run.y = y;
   run.input_scale = input_scale_;
+  run.augmentation = augmentation;
   run.input_shift = input_shift_;
   run.loss = &loss;
   run.order = order.data();
@@ -318,7 +234,7 @@ Progress Network<T>::evaluate(const Input& x, const Target<T>& y, Index batch_si
   }
   double divisor;
   loss_scale(loss, y, nullptr, x.shape[0], result, divisor);
-  progress.loss = progress.loss_sum / divisor;
+  progress.loss = divisor == 0 ? progress.loss_sum : progress.loss_sum / divisor;
   return progress;
 }
 
@@ -357,33 +273,6 @@ void Network<T>::check_targets(const Input& x, const Target<T>& y, View<const st
   for (Index i = 0; i < order.size() && order; ++i)
     check(order.data[i] >= 0 && order.data[i] < n, "train", "sample index ", order.data[i],
           " is not in [0, ", n, ")");
-}
-
-/// Rare and slow: runs the batch layer by layer to name the first that is not finite.
-template <class T>
-std::string Network<T>::first_bad_layer(const Run<T>& failed, Index batch,
-                                        const Shape& sample_shape) {
-  const auto& kernels = *kernel_table<T>().update;
-  for (const Parameter& p : parameters_)
-    if (!kernels.all_finite(p.value.data, p.value.size())) return p.layer;
-  Run<T> run = failed;
-  for (std::size_t i = 0; i < nodes_.size(); ++i) {
-    std::vector<Trainable<T>> trainables;
-    for (Parameter& p : parameters_) trainables.push_back({p.value, p.gradient.data()});
-    const std::vector<Node> prefix(nodes_.begin(), nodes_.begin() + i + 1);
-    Plan<T> p(PlanMode::manual, batch);
-    lower(Graph<T>{prefix, trainables, static_cast<int>(i)}, sample_shape, p);
-    const Index values = batch * infer_shapes(prefix, sample_shape)[i].features();
-    std::vector<T> out(values);
-    run.out = out.data();
-    p.prepare();
-    p.run_forward(run);
-    if (!kernels.all_finite(out.data(), values)) return nodes_[i].name;
-  }
-  for (std::size_t i = parameters_.size(); i-- > 0;)  // backward order
-    if (!kernels.all_finite(parameters_[i].gradient.data(), parameters_[i].value.size()))
-      return parameters_[i].layer;
-  return nodes_[output_].name;
 }
 
 template class Network<float>;

@@ -5,6 +5,7 @@
 #include "engine/node.h"
 #include "engine/plan.h"
 #include "engine/undo.h"
+#include "ops/update.h"
 #include "piste/network.h"
 
 namespace piste {
@@ -18,6 +19,13 @@ struct Network<T>::PlanEntry {
   Shape sample_shape;
   Algorithm algorithm;  // the default when it was made
   Plan<T> plan;
+};
+
+template <class T>
+struct Network<T>::Learning {
+  std::vector<Index> ends;      // of each parameter's blocks, which are updated in parallel
+  std::vector<double> squares;  // sums of each block's squared gradients, which may overflow
+  std::vector<UpdateOptions<T>> options;  // of each parameter
 };
 
 }  // namespace piste

@@ -39,6 +39,7 @@ struct Run {
   Input x;
   const std::int64_t* order = nullptr;  // sample i of the batch is order[i] of x; null: i
   T input_scale = 1, input_shift = 0;
+  const Augmentation<T>* augmentation = nullptr;
   Target<T> y;
   const Loss<T>* loss = nullptr;
   T loss_scale = 1;  // what a sample's gradient is multiplied by: 1 / normaliser for a mean

@@ -2,6 +2,7 @@
 // The list of kernels as data: one Table per ISA and dtype, each family's entry points behind one
 // pointer. Read by the dispatcher, the ops and the tests, so no kernel can exist untested.
 
+#include "kernels/depthwise/depthwise.h"
 #include "kernels/descent/descent.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/layout/layout.h"
@@ -22,6 +23,7 @@ template <class T>
 struct Table {
   const char* isa;
   int lanes;  // values of T in a vector
+  const DepthwiseKernels<T>* depthwise;
   const DescentKernels<T>* descent;
   const GemmKernels<T>* gemm;
   const LayoutKernels<T>* layout;

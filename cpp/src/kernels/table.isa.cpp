@@ -14,6 +14,7 @@ constexpr int lanes = PISTE_VECTOR_BYTES / sizeof(T);
 extern const kernels::Table<float> table_f32;
 const kernels::Table<float> table_f32{PISTE_STRING(PISTE_ISA),
                                       lanes<float>,
+                                      &depthwise_f32,
                                       &descent_f32,
                                       &gemm_f32,
                                       &layout_f32,
@@ -30,6 +31,7 @@ const kernels::Table<float> table_f32{PISTE_STRING(PISTE_ISA),
 extern const kernels::Table<double> table_f64;
 const kernels::Table<double> table_f64{PISTE_STRING(PISTE_ISA),
                                        lanes<double>,
+                                       &depthwise_f64,
                                        &descent_f64,
                                        &gemm_f64,
                                        &layout_f64,

@@ -8,7 +8,10 @@
 #include "dispatch/dispatch.h"
 #include "ops/conv_nhwc.h"
 #include "ops/conv_planes.h"
+#include "ops/conv_pointwise.h"
 #include "ops/conv_winograd.h"
+#include "ops/plane_sums.h"
+#include "piste/linear.h"
 
 namespace piste {
 namespace {
@@ -66,6 +69,15 @@ bool use_winograd(const ConvGeometry& g, const ConvOptions& options) {
   return Winograd<T>::chosen(g, options.algorithm.value_or(default_algorithm()));
 }
 
+/// Whether the kernel covers the whole input: every sample is then a row of a linear layer.
+bool is_linear(const ConvGeometry& g) {
+  for (int a = 0; a < 3; ++a)
+    if (g.out[a] != 1 || g.kernel[a] != g.in[a] || g.pad[a] != 0 ||
+        (g.dilation[a] != 1 && g.kernel[a] != 1))
+      return false;
+  return g.groups == 1;
+}
+
 template <class T>
 void to_rows(const T* nchw, Index channels, Index pixels, T* rows, Index stride) {
   kernel_table<T>().layout->transpose(nchw, pixels, rows, stride, channels, pixels, stride);
@@ -73,22 +85,6 @@ void to_rows(const T* nchw, Index channels, Index pixels, T* rows, Index stride)
 template <class T>
 void from_rows(const T* rows, Index channels, Index pixels, T* nchw, Index stride) {
   kernel_table<T>().layout->transpose(rows, stride, nchw, pixels, pixels, channels, pixels);
-}
-
-/// dbias[k] = sum over samples and pixels of dy.
-template <class T>
-void sum_planes(const View<const T>& dy, const View<T>& dbias) {
-  const Index n = dy.shape[0], filters = dy.shape[1];
-  const Index pixels = dy.shape[2] * dy.shape[3] * dy.shape[4];
-  const Split split(filters, (1 << 16) / (n * pixels + 1) + 1);
-  parallel_for(split.count, [&](Index task, int) {
-    for (Index k = split.begin(task); k < split.end(task); ++k) {
-      T sum = 0;
-      for (Index i = 0; i < n; ++i)
-        sum += kernel_table<T>().planes->sum(dy.data + (i * filters + k) * pixels, pixels);
-      dbias.data[k] = sum;
-    }
-  });
 }
 
 /// Whether every sum of products has no term: the algorithms below need not think of it.
@@ -123,11 +119,17 @@ void conv(View<const T> x, View<const T> weight, View<const T> bias, const ConvO
                   bias ? bias.data[plane % g.filters] : T(0));
     return;
   }
+  if (is_linear(g)) {
+    const Index in = g.channels * g.taps();
+    return linear<T>({x.data, {n, in}}, {weight.data, {g.filters, in}}, bias,
+                     {y.data, {n, g.filters}});
+  }
   if (use_winograd<T>(g, options) &&
       winograd_map<T>(Winograd<T>::forward_pass(g), Winograd<T>::tile_size(g), n, x.data,
                       weight.data, bias.data, y.data))
     return;
   if (conv_planes_takes(g)) return conv_planes(g, n, x.data, weight.data, bias.data, y.data);
+  if (conv_pointwise_takes(g)) return conv_pointwise(g, n, x.data, weight.data, bias.data, y.data);
   const Conv<T> conv(g);
   const WorkerLayout<T> layout(conv, g, per_task);
   const Split split(n, per_task, n);
@@ -170,6 +172,12 @@ void conv_backward(View<const T> dy, View<const T> x, View<const T> weight,
     if (dbias) sum_planes(dy, dbias);
     return;
   }
+  if (is_linear(g)) {
+    const Shape rows{n, g.channels * g.taps()}, filters{g.filters, g.channels * g.taps()};
+    return linear_backward<T>({dy.data, {n, g.filters}}, {x.data, rows}, {weight.data, filters},
+                              {dx.data, dx ? rows : Shape()},
+                              {dweight.data, dweight ? filters : Shape()}, dbias);
+  }
   if (use_winograd<T>(g, options)) {
     const int m = Winograd<T>::tile_size(g);
     if (dbias) sum_planes(dy, dbias);
@@ -184,6 +192,8 @@ void conv_backward(View<const T> dy, View<const T> x, View<const T> weight,
     return conv_planes_backward(g, n, dy.data, x.data, weight.data, dx.data, dweight.data,
                                 dbias.data);
   if (dbias) sum_planes(dy, dbias);
+  if (conv_pointwise_takes(g))
+    return conv_pointwise_backward(g, n, dy.data, x.data, weight.data, dx.data, dweight.data);
   const Conv<T> conv(g);
   // Samples [0, chunk) at a time as rows, x with its border: then all pixels are there for every
   // part of the weight gradient, whose sums need no second memory.

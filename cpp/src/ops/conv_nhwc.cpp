@@ -18,8 +18,15 @@ Conv<T>::Conv(const ConvGeometry& geometry) : g_(geometry), taps_(geometry.taps(
   const auto& table = kernel_table<T>();
   const Index lanes = table.lanes, panel = lanes * table.gemm->tile_vectors;
   const Index filters = g_.filters / g_.groups, channels = g_.channels / g_.groups;
-  forward_ = {g_.groups, filters, channels, lanes, panel, taps_};
-  backward_ = {g_.groups, channels, filters, lanes, panel, taps_};
+  const Index padded = (g_.channels + lanes - 1) / lanes * lanes;
+  depthwise_ = g_.groups > 1 && g_.channels == g_.groups && g_.filters == g_.groups &&
+               g_.x_stride >= padded && g_.y_stride >= padded;  // whole vectors are stored
+  if (depthwise_) {
+    forward_ = backward_ = {1, g_.channels, 1, lanes, panel, taps_};
+  } else {
+    forward_ = {g_.groups, filters, channels, lanes, panel, taps_};
+    backward_ = {g_.groups, channels, filters, lanes, panel, taps_};
+  }
   pack_tasks_ = std::clamp<Index>(g_.filters * channels * taps_ / 4096, 1, 32);
   make_forward();
   make_backward();
@@ -173,7 +180,7 @@ void Conv<T>::make_backward() {
 
 template <class T>
 Index Conv<T>::gradient_size() const {
-  return g_.groups * taps_ * forward_.depth * forward_.padded();
+  return forward_.groups * taps_ * forward_.depth * forward_.padded();
 }
 
 template <class T>
@@ -252,6 +259,7 @@ void Conv<T>::point(const Phase& phase, Index from_sample, const T* from, Index 
 template <class T>
 void Conv<T>::run_tiles(const Product& product, const Phase& phase, const T* packed, const T* bias,
                         bool relu, Index out_stride, Index pixels, const Scratch& s) const {
+  if (depthwise_) return run_depthwise(phase, packed, bias, relu, pixels, s);
   const auto& kernels = *kernel_table<T>().gemm;
   // Whole vectors may be stored where nothing stands behind a row's columns.
   const bool whole = product.groups == 1 && out_stride >= product.padded();
@@ -330,7 +338,8 @@ void Conv<T>::backward_data(const T* dy, const T* packed, T* dx, Index, Index be
 
 template <class T>
 Index Conv<T>::weight_parts() const {
-  return g_.groups * static_cast<Index>(all_.offsets.size()) * forward_.blocks();
+  if (depthwise_) return forward_.blocks();  // each with all taps, which read the same rows
+  return forward_.groups * static_cast<Index>(all_.offsets.size()) * forward_.blocks();
 }
 
 /// Parts [first_part, last_part) of the gradient (a tap and a block of filters each), from samples
@@ -347,6 +356,11 @@ void Conv<T>::outer_products(const T* bordered, const T* dy, T* gradient, Index 
     tile.pixels = std::min(range_pixels, pixels - first);
     point(all_, x_border_.pixels() * g_.x_stride, bordered, 0, nullptr, first, tile.pixels, s.rows,
           nullptr);
+    if (depthwise_) {
+      depthwise_products(dy + first * g_.y_stride, tile.pixels, gradient, first_part, last_part,
+                         accumulate || first > 0, s);
+      continue;
+    }
     tile.x = s.rows;
     tile.dy_stride = g_.y_stride;
     tile.channels = all_.run;

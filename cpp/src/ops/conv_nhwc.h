@@ -123,10 +123,16 @@ class Conv {
   void place(Phase& phase, const Border& border, const Index* out, Index out_stride) const;
   void point(const Phase& phase, Index from_sample, const T* from, Index to_sample, T* to,
              Index first, Index pixels, const T** rows, T** out) const;
+  void run_depthwise(const Phase& phase, const T* packed, const T* bias, bool relu, Index pixels,
+                     const Scratch& s) const;
+  void depthwise_products(const T* dy, Index pixels, T* gradient, Index first_part, Index last_part,
+                          bool accumulate, const Scratch& s) const;
   void run_tiles(const Product& product, const Phase& phase, const T* packed, const T* bias,
                  bool relu, Index out_stride, Index pixels, const Scratch& s) const;
 
   ConvGeometry g_;
+  bool depthwise_ =
+      false;  // every channel has its own kernel: the products have one group, of depth 1
   Index taps_;
   Product forward_, backward_;
   Index pack_tasks_;

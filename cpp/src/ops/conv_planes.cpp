@@ -12,6 +12,8 @@ namespace piste {
 namespace {
 
 constexpr Index few_channels = 8, pointwise_channels = 64;  // of a group
+// Rows of outputs below which vectors along channels are faster, where each has its own kernel.
+constexpr Index short_row = 12, short_strided_row = 32;
 
 constexpr Index task_flops = 1 << 20;   // at least so much work per task
 constexpr Index pack_values = 1 << 14;  // and so many weights per task
@@ -139,6 +141,10 @@ Index pages(Index values, std::size_t size) { return Index(round_up(values * siz
 // convolution of some more still gains, as planes need no copy for it.
 bool conv_planes_takes(const ConvGeometry& g) {
   const Index channels = g.channels / g.groups;
+  const bool depthwise = g.channels == g.groups && g.filters == g.groups;
+  if (depthwise && g.channels >= few_channels &&
+      g.out[2] < (g.stride[2] == 1 ? short_row : short_strided_row))
+    return false;
   const bool pointwise = g.taps() == 1 && g.stride[0] * g.stride[1] * g.stride[2] == 1;
   return channels <= (pointwise ? pointwise_channels : few_channels);
 }

@@ -18,10 +18,11 @@ Split into(Index n, Index count) { return Split(n, 1, std::max<Index>(count, 1))
 }  // namespace
 
 template <class T>
-Matmul<T>::Matmul(const Product<T>& product) : kernels_(kernel_table<T>()), p_(product) {
+Matmul<T>::Matmul(const Product<T>& product, Index wanted_tasks)
+    : kernels_(kernel_table<T>()), p_(product) {
   const Index moved = p_.rows * p_.columns + p_.depth * (p_.rows + p_.columns);
   work_ = 2 * p_.rows * p_.columns * p_.depth + 8 * moved;
-  wanted_tasks_ = std::clamp<Index>(work_ / task_work, 1, most_tasks);
+  wanted_tasks_ = wanted_tasks ? wanted_tasks : std::clamp<Index>(work_ / task_work, 1, most_tasks);
   choose_manner();
   choose_blocks();
 }

@@ -39,7 +39,8 @@ struct Product {
 template <class T>
 class Matmul {
  public:
-  explicit Matmul(const Product<T>& product);
+  /// Cut into about `wanted_tasks` tasks, or (0) as its work deserves.
+  explicit Matmul(const Product<T>& product, Index wanted_tasks = 0);
 
   Index memory_size() const;
   Index scratch_size() const;

@@ -3,133 +3,119 @@
 #include <algorithm>
 #include <limits>
 
-#include "base/parallel.h"
-#include "base/workspace.h"
-#include "dispatch/dispatch.h"
+#include "ops/elementwise.h"
+#include "ops/pool_planes.h"
 
 namespace piste {
-
 namespace {
 
-using kernels::PoolGeometry;
-
-constexpr Index largest_pixel = std::numeric_limits<std::int32_t>::max();  // argmax is int32
-
-// What both passes need: x and dx are (N, C, H, W), y and dy (N, C, Ho, Wo).
-PoolGeometry plane_geometry(const char* tag, const Shape& x, const Shape& y) {
-  check(x.rank() == 4, tag, "input: expected (N, C, H, W), got shape ", x);
-  check(y.rank() == 4 && y[0] == x[0] && y[1] == x[1], tag, "output of shape ", y,
-        " does not fit the input's ", x);
-  for (int axis = 1; axis < 4; ++axis)
-    check(x[axis] > 0, tag, "input: only the batch may be empty, got shape ", x);
-  check(checked_mul(x[2], x[3]) <= largest_pixel, tag, "input: planes may have at most ",
-        largest_pixel, " pixels, got shape ", x);
-  check(checked_mul(y[2], y[3]) <= largest_pixel, tag, "output: planes may have at most ",
-        largest_pixel, " pixels, got shape ", y);
-  return {.channels = x[1],
-          .row_stride = 0,
-          .in = {x[2], x[3]},
-          .out = {y[2], y[3]},
-          .kernel = {1, 1},
-          .stride = {1, 1},
-          .pad = {0, 0},
-          .dilation = {1, 1}};
-}
-
-PoolGeometry window_geometry(const char* tag, const Shape& x, const Shape& y,
-                             const PoolWindow& window) {
-  PoolGeometry g = plane_geometry(tag, x, y);
-  for (int axis = 0; axis < 2; ++axis) {
-    g.kernel[axis] = window.kernel[axis];
-    g.stride[axis] = window.stride[axis];
-    g.pad[axis] = window.padding[axis];
-    g.dilation[axis] = window.dilation[axis];
-    const Index expected = pool_extent(g.in[axis], g.kernel[axis], g.stride[axis], g.pad[axis],
-                                       g.dilation[axis], window.ceil_mode);
-    check(g.out[axis] == expected, tag, "output: expected extent ", expected, ", got shape ", y);
+PoolProblem windows(const char* tag, const Shape& x, const Shape& y, const PoolWindow& w,
+                    bool count_include_pad) {
+  PoolProblem p(tag, x, y);
+  for (int axis = 0; axis < 3; ++axis) {
+    const Index expected = pool_extent(p.in[axis], w.kernel[axis], w.stride[axis], w.padding[axis],
+                                       w.dilation[axis], w.ceil_mode);
+    check(p.out[axis] == expected, tag, "output: expected extent ", expected, ", got shape ", y);
+    p.spans[axis] = window_spans(p.in[axis], p.out[axis], w.kernel[axis], w.stride[axis],
+                                 w.padding[axis], w.dilation[axis], count_include_pad);
   }
-  return g;
+  return p;
 }
 
-// Runs body(geometry, channel group, scratch) for each sample's groups of one vector of channels.
-// A group's pixels are transposed in scratch that stays in cache, whatever the number of channels.
-template <class T, class Body>
-void for_each_group(const PoolGeometry& whole, Index samples, Index scratch_bytes, Body&& body) {
-  const Index lanes = kernel_table<T>().lanes;
-  const Index groups = (whole.channels + lanes - 1) / lanes;
-  const Index tasks = checked_mul(samples, groups);
-  const Workspace workspace(checked_mul(parallel_workers(tasks), scratch_bytes));
-  parallel_for(tasks, [&](Index task, int worker) {
-    const Index sample = task / groups, channel = task % groups * lanes;
-    PoolGeometry g = whole;
-    g.row_stride = lanes;
-    g.channels = std::min(lanes, whole.channels - channel);
-    body(g, sample * whole.channels + channel, workspace.data() + worker * scratch_bytes);
+PoolProblem parts(const char* tag, const Shape& x, const Shape& y) {
+  PoolProblem p(tag, x, y);
+  for (int axis = 0; axis < 3; ++axis) p.spans[axis] = adaptive_spans(p.in[axis], p.out[axis]);
+  return p;
+}
+
+template <class T>
+void run_max(const PoolProblem& problem, View<const T> x, View<T> y, View<Index> indices) {
+  check(!indices || indices.shape == y.shape, "max_pool", "indices: expected shape ", y.shape,
+        ", got ", indices.shape);
+  const PoolPlanes<T> planes(problem, false, bool(indices));
+  planes.for_each([&](const auto& block) {
+    planes.gather_x(block, x.data);
+    kernel_table<T>().pool->max_forward(block.geometry, block.x, block.y,
+                                        indices ? block.argmax : nullptr);
+    planes.scatter_y(block, y.data);
+    if (indices) planes.scatter_indices(block, indices.data);
   });
 }
 
-// One group's planes, contiguous in NCHW, to rows of one vector per pixel.
 template <class T>
-void gather(const PoolGeometry& g, const T* planes, Index pixels, T* rows) {
-  kernel_table<T>().layout->transpose(planes, pixels, rows, g.row_stride, g.channels, pixels,
-                                      g.row_stride);
+void run_max_backward(const PoolProblem& problem, View<const T> dy, View<const T> x, View<T> dx) {
+  check(dx.shape == x.shape, "max_pool", "grad_input: expected shape ", x.shape, ", got ",
+        dx.shape);
+  const PoolPlanes<T> planes(problem, true, true);
+  planes.for_each([&](const auto& block) {
+    const auto& kernels = *kernel_table<T>().pool;
+    planes.gather_x(block, x.data);
+    kernels.max_forward(block.geometry, block.x, block.y, block.argmax);
+    // Its rows serve as those of dy and dx once the maxima are found.
+    planes.gather_y(block, dy.data);
+    kernels.max_backward(block.geometry, block.y, block.argmax, block.x);
+    planes.scatter_x(block, dx.data);
+  });
 }
 
-// And back.
+/// One mean per volume needs no windows.
 template <class T>
-void scatter(const PoolGeometry& g, const T* rows, Index pixels, T* planes) {
-  kernel_table<T>().layout->transpose(rows, g.row_stride, planes, pixels, pixels, g.channels,
-                                      pixels);
+void run_global_avg(const PoolProblem& problem, View<const T> x, View<T> y, T divisor) {
+  const Index pixels = problem.in_pixels();
+  const Split split(problem.volumes, std::max<Index>(elementwise_grain / pixels, 1));
+  parallel_for(split.count, [&](Index task, int) {
+    for (Index i = split.begin(task); i < split.end(task); ++i)
+      y.data[i] = kernel_table<T>().planes->sum(x.data + i * pixels, pixels) / divisor;
+  });
 }
 
-// Scratch arrays of one group, laid one after another on cache lines.
 template <class T>
-struct Scratch {
-  Index in_bytes, out_bytes, argmax_bytes;
-
-  explicit Scratch(const PoolGeometry& g) {
-    const Index lanes = kernel_table<T>().lanes;
-    const Index in = g.in[0] * g.in[1] * lanes, out = g.out[0] * g.out[1] * lanes;
-    in_bytes = round_up(in * sizeof(T), alignment);
-    out_bytes = round_up(out * sizeof(T), alignment);
-    argmax_bytes = round_up(out * sizeof(std::int32_t), alignment);
-  }
-};
-
-// y = kernel(x), one group at a time: x and y as rows in scratch.
-template <class T, class Kernel>
-void run_forward(const PoolGeometry& whole, View<const T> x, View<T> y, Kernel&& kernel) {
-  const Scratch<T> size(whole);
-  const Index in = whole.in[0] * whole.in[1], out = whole.out[0] * whole.out[1];
-  for_each_group<T>(whole, x.shape[0], size.in_bytes + size.out_bytes,
-                    [&](const PoolGeometry& g, Index plane, std::byte* scratch) {
-                      T* x_rows = reinterpret_cast<T*>(scratch);
-                      T* y_rows = reinterpret_cast<T*>(scratch + size.in_bytes);
-                      gather(g, x.data + plane * in, in, x_rows);
-                      kernel(g, x_rows, y_rows);
-                      scatter(g, y_rows, out, y.data + plane * out);
-                    });
+void run_global_avg_backward(const PoolProblem& problem, View<const T> dy, View<T> dx, T divisor) {
+  const Index pixels = problem.in_pixels();
+  const Split split(problem.volumes, std::max<Index>(elementwise_grain / pixels, 1));
+  parallel_for(split.count, [&](Index task, int) {
+    for (Index i = split.begin(task); i < split.end(task); ++i)
+      std::fill_n(dx.data + i * pixels, pixels, dy.data[i] / divisor);
+  });
 }
 
-// dx = kernel(dy), likewise.
-template <class T, class Kernel>
-void run_backward(const PoolGeometry& whole, View<const T> dy, View<T> dx, Kernel&& kernel) {
-  const Scratch<T> size(whole);
-  const Index in = whole.in[0] * whole.in[1], out = whole.out[0] * whole.out[1];
-  for_each_group<T>(whole, dx.shape[0], size.in_bytes + size.out_bytes,
-                    [&](const PoolGeometry& g, Index plane, std::byte* scratch) {
-                      T* dx_rows = reinterpret_cast<T*>(scratch);
-                      T* dy_rows = reinterpret_cast<T*>(scratch + size.in_bytes);
-                      gather(g, dy.data + plane * out, out, dy_rows);
-                      kernel(g, dy_rows, dx_rows);
-                      scatter(g, dx_rows, in, dx.data + plane * in);
-                    });
+template <class T>
+T global_divisor(const PoolProblem& problem, Index divisor_override) {
+  Index divisor = divisor_override;
+  if (!divisor)
+    divisor =
+        problem.spans[0][0].divisor * problem.spans[1][0].divisor * problem.spans[2][0].divisor;
+  return static_cast<T>(divisor);
 }
 
-void check_avg(const char* tag, const PoolWindow& window, Index divisor_override) {
-  check(window.dilation == Pair{1, 1}, tag, "dilation: average pooling has none");
-  check(divisor_override >= 0, tag, "divisor_override: must not be negative, got ",
-        divisor_override);
+template <class T>
+void run_avg(const PoolProblem& problem, View<const T> x, View<T> y, Index divisor_override) {
+  if (problem.global())
+    return run_global_avg(problem, x, y, global_divisor<T>(problem, divisor_override));
+  const PoolPlanes<T> planes(problem, false, false);
+  planes.for_each([&](const auto& block) {
+    planes.gather_x(block, x.data);
+    kernel_table<T>().pool->avg_forward(block.geometry, block.x, block.y, divisor_override);
+    planes.scatter_y(block, y.data);
+  });
+}
+
+template <class T>
+void run_avg_backward(const PoolProblem& problem, View<const T> dy, View<T> dx,
+                      Index divisor_override) {
+  if (problem.global())
+    return run_global_avg_backward(problem, dy, dx, global_divisor<T>(problem, divisor_override));
+  const PoolPlanes<T> planes(problem, true, false);
+  planes.for_each([&](const auto& block) {
+    planes.gather_y(block, dy.data);
+    kernel_table<T>().pool->avg_backward(block.geometry, block.y, block.x, divisor_override);
+    planes.scatter_x(block, dx.data);
+  });
+}
+
+void check_avg(const PoolWindow& window) {
+  check(window.dilation == std::array<Index, 3>{1, 1, 1}, "avg_pool",
+        "dilation: average pooling has none");
 }
 
 }  // namespace
@@ -137,127 +123,89 @@ void check_avg(const char* tag, const PoolWindow& window, Index divisor_override
 Index pool_extent(Index in, Index kernel, Index stride, Index padding, Index dilation,
                   bool ceil_mode) {
   constexpr const char* tag = "pool";
-  check(in >= 0 && in <= largest_pixel, tag, "input: extent ", in, " is out of range");
-  check(kernel >= 1 && kernel <= largest_pixel, tag, "kernel_size: must be at least 1, got ",
-        kernel);
-  check(stride >= 1 && stride <= largest_pixel, tag, "stride: must be at least 1, got ", stride);
-  check(dilation >= 1 && dilation <= largest_pixel, tag, "dilation: must be at least 1, got ",
-        dilation);
+  constexpr Index most = std::numeric_limits<std::int32_t>::max();
+  check(in >= 0 && in <= most, tag, "input: extent ", in, " is out of range");
+  check(kernel >= 1 && kernel <= most, tag, "kernel_size: must be at least 1, got ", kernel);
+  check(stride >= 1 && stride <= most, tag, "stride: must be at least 1, got ", stride);
+  check(dilation >= 1 && dilation <= most, tag, "dilation: must be at least 1, got ", dilation);
   const Index reach = dilation * (kernel - 1) + 1;
   check(padding >= 0 && padding <= kernel / 2, tag, "padding: expected 0 to ", kernel / 2,
         ", half of kernel_size, got ", padding);
   const Index room = in + 2 * padding - reach;
   // With ceil_mode a window may stick out at the end, but must start before it.
-  Index windows = room < 0 ? 0 : room / stride + 1;
+  Index count = room < 0 ? 0 : room / stride + 1;
   if (ceil_mode && room > -stride) {
-    windows = (room + stride - 1) / stride + 1;
-    if ((windows - 1) * stride >= in + padding) --windows;
+    count = (room + stride - 1) / stride + 1;
+    if ((count - 1) * stride >= in + padding) --count;
   }
-  check(windows >= 1, tag, "the window of ", reach, " pixels is larger than the input of ", in,
+  check(count >= 1, tag, "the window of ", reach, " pixels is larger than the input of ", in,
         " pixels with padding ", padding, " on both sides");
-  return windows;
+  return count;
 }
 
 template <class T>
-void max_pool2d(View<const T> x, View<T> y, View<Index> indices, const PoolWindow& window) {
-  const PoolGeometry whole = window_geometry("max_pool2d", x.shape, y.shape, window);
-  const auto& kernels = *kernel_table<T>().pool;
-  if (!indices) {
-    run_forward(whole, x, y, [&](const PoolGeometry& g, const T* from, T* to) {
-      kernels.max_forward(g, from, to, nullptr);
-    });
-    return;
-  }
-  check(indices.shape == y.shape, "max_pool2d", "indices: expected shape ", y.shape, ", got ",
-        indices.shape);
-  const Scratch<T> size(whole);
-  const Index in = whole.in[0] * whole.in[1], out = whole.out[0] * whole.out[1];
-  for_each_group<T>(
-      whole, x.shape[0], size.in_bytes + size.out_bytes + size.argmax_bytes,
-      [&](const PoolGeometry& g, Index plane, std::byte* scratch) {
-        T* x_rows = reinterpret_cast<T*>(scratch);
-        T* y_rows = reinterpret_cast<T*>(scratch + size.in_bytes);
-        auto* argmax = reinterpret_cast<std::int32_t*>(scratch + size.in_bytes + size.out_bytes);
-        gather(g, x.data + plane * in, in, x_rows);
-        kernels.max_forward(g, x_rows, y_rows, argmax);
-        scatter(g, y_rows, out, y.data + plane * out);
-        for (Index c = 0; c < g.channels; ++c)
-          for (Index pixel = 0; pixel < out; ++pixel)
-            indices.data[(plane + c) * out + pixel] = argmax[pixel * g.row_stride + c];
-      });
+void max_pool(View<const T> x, View<T> y, View<Index> indices, const PoolWindow& window) {
+  run_max(windows("max_pool", x.shape, y.shape, window, false), x, y, indices);
 }
 
 template <class T>
-void max_pool2d_backward(View<const T> dy, View<const T> x, View<T> dx, const PoolWindow& window) {
-  const PoolGeometry whole = window_geometry("max_pool2d", x.shape, dy.shape, window);
-  check(dx.shape == x.shape, "max_pool2d", "grad_input: expected shape ", x.shape, ", got ",
-        dx.shape);
-  const auto& kernels = *kernel_table<T>().pool;
-  const Scratch<T> size(whole);
-  const Index in = whole.in[0] * whole.in[1], out = whole.out[0] * whole.out[1];
-  for_each_group<T>(whole, x.shape[0], size.in_bytes + size.out_bytes + size.argmax_bytes,
-                    [&](const PoolGeometry& g, Index plane, std::byte* scratch) {
-                      // x's rows serve as dx's, and y's as dy's, once the maxima are found.
-                      T* in_rows = reinterpret_cast<T*>(scratch);
-                      T* out_rows = reinterpret_cast<T*>(scratch + size.in_bytes);
-                      auto* argmax =
-                          reinterpret_cast<std::int32_t*>(scratch + size.in_bytes + size.out_bytes);
-                      gather(g, x.data + plane * in, in, in_rows);
-                      kernels.max_forward(g, in_rows, out_rows, argmax);
-                      gather(g, dy.data + plane * out, out, out_rows);
-                      kernels.max_backward(g, out_rows, argmax, in_rows);
-                      scatter(g, in_rows, in, dx.data + plane * in);
-                    });
+void max_pool_backward(View<const T> dy, View<const T> x, View<T> dx, const PoolWindow& window) {
+  run_max_backward(windows("max_pool", x.shape, dy.shape, window, false), dy, x, dx);
 }
 
 template <class T>
-void avg_pool2d(View<const T> x, View<T> y, const PoolWindow& window, bool count_include_pad,
-                Index divisor_override) {
-  check_avg("avg_pool2d", window, divisor_override);
-  const PoolGeometry whole = window_geometry("avg_pool2d", x.shape, y.shape, window);
-  const auto& kernels = *kernel_table<T>().pool;
-  run_forward(whole, x, y, [&](const PoolGeometry& g, const T* from, T* to) {
-    kernels.avg_forward(g, from, to, count_include_pad, divisor_override);
-  });
+void avg_pool(View<const T> x, View<T> y, const PoolWindow& window, bool count_include_pad,
+              Index divisor_override) {
+  check_avg(window);
+  run_avg(windows("avg_pool", x.shape, y.shape, window, count_include_pad), x, y, divisor_override);
 }
 
 template <class T>
-void avg_pool2d_backward(View<const T> dy, View<T> dx, const PoolWindow& window,
-                         bool count_include_pad, Index divisor_override) {
-  check_avg("avg_pool2d", window, divisor_override);
-  const PoolGeometry whole = window_geometry("avg_pool2d", dx.shape, dy.shape, window);
-  const auto& kernels = *kernel_table<T>().pool;
-  run_backward(whole, dy, dx, [&](const PoolGeometry& g, const T* from, T* to) {
-    kernels.avg_backward(g, from, to, count_include_pad, divisor_override);
-  });
+void avg_pool_backward(View<const T> dy, View<T> dx, const PoolWindow& window,
+                       bool count_include_pad, Index divisor_override) {
+  check_avg(window);
+  run_avg_backward(windows("avg_pool", dx.shape, dy.shape, window, count_include_pad), dy, dx,
+                   divisor_override);
 }
 
 template <class T>
-void adaptive_avg_pool2d(View<const T> x, View<T> y) {
-  const PoolGeometry whole = plane_geometry("adaptive_avg_pool2d", x.shape, y.shape);
-  run_forward(whole, x, y, kernel_table<T>().pool->adaptive_avg_forward);
+void adaptive_avg_pool(View<const T> x, View<T> y) {
+  run_avg(parts("adaptive_avg_pool", x.shape, y.shape), x, y, 0);
 }
 
 template <class T>
-void adaptive_avg_pool2d_backward(View<const T> dy, View<T> dx) {
-  const PoolGeometry whole = plane_geometry("adaptive_avg_pool2d", dx.shape, dy.shape);
-  run_backward(whole, dy, dx, kernel_table<T>().pool->adaptive_avg_backward);
+void adaptive_avg_pool_backward(View<const T> dy, View<T> dx) {
+  run_avg_backward(parts("adaptive_avg_pool", dx.shape, dy.shape), dy, dx, 0);
 }
 
-template void max_pool2d(View<const float>, View<float>, View<Index>, const PoolWindow&);
-template void max_pool2d_backward(View<const float>, View<const float>, View<float>,
-                                  const PoolWindow&);
-template void avg_pool2d(View<const float>, View<float>, const PoolWindow&, bool, Index);
-template void avg_pool2d_backward(View<const float>, View<float>, const PoolWindow&, bool, Index);
-template void adaptive_avg_pool2d(View<const float>, View<float>);
-template void adaptive_avg_pool2d_backward(View<const float>, View<float>);
+template <class T>
+void adaptive_max_pool(View<const T> x, View<T> y, View<Index> indices) {
+  run_max(parts("adaptive_max_pool", x.shape, y.shape), x, y, indices);
+}
 
-template void max_pool2d(View<const double>, View<double>, View<Index>, const PoolWindow&);
-template void max_pool2d_backward(View<const double>, View<const double>, View<double>,
-                                  const PoolWindow&);
-template void avg_pool2d(View<const double>, View<double>, const PoolWindow&, bool, Index);
-template void avg_pool2d_backward(View<const double>, View<double>, const PoolWindow&, bool, Index);
-template void adaptive_avg_pool2d(View<const double>, View<double>);
-template void adaptive_avg_pool2d_backward(View<const double>, View<double>);
+template <class T>
+void adaptive_max_pool_backward(View<const T> dy, View<const T> x, View<T> dx) {
+  run_max_backward(parts("adaptive_max_pool", x.shape, dy.shape), dy, x, dx);
+}
+
+template void max_pool(View<const float>, View<float>, View<Index>, const PoolWindow&);
+template void max_pool_backward(View<const float>, View<const float>, View<float>,
+                                const PoolWindow&);
+template void avg_pool(View<const float>, View<float>, const PoolWindow&, bool, Index);
+template void avg_pool_backward(View<const float>, View<float>, const PoolWindow&, bool, Index);
+template void adaptive_avg_pool(View<const float>, View<float>);
+template void adaptive_avg_pool_backward(View<const float>, View<float>);
+template void adaptive_max_pool(View<const float>, View<float>, View<Index>);
+template void adaptive_max_pool_backward(View<const float>, View<const float>, View<float>);
+
+template void max_pool(View<const double>, View<double>, View<Index>, const PoolWindow&);
+template void max_pool_backward(View<const double>, View<const double>, View<double>,
+                                const PoolWindow&);
+template void avg_pool(View<const double>, View<double>, const PoolWindow&, bool, Index);
+template void avg_pool_backward(View<const double>, View<double>, const PoolWindow&, bool, Index);
+template void adaptive_avg_pool(View<const double>, View<double>);
+template void adaptive_avg_pool_backward(View<const double>, View<double>);
+template void adaptive_max_pool(View<const double>, View<double>, View<Index>);
+template void adaptive_max_pool_backward(View<const double>, View<const double>, View<double>);
 
 }  // namespace piste

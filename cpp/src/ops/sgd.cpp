@@ -18,17 +18,24 @@ void sgd(const std::vector<SgdArrays<T>>& arrays, const SgdHyperparameters<T>& o
     if (o.momentum != 0) check_same_shape("sgd", "buffer", a.buffer, "param", a.param);
     ends.push_back(total += a.param.size());
   }
-  const auto& kernels = *kernel_table<T>().update;
+  const auto& step = kernel_table<T>().update->step[static_cast<int>(UpdateRule::sgd)];
   for_each_part(total, [&](Index begin, Index n) {
     // The part may end one array, hold some whole ones and begin another.
     const Index end = begin + n;
     std::size_t i = std::upper_bound(ends.begin(), ends.end(), begin) - ends.begin();
+    UpdateOptions<T> options;
+    options.lr = o.lr;
+    options.momentum = o.momentum;
+    options.dampening = o.dampening;
+    options.weight_decay = o.weight_decay;
+    options.nesterov = o.nesterov;
+    options.maximize = o.maximize;
     while (begin < end) {
       const SgdArrays<T>& a = arrays[i];
       const Index at = begin - (ends[i] - a.param.size()), count = std::min(end, ends[i]) - begin;
-      kernels.sgd(
-          a.param.data + at, a.grad.data + at, a.buffer ? a.buffer.data + at : nullptr, count,
-          {o.lr, o.momentum, o.dampening, o.weight_decay, o.nesterov, o.maximize, a.new_buffer});
+      T* const buffer = a.buffer ? a.buffer.data + at : nullptr;
+      options.first_step = a.new_buffer;
+      step(a.param.data + at, a.grad.data + at, &buffer, count, options);
       begin += count;
       ++i;
     }

@@ -36,6 +36,14 @@ template <class T>
 }
 
 template <class T>
+[[gnu::always_inline]] inline Vec<T> sqrt(Vec<T> x) {
+  Vec<T> result;  // the loop becomes one instruction
+  for (int i = 0; i < Vec<T>::lanes; ++i)
+    result.v[i] = sizeof(T) == 4 ? __builtin_sqrtf(x.v[i]) : __builtin_sqrt(x.v[i]);
+  return result;
+}
+
+template <class T>
 [[gnu::always_inline]] inline Vec<T> abs(Vec<T> x) {
   return copy_sign(x, Vec<T>::zero());
 }

@@ -59,6 +59,7 @@ struct Vec {
     return result;
   }
   void store_partial(T* to, int n) const {
+    if (n == lanes) return store(to);
     for (int i = 0; i < n; ++i) to[i] = v[i];
   }
 

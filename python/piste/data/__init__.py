@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .._augment import Augment
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -87,3 +89,6 @@ def load_npz(path: str | os.PathLike[str]) -> Dataset:
         Where there is no such file, it is no npz, or an array is missing.
     """
     return Dataset(**read_npz(path, _training_arrays))
+
+
+__all__ = ["Augment", "Dataset", "load_digits", "load_npz", "read_npz"]

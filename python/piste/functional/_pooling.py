@@ -1,4 +1,4 @@
-"""What pooling over one axis and over two have in common."""
+"""What pooling over one, two and three axes has in common."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from .. import _core
 from .._arrays import FloatArray, Output, as_float, check_shape, describe
-from ._arguments import as_int, as_ints
+from ._arguments import LARGEST, as_int, as_ints
 
 Ints: TypeAlias = int | Sequence[int]
 IntsOrNone: TypeAlias = int | Sequence[int | None] | None
@@ -19,11 +19,15 @@ IntsOrNone: TypeAlias = int | Sequence[int | None] | None
 # ---- arguments ----------------------------------------------------------------------------------
 
 
-_SHAPES = {1: "(N, C, L) or (C, L)", 2: "(N, C, H, W) or (C, H, W)"}
+_SHAPES = {
+    1: "(N, C, L) or (C, L)",
+    2: "(N, C, H, W) or (C, H, W)",
+    3: "(N, C, D, H, W) or (C, D, H, W)",
+}
 
 
 class Layout:
-    """Between the user's shape and the core's (N, C, H, W): `axes` pooled axes, batch optional."""
+    """From the user's shape to the core's (N, C, D, H, W): `axes` pooled axes, batch optional."""
 
     def __init__(self, x: FloatArray, axes: int) -> None:
         if x.ndim not in (axes + 1, axes + 2):
@@ -32,12 +36,12 @@ class Layout:
             raise ValueError(f"input: only the batch may be empty, got shape {x.shape}")
         self._lead = x.shape[:-axes]
         self._axes = axes
-        self.extents = (1,) * (2 - axes) + x.shape[-axes:]
+        self.extents = (1,) * (3 - axes) + x.shape[-axes:]
         self.planes = ((1, *self._lead) if x.ndim == axes + 1 else self._lead)[:2]
 
     def core(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """View of a contiguous input or output as (N, C, H, W)."""
-        extents = (1,) * (2 - self._axes) + array.shape[-self._axes :]
+        """View of a contiguous input or output as (N, C, D, H, W)."""
+        extents = (1,) * (3 - self._axes) + array.shape[-self._axes :]
         return array.reshape(self.planes + extents)
 
     def shape(self, extents: tuple[int, ...]) -> tuple[int, ...]:
@@ -62,13 +66,14 @@ def _window(
 ) -> tuple[_core.PoolWindow, tuple[int, ...]]:
     """The core's window and the output's shape, in the user's layout."""
 
-    def pair(value: object, name: str, minimum: int, neutral: int) -> tuple[int, ...]:
-        return (neutral,) * (2 - axes) + as_ints(value, name, axes, minimum)
+    def triple(value: object, name: str, minimum: int) -> tuple[int, ...]:
+        return (minimum,) * (3 - axes) + as_ints(value, name, axes, minimum)
 
-    kernel = pair(kernel_size, "kernel_size", 1, 1)
-    steps = kernel if stride is None else pair(stride, "stride", 1, 1)
-    pads = pair(padding, "padding", 0, 0)
-    spread = pair(dilation, "dilation", 1, 1)
+    kernel = triple(kernel_size, "kernel_size", 1)
+    whole = stride is None or (isinstance(stride, (tuple, list)) and not stride)
+    steps = kernel if whole else triple(stride, "stride", 1)
+    pads = triple(padding, "padding", 0)
+    spread = triple(dilation, "dilation", 1)
     ceil = _as_bool(ceil_mode, "ceil_mode")
     extents = tuple(
         _core.pool_extent(*axis, ceil)
@@ -83,9 +88,14 @@ def _avg_window(
     return _window(layout, axes, kernel_size, stride, padding, 1, ceil)
 
 
-def _as_divisor(value: object | None) -> int:
+def as_divisor(value: object | None) -> int:
     """0 in the core stands for none."""
-    return 0 if value is None else as_int(value, "divisor_override", 1)
+    if value is None:
+        return 0
+    divisor = as_int(value, "divisor_override", -LARGEST)
+    if divisor == 0:
+        raise ValueError("divisor_override: expected an integer other than 0, got 0")
+    return divisor
 
 
 def _adaptive_shape(layout: Layout, axes: int, output_size: object) -> tuple[int, ...]:
@@ -108,7 +118,7 @@ def _gradient(grad_output: npt.ArrayLike, x: FloatArray, shape: tuple[int, ...])
     return dy
 
 
-# ---- both passes for 1 and 2 axes ---------------------------------------------------------------
+# ---- both passes --------------------------------------------------------------------------------
 
 
 def max_pool(
@@ -121,7 +131,7 @@ def max_pool(
     output = Output(shape, x.dtype, out, (x,))
     indices = np.empty(shape, np.int64) if indexed else None
     core_indices = None if indices is None else layout.core(indices)
-    _core.max_pool2d(layout.core(x), layout.core(output.buffer), core_indices, options)
+    _core.max_pool(layout.core(x), layout.core(output.buffer), core_indices, options)
     return output.result() if indices is None else (output.result(), indices)
 
 
@@ -133,7 +143,7 @@ def max_pool_backward(
     options, shape = _window(layout, axes, *window)
     dy = _gradient(grad_output, x, shape)
     dx = np.empty_like(x)
-    _core.max_pool2d_backward(layout.core(dy), layout.core(x), layout.core(dx), options)
+    _core.max_pool_backward(layout.core(dy), layout.core(x), layout.core(dx), options)
     return (dx,)
 
 
@@ -148,9 +158,9 @@ def avg_pool(
     x = as_float(input, "input")
     layout = Layout(x, axes)
     options, shape = _avg_window(layout, axes, *window)
-    rule = (_as_bool(count_include_pad, "count_include_pad"), _as_divisor(divisor_override))
+    rule = (_as_bool(count_include_pad, "count_include_pad"), as_divisor(divisor_override))
     output = Output(shape, x.dtype, out, (x,))
-    _core.avg_pool2d(layout.core(x), layout.core(output.buffer), options, *rule)
+    _core.avg_pool(layout.core(x), layout.core(output.buffer), options, *rule)
     return output.result()
 
 
@@ -165,10 +175,10 @@ def avg_pool_backward(
     x = as_float(input, "input")
     layout = Layout(x, axes)
     options, shape = _avg_window(layout, axes, *window)
-    rule = (_as_bool(count_include_pad, "count_include_pad"), _as_divisor(divisor_override))
+    rule = (_as_bool(count_include_pad, "count_include_pad"), as_divisor(divisor_override))
     dy = _gradient(grad_output, x, shape)
     dx = np.empty_like(x)
-    _core.avg_pool2d_backward(layout.core(dy), layout.core(dx), options, *rule)
+    _core.avg_pool_backward(layout.core(dy), layout.core(dx), options, *rule)
     return (dx,)
 
 
@@ -178,7 +188,7 @@ def adaptive_avg_pool(
     x = as_float(input, "input")
     layout = Layout(x, axes)
     output = Output(_adaptive_shape(layout, axes, output_size), x.dtype, out, (x,))
-    _core.adaptive_avg_pool2d(layout.core(x), layout.core(output.buffer))
+    _core.adaptive_avg_pool(layout.core(x), layout.core(output.buffer))
     return output.result()
 
 
@@ -189,5 +199,33 @@ def adaptive_avg_pool_backward(
     layout = Layout(x, axes)
     dy = _gradient(grad_output, x, _adaptive_shape(layout, axes, output_size))
     dx = np.empty_like(x)
-    _core.adaptive_avg_pool2d_backward(layout.core(dy), layout.core(dx))
+    _core.adaptive_avg_pool_backward(layout.core(dy), layout.core(dx))
+    return (dx,)
+
+
+def adaptive_max_pool(
+    axes: int,
+    input: npt.ArrayLike,
+    output_size: IntsOrNone,
+    indexed: bool,
+    out: FloatArray | None,
+) -> FloatArray | tuple[FloatArray, npt.NDArray[np.int64]]:
+    x = as_float(input, "input")
+    indexed = _as_bool(indexed, "return_indices")
+    layout = Layout(x, axes)
+    output = Output(_adaptive_shape(layout, axes, output_size), x.dtype, out, (x,))
+    indices = np.empty(output.buffer.shape, np.int64) if indexed else None
+    core_indices = None if indices is None else layout.core(indices)
+    _core.adaptive_max_pool(layout.core(x), layout.core(output.buffer), core_indices)
+    return output.result() if indices is None else (output.result(), indices)
+
+
+def adaptive_max_pool_backward(
+    axes: int, grad_output: npt.ArrayLike, input: npt.ArrayLike, output_size: IntsOrNone
+) -> tuple[FloatArray]:
+    x = as_float(input, "input")
+    layout = Layout(x, axes)
+    dy = _gradient(grad_output, x, _adaptive_shape(layout, axes, output_size))
+    dx = np.empty_like(x)
+    _core.adaptive_max_pool_backward(layout.core(dy), layout.core(x), layout.core(dx))
     return (dx,)

@@ -21,13 +21,16 @@ NO_LABEL = -(2**63)
 class Scores:
     """An input (C,), (n, C) or (n, C, d1, ...) as the core's (n, C, pixels), and its weights."""
 
-    def __init__(self, input: npt.ArrayLike, weight: npt.ArrayLike | None) -> None:
-        self.x = as_float(input, "input")
-        if self.x.ndim < 1:
+    def __init__(
+        self, input: npt.ArrayLike, weight: npt.ArrayLike | None, scalar: bool = False
+    ) -> None:
+        x = as_float(input, "input")
+        if x.ndim < 1 and not scalar:
             raise ValueError("input: expected shape (C,), (n, C) or (n, C, d1, ...), got ()")
+        self.shape, self.x = x.shape, x.reshape(x.shape or (1,))  # a scalar is a row of one class
         axis = min(self.x.ndim - 1, 1)
         pixels = self.x.shape[axis + 1 :]
-        self.classes = self.x.shape[axis]
+        self.classes: int = self.x.shape[axis]
         self.per_row = self.x.shape[:axis] + pixels
         self.lifted = (math.prod(self.x.shape[:axis]), self.classes, math.prod(pixels))
         self.weight = as_optional_float(weight, "weight", like=self.x)
@@ -87,7 +90,7 @@ class RowLoss:
         results = tuple(np.empty(scores.lifted, scores.x.dtype) for _ in range(self.gradients))
         core = getattr(_core, self.name + "_backward")
         core(*self.arguments, None if grad is None else scores.rows(grad), scale, *results)
-        return tuple(result.reshape(scores.x.shape) for result in results)
+        return tuple(result.reshape(scores.shape) for result in results)
 
 
 def label_loss(

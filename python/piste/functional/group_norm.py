@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from .. import _core
 from .._arrays import FloatArray, Output, as_float, as_optional_float, check_shape
-from ._arguments import as_int
-from .norm import batch_norm, batch_norm_backward, check_updatable, positive_number
+from ._arguments import as_finite, as_int
+from .norm import batch_norm, batch_norm_backward, check_updatable
 
 
 class _Problem:
@@ -40,7 +40,7 @@ class _Problem:
             if array is not None:
                 check_shape(array, (channels,), name)
         self.lifted = (len(x), channels, math.prod(x.shape[2:]))
-        self.eps = positive_number(eps, "eps")
+        self.eps = as_finite(eps, "eps")
 
     def forward(
         self, out: FloatArray | None, mean: FloatArray | None, var: FloatArray | None
@@ -146,7 +146,7 @@ def _instance_norm(
     for name, array in zip(("running_mean", "running_var"), running, strict=True):
         if array is not None:
             check_shape(as_float(array, name, like=problem.x), problem.x.shape[1:2], name)
-    positive_number(momentum, "momentum")
+    as_finite(momentum, "momentum")
     if (running[0] is None) != (running[1] is None):
         raise ValueError("running_mean, running_var: expected both or neither")
     if not use_input_stats and running[0] is None:

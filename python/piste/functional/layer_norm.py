@@ -10,8 +10,7 @@ import numpy.typing as npt
 
 from .. import _core
 from .._arrays import FloatArray, Output, as_float, as_optional_float, check_shape, describe
-from ._arguments import as_int
-from .norm import positive_number
+from ._arguments import as_finite, as_int
 
 
 class _Problem:
@@ -42,7 +41,7 @@ class _Problem:
             if array is not None:
                 check_shape(array, shape, name)
         self.lifted = (math.prod(self.x.shape[: -len(shape)]), math.prod(shape))
-        self.eps = positive_number(eps, "eps")
+        self.eps = as_finite(eps, "eps")
 
     def flat(self, array: FloatArray | None) -> FloatArray | None:
         return None if array is None else array.reshape(-1)

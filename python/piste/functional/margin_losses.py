@@ -158,10 +158,12 @@ def _multi_margin(
 ) -> RowLoss:
     reduction = as_reduction(reduction, size_average, reduce)
     power, gap = as_power(p), as_finite(margin, "margin")
-    scores = Scores(input, weight)
+    scores = Scores(input, weight, scalar=True)
     if scores.x.ndim > 2:
         raise ValueError(f"input: expected shape (C,) or (n, C), got {scores.x.shape}")
     labels = as_array(target, "target")
+    if scores.x.ndim == 1 and labels.shape == (1,):
+        labels = labels.reshape(())
     return label_loss(
         "multi_margin_loss", scores, labels, NO_LABEL, reduction, (power, gap), weighted_mean=False
     )
@@ -182,9 +184,9 @@ def multi_margin_loss(
     Parameters
     ----------
     input
-        Scores (C,) or (n, C), float32 or float64.
+        Scores (C,) or (n, C), float32 or float64; a scalar is the score of a single class.
     target
-        Integer labels () or (n,) from 0 to C - 1.
+        Integer labels () or (1,), or (n,), from 0 to C - 1.
     p
         1 or 2.
     margin

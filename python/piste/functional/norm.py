@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .. import _core
 from .._arrays import FloatArray, as_float, as_optional_float, check_shape, describe
-
-
-def positive_number(value: Any, name: str) -> float:
-    """`value` as a finite float of at least 0."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name}: expected a number, got {describe(value)}") from None
-    if not 0 <= number < math.inf:
-        raise ValueError(f"{name}: expected a finite number from 0, got {number}")
-    return number
+from ._arguments import as_finite
 
 
 def check_updatable(array: object, name: str) -> None:
@@ -70,7 +59,7 @@ class _Problem:
                 f"input: expected more than 1 value per channel in training, got shape {x.shape}"
             )
         self.options = _core.BatchNormOptions(
-            bool(training), positive_number(momentum, "momentum"), positive_number(eps, "eps")
+            bool(training), as_finite(momentum, "momentum"), as_finite(eps, "eps", 0)
         )
 
 

@@ -11,6 +11,8 @@ from ._pooling import (
     IntsOrNone,
     adaptive_avg_pool,
     adaptive_avg_pool_backward,
+    adaptive_max_pool,
+    adaptive_max_pool_backward,
     avg_pool,
     avg_pool_backward,
     max_pool,
@@ -152,3 +154,44 @@ def adaptive_avg_pool1d_backward(
 ) -> tuple[FloatArray]:
     """Gradient of `adaptive_avg_pool1d`."""
     return adaptive_avg_pool_backward(1, grad_output, input, output_size)
+
+
+def adaptive_max_pool1d(
+    input: npt.ArrayLike,
+    output_size: IntsOrNone,
+    return_indices: bool = False,
+    *,
+    out: FloatArray | None = None,
+) -> FloatArray | tuple[FloatArray, npt.NDArray[np.int64]]:
+    """Largest value of the parts that `adaptive_avg_pool1d` takes the mean of; a NaN wins.
+
+    Parameters
+    ----------
+    input, output_size, out
+        As in `adaptive_avg_pool1d`.
+    return_indices
+        Also return where each maximum stands.
+
+    Returns
+    -------
+    output : ndarray
+        As that of `adaptive_avg_pool1d`.
+    indices : ndarray of int64
+        With `return_indices`, of the same shape: its place along L.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a shape, dtype or size that does not fit.
+    """
+    return adaptive_max_pool(1, input, output_size, return_indices, out)
+
+
+def adaptive_max_pool1d_backward(
+    grad_output: npt.ArrayLike,
+    input: npt.ArrayLike,
+    output_size: IntsOrNone,
+    return_indices: bool = False,
+) -> tuple[FloatArray]:
+    """Gradient of `adaptive_max_pool1d`: each part's goes to its maximum."""
+    return adaptive_max_pool_backward(1, grad_output, input, output_size)

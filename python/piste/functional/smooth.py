@@ -47,7 +47,8 @@ def selu_backward(
     return backward("selu", grad_output, input)
 
 
-def _divisor(value: object, name: str) -> float:
+def nonzero(value: object, name: str) -> float:
+    """`value` as a number other than 0."""
     number = as_number(value, name)
     if number == 0:
         raise ValueError(f"{name}: expected a number other than 0")
@@ -65,20 +66,21 @@ def celu(
 
     See `relu` for `inplace` and `out`.
     """
-    return forward("celu", input, input if inplace else out, _divisor(alpha, "alpha"))
+    return forward("celu", input, input if inplace else out, nonzero(alpha, "alpha"))
 
 
 def celu_backward(
     grad_output: npt.ArrayLike, input: npt.ArrayLike, alpha: float = 1.0, inplace: bool = False
 ) -> tuple[FloatArray]:
     """Gradient of `celu`."""
-    return backward("celu", grad_output, input, _divisor(alpha, "alpha"))
+    return backward("celu", grad_output, input, nonzero(alpha, "alpha"))
 
 
 _GELU = {"none": "gelu", "tanh": "gelu_tanh"}
 
 
-def _gelu_kind(approximate: object) -> str:
+def gelu_kind(approximate: object) -> str:
+    """The core's name of the gelu that `approximate` stands for."""
     if not isinstance(approximate, str):
         raise TypeError(f"approximate: expected 'none' or 'tanh', got {describe(approximate)}")
     if approximate not in _GELU:
@@ -105,14 +107,14 @@ def gelu(
     ndarray
         `input`'s shape and dtype.
     """
-    return forward(_gelu_kind(approximate), input, out)
+    return forward(gelu_kind(approximate), input, out)
 
 
 def gelu_backward(
     grad_output: npt.ArrayLike, input: npt.ArrayLike, *, approximate: str = "none"
 ) -> tuple[FloatArray]:
     """Gradient of `gelu`."""
-    return backward(_gelu_kind(approximate), grad_output, input)
+    return backward(gelu_kind(approximate), grad_output, input)
 
 
 def silu(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
 from .. import _core
-from .._arrays import FloatArray, Output, as_float, check_shape
+from .._arrays import FloatArray, Output, as_array, as_float, check_shape
 from ._arguments import as_axis
 
 
@@ -16,54 +18,62 @@ def _axis(x: FloatArray, dim: object) -> int:
     return as_axis(dim, "dim", max(x.ndim, 1))
 
 
-def _rows(x: FloatArray, axis: int) -> FloatArray:
-    """(rows, values along `axis`), contiguous; the core takes the last axis only."""
-    moved = np.moveaxis(x, axis, -1) if x.ndim else x.reshape(1)
-    length = moved.shape[-1]
-    return np.ascontiguousarray(moved).reshape(moved.size // max(length, 1), length)
+def _lifted(x: FloatArray, dim: object) -> tuple[int, int, int]:
+    """The shape as (outer, along the axis, inner)."""
+    axis = _axis(x, dim)
+    shape = x.shape or (1,)
+    return math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
 
 
-def _unrows(rows: FloatArray, shape: tuple[int, ...], axis: int) -> FloatArray:
-    """The inverse of `_rows`."""
-    if not shape:
-        return rows.reshape(())
-    lead = shape[:axis] + shape[axis + 1 :]
-    return np.moveaxis(rows.reshape(*lead, shape[axis]), -1, axis)
+def _as_dtype(input: npt.ArrayLike, dtype: npt.DTypeLike | None) -> FloatArray:
+    """`input`, converted where a dtype is asked for."""
+    if dtype is None:
+        return as_float(input, "input")
+    wanted = np.dtype(dtype)
+    if wanted not in (np.float32, np.float64):
+        raise TypeError(f"dtype: expected float32 or float64, got {wanted}")
+    return as_float(as_array(input, "input").astype(wanted, copy=False), "input")
 
 
 def _softmax(
-    input: npt.ArrayLike, dim: int | None, out: FloatArray | None, log: bool
+    input: npt.ArrayLike,
+    dim: int | None,
+    dtype: npt.DTypeLike | None,
+    out: FloatArray | None,
+    log: bool,
 ) -> FloatArray:
-    x = as_float(input, "input")
-    axis = _axis(x, dim)
+    x = _as_dtype(input, dtype)
+    lifted = _lifted(x, dim)
     output = Output(x.shape, x.dtype, out, (x,))
-    if x.size:
-        rows = _rows(x, axis)
-        y = np.empty_like(rows)
-        _core.softmax(rows, y, log)
-        output.buffer[...] = _unrows(y, x.shape, axis)
+    _core.softmax(x.reshape(lifted), output.buffer.reshape(lifted), log)
     return output.result()
 
 
 def _softmax_backward(
-    grad_output: npt.ArrayLike, input: npt.ArrayLike, dim: int | None, log: bool
+    grad_output: npt.ArrayLike,
+    input: npt.ArrayLike,
+    dim: int | None,
+    dtype: npt.DTypeLike | None,
+    log: bool,
 ) -> tuple[FloatArray]:
-    x = as_float(input, "input")
+    x = _as_dtype(input, dtype)
     dy = as_float(grad_output, "grad_output", like=x)
     check_shape(dy, x.shape, "grad_output")
-    axis = _axis(x, dim)
+    lifted = _lifted(x, dim)
     dx = np.empty_like(x)
-    if x.size:
-        rows = _rows(x, axis)
-        y, drows = np.empty_like(rows), np.empty_like(rows)
-        _core.softmax(rows, y, log)
-        _core.softmax_backward(_rows(dy, axis), y, drows, log)
-        dx[...] = _unrows(drows, x.shape, axis)
-    return (dx,)
+    _core.softmax_backward(dy.reshape(lifted), x.reshape(lifted), dx.reshape(lifted), log)
+    # The gradient by what was converted is that by its origin, in the origin's dtype.
+    origin = as_array(input, "input").dtype
+    return (dx.astype(origin, copy=False) if origin.kind == "f" else dx,)
 
 
 def softmax(
-    input: npt.ArrayLike, dim: int | None = None, *, out: FloatArray | None = None
+    input: npt.ArrayLike,
+    dim: int | None = None,
+    _stacklevel: int = 3,
+    dtype: npt.DTypeLike | None = None,
+    *,
+    out: FloatArray | None = None,
 ) -> FloatArray:
     """``exp(input) / sum(exp(input))`` along one axis.
 
@@ -73,33 +83,50 @@ def softmax(
         float32 or float64 array of any shape.
     dim
         The axis; where None, 0 for arrays of 0, 1 or 3 axes and else 1, as in PyTorch.
+    _stacklevel
+        Of no effect; PyTorch has it.
+    dtype
+        float32 or float64: `input` is converted to it first.
     out
-        Array of the same shape and dtype to write to.
+        Array of the result's shape and dtype to write to.
 
     Returns
     -------
     ndarray
-        `input`'s shape and dtype.
+        `input`'s shape, and its dtype unless `dtype` is given.
     """
-    return _softmax(input, dim, out, False)
+    return _softmax(input, dim, dtype, out, False)
 
 
 def softmax_backward(
-    grad_output: npt.ArrayLike, input: npt.ArrayLike, dim: int | None = None
+    grad_output: npt.ArrayLike,
+    input: npt.ArrayLike,
+    dim: int | None = None,
+    _stacklevel: int = 3,
+    dtype: npt.DTypeLike | None = None,
 ) -> tuple[FloatArray]:
     """Gradient of `softmax` by `input`."""
-    return _softmax_backward(grad_output, input, dim, False)
+    return _softmax_backward(grad_output, input, dim, dtype, False)
 
 
 def log_softmax(
-    input: npt.ArrayLike, dim: int | None = None, *, out: FloatArray | None = None
+    input: npt.ArrayLike,
+    dim: int | None = None,
+    _stacklevel: int = 3,
+    dtype: npt.DTypeLike | None = None,
+    *,
+    out: FloatArray | None = None,
 ) -> FloatArray:
     """``log(softmax(input, dim))``, without its overflow; see `softmax`."""
-    return _softmax(input, dim, out, True)
+    return _softmax(input, dim, dtype, out, True)
 
 
 def log_softmax_backward(
-    grad_output: npt.ArrayLike, input: npt.ArrayLike, dim: int | None = None
+    grad_output: npt.ArrayLike,
+    input: npt.ArrayLike,
+    dim: int | None = None,
+    _stacklevel: int = 3,
+    dtype: npt.DTypeLike | None = None,
 ) -> tuple[FloatArray]:
     """Gradient of `log_softmax` by `input`."""
-    return _softmax_backward(grad_output, input, dim, True)
+    return _softmax_backward(grad_output, input, dim, dtype, True)

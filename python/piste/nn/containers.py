@@ -14,6 +14,10 @@ def _check_module(value: object, where: str) -> Module:
     return value
 
 
+def _below(name: str, child: str) -> str:
+    return f"{name}.{child}" if name else child
+
+
 class Sequential(Module):
     """Layers one after another; ``model[i]`` is layer i."""
 
@@ -33,8 +37,25 @@ class Sequential(Module):
 
     def _lower(self, net: Any, value: int, name: str) -> int:
         for child_name, child in self._modules.items():
-            value = child._lower(net, value, f"{name}.{child_name}" if name else child_name)
+            value = child._lower(net, value, _below(name, child_name))
         return value
+
+
+class Concat(Module):
+    """The branches' outputs for one input, put together along the channels (or features)."""
+
+    def __init__(self, *branches: Module) -> None:
+        super().__init__()
+        if not branches:
+            raise ValueError("branches: expected at least one")
+        for i, branch in enumerate(branches):
+            self._modules[str(i)] = _check_module(branch, f"branch {i}")
+
+    def _lower(self, net: Any, value: int, name: str) -> int:
+        outputs = [
+            child._lower(net, value, _below(name, key)) for key, child in self._modules.items()
+        ]
+        return int(net.concat(outputs, name or "concat"))
 
 
 class Residual(Module):
@@ -47,9 +68,8 @@ class Residual(Module):
             self._modules["shortcut"] = _check_module(shortcut, "shortcut")
 
     def _lower(self, net: Any, value: int, name: str) -> int:
-        prefix = f"{name}." if name else ""
-        through = self._modules["body"]._lower(net, value, prefix + "body")
+        through = self._modules["body"]._lower(net, value, _below(name, "body"))
         beside = value
         if "shortcut" in self._modules:
-            beside = self._modules["shortcut"]._lower(net, value, prefix + "shortcut")
+            beside = self._modules["shortcut"]._lower(net, value, _below(name, "shortcut"))
         return int(net.add(through, beside, name or "residual"))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,9 @@ import numpy.typing as npt
 from .._arrays import FloatArray, as_array, as_float, describe
 from .._network import CompiledNetwork
 from ..functional._arguments import as_int
+
+if TYPE_CHECKING:
+    from .summary import Summary
 
 _generator: np.random.Generator | None = None  # made when needed: NumPy loads its module late
 
@@ -50,6 +53,8 @@ class Module:
     """
 
     training: bool = True
+    _axes: int | None = None
+    """Axes of the maps that a layer takes, (n, channels, ...), where its kind fixes them."""
 
     def __init__(self) -> None:
         object.__setattr__(self, "_parameters", {})
@@ -106,6 +111,12 @@ class Module:
         for prefix, module in self.named_modules():
             for name, array in module._own_items():
                 yield (f"{prefix}.{name}" if prefix else name), array
+
+    def summary(self, input_shape: Sequence[int]) -> Summary:
+        """What each layer does to one sample of `input_shape`; see `piste.nn.summary`."""
+        from .summary import summary
+
+        return summary(self, input_shape)
 
     def load_state_dict(self, state: Mapping[str, npt.ArrayLike]) -> None:
         """Copy values in. Everything is checked before anything changes.

@@ -14,6 +14,9 @@ struct LayoutKernels {
 
   /// y[i] = scale * x[i] + shift for i < n: images of bytes to numbers.
   void (*from_bytes)(const unsigned char* x, T* y, Index n, T scale, T shift);
+
+  /// y[i] = scale * x[i] + shift for i < n, or x[n - 1 - i] where mirrored: a row of an image.
+  void (*row)(const T* x, T* y, Index n, T scale, T shift, bool mirrored);
 };
 
 }  // namespace piste::kernels

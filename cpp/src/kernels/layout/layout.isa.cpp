@@ -51,9 +51,19 @@ void from_bytes(const unsigned char* __restrict x, T* __restrict y, Index n, T s
   for (Index i = 0; i < n; ++i) y[i] = scale * static_cast<T>(x[i]) + shift;
 }
 
+template <class T>
+void row(const T* __restrict x, T* __restrict y, Index n, T scale, T shift, bool mirrored) {
+  if (mirrored)
+    for (Index i = 0; i < n; ++i) y[i] = scale * x[n - 1 - i] + shift;
+  else
+    for (Index i = 0; i < n; ++i) y[i] = scale * x[i] + shift;
+}
+
 }  // namespace
 
-extern const kernels::LayoutKernels<float> layout_f32{transpose<float>, from_bytes<float>};
-extern const kernels::LayoutKernels<double> layout_f64{transpose<double>, from_bytes<double>};
+extern const kernels::LayoutKernels<float> layout_f32{transpose<float>, from_bytes<float>,
+                                                      row<float>};
+extern const kernels::LayoutKernels<double> layout_f64{transpose<double>, from_bytes<double>,
+                                                       row<double>};
 
 }  // namespace piste::PISTE_ISA

@@ -17,15 +17,19 @@ void for_row(const T* x, Index n, T fill, F f) {
     f(Vec<T>::load_partial(x + i, static_cast<int>(n - i), fill), i, static_cast<int>(n - i));
 }
 
+/// The larger of the two; NaN where one is.
+template <class T>
+Vec<T> larger(Vec<T> v, Vec<T> best) {
+  best = Vec<T>::select(v > best, v, best);
+  return Vec<T>::select(v == v, best, v);
+}
+
 /// Largest value of a row; NaN where any is.
 template <class T>
 T row_max(const T* x, Index n) {
   constexpr T lowest = -std::numeric_limits<T>::infinity();
   Vec<T> largest(lowest);
-  for_row(x, n, lowest, [&](Vec<T> v, Index, int) {
-    largest = Vec<T>::select(v > largest, v, largest);
-    largest = Vec<T>::select(v == v, largest, v);
-  });
+  for_row(x, n, lowest, [&](Vec<T> v, Index, int) { largest = larger(v, largest); });
   T result = largest.v[0];
   for (int i = 1; i < Vec<T>::lanes; ++i) {
     const T v = largest.v[i];

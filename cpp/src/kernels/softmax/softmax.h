@@ -4,8 +4,10 @@
 
 namespace piste::kernels {
 
+inline constexpr Index softmax_columns = 512;
+
 /// Over the first `channels` values of each of `rows` rows, row_stride apart; what stands behind
-/// them is neither read nor written.
+/// them is neither read nor written. y and dx may be the memory of x and of y.
 template <class T>
 struct SoftmaxKernels {
   /// y = e^(x - max) / sum
@@ -18,6 +20,12 @@ struct SoftmaxKernels {
   /// dx = dy - e^y * sum(dy), with y the log softmax
   void (*log_softmax_backward)(const T* dy, const T* y, T* dx, Index rows, Index row_stride,
                                Index channels);
+
+  // The same over the `channels` values, `stride` apart, of each of `columns` <= softmax_columns
+  // columns side by side.
+  void (*columns)(const T* x, T* y, Index channels, Index stride, Index columns, bool log);
+  void (*columns_backward)(const T* dy, const T* y, T* dx, Index channels, Index stride,
+                           Index columns, bool log);
 };
 
 }  // namespace piste::kernels

@@ -1,6 +1,7 @@
 #include "kernels/softmax/softmax.h"
 
 #include "kernels/softmax/row.h"
+#include "simd/map.h"
 
 namespace piste::PISTE_ISA {
 namespace {
@@ -55,11 +56,85 @@ void log_softmax_backward(const T* dy, const T* y, T* dx, Index rows, Index stri
   }
 }
 
+/// to[i] = f(to[i], x[i]...) for i < n.
+template <class T, class F, class... X>
+void update(F f, T* to, Index n, const X*... x) {
+  map(f, to, n, static_cast<const T*>(to), x...);
+}
+
+/// sums = over c of what add(partial, c) adds to a partial sum of n columns. Partial sums of a few
+/// values each: errors grow with the root of their number, not with that of all values.
+template <class T, class Add>
+void sum_channels(T* sums, Index n, Index channels, Add add) {
+  constexpr Index block = 32;
+  T partial[kernels::softmax_columns];
+  for (Index i = 0; i < n; ++i) sums[i] = T(0);
+  for (Index first = 0; first < channels; first += block) {
+    for (Index i = 0; i < n; ++i) partial[i] = T(0);
+    for (Index c = first; c < channels && c < first + block; ++c) add(partial, c);
+    update([](Vec<T> sum, Vec<T> part) { return sum + part; }, sums, n,
+           static_cast<const T*>(partial));
+  }
+}
+
+template <class T>
+void columns(const T* x, T* y, Index channels, Index stride, Index n, bool log_of) {
+  using V = Vec<T>;
+  T largest[kernels::softmax_columns], sums[kernels::softmax_columns];
+  const auto at = [=](const T* from, Index c) { return from + c * stride; };
+  const T lowest = -static_cast<T>(__builtin_inf());
+  for (Index i = 0; i < n; ++i) largest[i] = lowest;
+  for (Index c = 0; c < channels; ++c)
+    update([](V best, V v) { return larger(v, best); }, largest, n, at(x, c));
+  const T* shift = largest;
+  const T* total = sums;
+  sum_channels(sums, n, channels, [&](T* partial, Index c) {
+    if (log_of)
+      return update([](V sum, V v, V m) { return sum + exp(v - m); }, partial, n, at(x, c), shift);
+    map([](V v, V m) { return exp(v - m); }, y + c * stride, n, at(x, c), shift);
+    update([](V sum, V e) { return sum + e; }, partial, n, at(y, c));
+  });
+  if (log_of)
+    map([](V sum) { return log(sum); }, sums, n, total);
+  else
+    map([](V sum) { return V(T(1)) / sum; }, sums, n, total);
+  for (Index c = 0; c < channels; ++c)
+    if (log_of)
+      map([](V v, V m, V l) { return v - m - l; }, y + c * stride, n, at(x, c), shift, total);
+    else
+      update([](V e, V inverse) { return e * inverse; }, y + c * stride, n, total);
+}
+
+template <class T>
+void columns_backward(const T* dy, const T* y, T* dx, Index channels, Index stride, Index n,
+                      bool log_of) {
+  using V = Vec<T>;
+  T sums[kernels::softmax_columns];
+  const auto at = [=](const T* from, Index c) { return from + c * stride; };
+  const T* total = sums;
+  sum_channels(sums, n, channels, [&](T* partial, Index c) {
+    if (log_of)
+      update([](V sum, V g) { return sum + g; }, partial, n, at(dy, c));
+    else
+      update([](V sum, V g, V v) { return fma(g, v, sum); }, partial, n, at(dy, c), at(y, c));
+  });
+  for (Index c = 0; c < channels; ++c)
+    if (log_of)
+      map([](V g, V v, V sum) { return g - exp(v) * sum; }, dx + c * stride, n, at(dy, c), at(y, c),
+          total);
+    else
+      map([](V g, V v, V dot) { return v * (g - dot); }, dx + c * stride, n, at(dy, c), at(y, c),
+          total);
+}
+
+template <class T>
+constexpr kernels::SoftmaxKernels<T> kernels_of{softmax<T>,          log_softmax<T>,
+                                                softmax_backward<T>, log_softmax_backward<T>,
+                                                columns<T>,          columns_backward<T>};
+
 }  // namespace
 
-extern const kernels::SoftmaxKernels<float> softmax_f32{
-    softmax<float>, log_softmax<float>, softmax_backward<float>, log_softmax_backward<float>};
-extern const kernels::SoftmaxKernels<double> softmax_f64{
-    softmax<double>, log_softmax<double>, softmax_backward<double>, log_softmax_backward<double>};
+extern const kernels::SoftmaxKernels<float> softmax_f32{kernels_of<float>};
+extern const kernels::SoftmaxKernels<double> softmax_f64{kernels_of<double>};
 
 }  // namespace piste::PISTE_ISA

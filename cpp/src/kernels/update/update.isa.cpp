@@ -2,38 +2,113 @@
 
 #include <limits>
 
+#include "simd/map.h"
+#include "simd/math.h"
 #include "simd/vec.h"
 
 namespace piste::PISTE_ISA {
 namespace {
 
+/// A vector's place in the arrays: whole, or the first `count` lanes at their end.
 template <class T>
-void sgd(T* p, const T* g, T* buffer, Index n, const SgdOptions<T>& o) {
+struct Place {
+  Index at;
+  int count;
+  Vec<T> load(const T* from) const {
+    return count == Vec<T>::lanes ? Vec<T>::load(from + at)
+                                  : Vec<T>::load_partial(from + at, count);
+  }
+  void store(Vec<T> v, T* to) const {
+    if (count == Vec<T>::lanes)
+      v.store(to + at);
+    else
+      v.store_partial(to + at, count);
+  }
+};
+
+/// p = step(p, gradient with its sign and coupled weight decay, place), vector by vector.
+template <class T, class Step>
+[[gnu::always_inline]] inline void for_each_vector(T* p, const T* g, Index n,
+                                                   const UpdateOptions<T>& o, Step step) {
   using V = Vec<T>;
-  constexpr int lanes = V::lanes;
-  const V lr(o.lr), momentum(o.momentum), rest(1 - o.dampening), decay(o.weight_decay);
-  for (Index i = 0; i < n; i += lanes) {
-    const int count = static_cast<int>(n - i < lanes ? n - i : lanes);
-    const bool whole = count == lanes;
-    const auto load = [=](const T* from) {
-      return whole ? V::load(from + i) : V::load_partial(from + i, count);
-    };
-    const auto store = [=](V v, T* to) {
-      if (whole)
-        v.store(to + i);
-      else
-        v.store_partial(to + i, count);
-    };
-    const V value = load(p);
-    V step = o.maximize ? -load(g) : load(g);
-    if (o.weight_decay != 0) step = fma(decay, value, step);
+  const V decay(o.weight_decay);
+  for (Index i = 0; i < n; i += V::lanes) {
+    const Place<T> place{i, static_cast<int>(n - i < V::lanes ? n - i : V::lanes)};
+    const V value = place.load(p);
+    V gradient = o.maximize ? -place.load(g) : place.load(g);
+    if (o.weight_decay != 0) gradient = fma(decay, value, gradient);
+    place.store(step(value, gradient, place), p);
+  }
+}
+
+template <class T>
+void sgd(T* p, const T* g, T* const* states, Index n, const UpdateOptions<T>& o) {
+  using V = Vec<T>;
+  T* const buffer = states[0];
+  const V lr(o.lr), momentum(o.momentum), rest(1 - o.dampening);
+  for_each_vector(p, g, n, o, [&](V value, V step, Place<T> place) {
     if (o.momentum != 0) {
-      const V b = o.first_step ? step : fma(momentum, load(buffer), rest * step);
-      store(b, buffer);
+      const V b = o.first_step ? step : fma(momentum, place.load(buffer), rest * step);
+      place.store(b, buffer);
       step = o.nesterov ? fma(momentum, b, step) : b;
     }
-    store(value - lr * step, p);
-  }
+    return value - lr * step;
+  });
+}
+
+template <class T>
+void adam(T* p, const T* g, T* const* states, Index n, const UpdateOptions<T>& o) {
+  using V = Vec<T>;
+  T *const mean = states[0], *const square = states[1], *const largest = states[2];
+  const V lr(o.lr), rest1(o.rest1), beta2(o.beta2), rest2(o.rest2), eps(o.eps);
+  const V shrink(o.shrink), correction(o.correction);
+  for_each_vector(p, g, n, o, [&](V value, V gradient, Place<T> place) {
+    const V m0 = place.load(mean), m = fma(rest1, gradient - m0, m0);
+    V v = fma(beta2, place.load(square), rest2 * gradient * gradient);
+    place.store(m, mean);
+    place.store(v, square);
+    if (o.amsgrad) {
+      const V before = place.load(largest);
+      v = V::select(before >= v, before, v);  // NaN is taken over
+      place.store(v, largest);
+    }
+    return shrink * value - lr * m / fma(correction, sqrt(v), eps);
+  });
+}
+
+template <class T>
+void rmsprop(T* p, const T* g, T* const* states, Index n, const UpdateOptions<T>& o) {
+  using V = Vec<T>;
+  T *const square = states[0], *const mean = states[1], *const buffer = states[2];
+  const V lr(o.lr), beta2(o.beta2), rest2(o.rest2), eps(o.eps), momentum(o.momentum);
+  for_each_vector(p, g, n, o, [&](V value, V gradient, Place<T> place) {
+    V v = fma(beta2, place.load(square), rest2 * gradient * gradient);
+    place.store(v, square);
+    if (o.centered) {
+      const V m0 = place.load(mean), m = fma(rest2, gradient - m0, m0);
+      place.store(m, mean);
+      v = v - m * m;
+      v = V::select(v < V::zero(), V::zero(), v);  // a variance that rounding took below 0
+    }
+    V step = gradient / (sqrt(v) + eps);
+    if (o.momentum != 0) {
+      step = fma(momentum, place.load(buffer), step);
+      place.store(step, buffer);
+    }
+    return value - lr * step;
+  });
+}
+
+template <class T>
+void adagrad(T* p, const T* g, T* const* states, Index n, const UpdateOptions<T>& o) {
+  using V = Vec<T>;
+  T* const sum = states[0];
+  const V lr(o.lr), eps(o.eps);
+  for_each_vector(p, g, n, o, [&](V value, V gradient, Place<T> place) {
+    const V v = fma(gradient, gradient, place.load(sum));
+    place.store(v, sum);
+    return value - lr * gradient / (sqrt(v) + eps);
+  });
 }
 
 template <class T>
@@ -67,11 +142,38 @@ bool all_finite(const T* x, Index n) {
   return sum.sum() == 0;
 }
 
+template <class T>
+void clip(T* g, Index n, T limit, T scale) {
+  using V = Vec<T>;
+  const V most(limit), least(-limit), factor(scale);
+  map(
+      [=](V v) {
+        v = V::select(v > most, most, v);
+        return factor * V::select(v < least, least, v);
+      },
+      g, n, g);
+}
+
+template <class T>
+void average(T* mean, const T* x, Index n, T weight) {
+  using V = Vec<T>;
+  const V w(weight);
+  map([=](V m, V v) { return fma(w, v - m, m); }, mean, n, mean, x);
+}
+
 }  // namespace
 
-extern const kernels::UpdateKernels<float> update_f32{sgd<float>, sum_squares<float>,
-                                                      all_finite<float>};
-extern const kernels::UpdateKernels<double> update_f64{sgd<double>, sum_squares<double>,
-                                                       all_finite<double>};
+extern const kernels::UpdateKernels<float> update_f32{
+    {sgd<float>, adam<float>, rmsprop<float>, adagrad<float>},
+    sum_squares<float>,
+    all_finite<float>,
+    clip<float>,
+    average<float>};
+extern const kernels::UpdateKernels<double> update_f64{
+    {sgd<double>, adam<double>, rmsprop<double>, adagrad<double>},
+    sum_squares<double>,
+    all_finite<double>,
+    clip<double>,
+    average<double>};
 
 }  // namespace piste::PISTE_ISA

@@ -1,0 +1,267 @@
+// Layers that work on one sample at a time in the order that the user sees.
+
+#include <algorithm>
+#include <cstring>
+
+#include "dispatch/dispatch.h"
+#include "engine/layers.h"
+#include "piste/activation.h"
+#include "piste/norm.h"
+
+namespace piste {
+namespace {
+
+/// One sample in NCHW order: where it lies, if that is how it lies, else unpacked to `room`.
+template <class T>
+const T* in_order(const T* rows, const Value<T>& value, T* room) {
+  if (value.shape.pixels() == 1) return rows;
+  unpack_sample(rows, value, room);
+  return room;
+}
+
+/// An operation of ops/ on each sample. Its loops over tasks run on the worker that calls them.
+template <class T>
+class SampleOp final : public Op<T> {
+ public:
+  SampleOp(const Node& node, const Value<T>& x, const Value<T>& y, Trainable<T> weight,
+           Trainable<T> bias)
+      : node_(node), x_(x), y_(y), weight_(weight), bias_(bias) {
+    this->use_forward(x.tensor);
+    this->use_forward(y.tensor);
+    const MapShape& s = x.shape;
+    planes_ = {1, s.channels, s.pixels()};
+    if (node.kind == NodeKind::layer_norm) {
+      Index n = 1;
+      for (Index size : node.sizes) n *= size;
+      planes_ = {s.features() / n, n};
+    } else if (node.kind == NodeKind::prelu && weight.value.size() == 1) {
+      planes_ = {1, 1, s.features()};
+    } else if (node.kind == NodeKind::softmax || node.kind == NodeKind::log_softmax) {
+      const Shape sample = s.logical();
+      const int along = sample_axis(node, node.first_axis, sample.rank());
+      planes_ = {1, sample[along], 1};
+      for (int axis = 0; axis < along; ++axis) planes_[0] *= sample[axis];
+      for (int axis = along + 1; axis < sample.rank(); ++axis) planes_[2] *= sample[axis];
+    }
+  }
+
+  void link(Plan<T>& plan, int dy, const std::vector<int>& dx) override {
+    dy_ = dy;
+    dx_ = dx[0];
+    for (int tensor : {x_.tensor, dy_, dx_}) this->use_backward(tensor);
+    if (parameters()) gradients_ = plan.fixed_tensor(parameters() * plan.groups());
+  }
+
+  void forward(int, const Run<T>&, const Memory<T>& memory, const Chunk& chunk) override {
+    T* room = static_cast<T*>(memory.worker_scratch(chunk));
+    const T* x = memory.at(x_.tensor, chunk);
+    T* y = memory.at(y_.tensor, chunk);
+    for (Index i = 0; i < chunk.count(); ++i) {
+      apply(in_order(x + i * x_.sample_values(), x_, room), room + features());
+      pack_sample(room + features(), y_, y + i * y_.sample_values());
+    }
+  }
+
+  void backward(int, const Run<T>&, const Memory<T>& memory, const Chunk& chunk) override {
+    T* room = static_cast<T*>(memory.worker_scratch(chunk));
+    T *dx = room + 2 * features(), *fresh = room + 3 * features();
+    for (Index i = 0; i < chunk.count(); ++i) {
+      const T* x = in_order(memory.at(x_.tensor, chunk) + i * x_.sample_values(), x_, room);
+      const T* dy = in_order(memory.at(dy_, chunk) + i * y_.sample_values(), y_, room + features());
+      differentiate(x, dy, dx, fresh);
+      if (dx_ >= 0) pack_sample(dx, x_, memory.at(dx_, chunk) + i * x_.sample_values());
+      if (!parameters()) continue;
+      T* sum = memory.fixed(gradients_) + chunk.group * parameters();
+      if (chunk.first_of_group && i == 0)
+        std::copy_n(fresh, parameters(), sum);
+      else
+        kernel_table<T>().pointwise->add(sum, fresh, sum, parameters());
+    }
+  }
+
+  Index finish_tasks() const override { return gradients_ < 0 ? 0 : 1; }
+  void finish(const Memory<T>& memory, Index groups, Index, void*) override {
+    std::vector<const T*> parts;
+    for (Index g = 0; g < groups; ++g) parts.push_back(memory.fixed(gradients_) + g * parameters());
+    const auto& gemm = *kernel_table<T>().gemm;
+    if (weight_.value) gemm.sum(parts.data(), groups, 0, weight_.gradient, weights());
+    if (bias_.value) gemm.sum(parts.data(), groups, weights(), bias_.gradient, biases());
+  }
+
+  Index scratch_bytes() const override {
+    return (3 * features() + parameters()) * static_cast<Index>(sizeof(T));
+  }
+
+ private:
+  Index features() const { return x_.shape.features(); }
+  Index weights() const { return weight_.value ? weight_.value.size() : 0; }
+  Index biases() const { return bias_.value ? bias_.value.size() : 0; }
+  Index parameters() const { return weights() + biases(); }
+  bool log() const { return node_.kind == NodeKind::log_softmax; }
+  View<const T> as_vector(const Trainable<T>& t) const {
+    return {t.value.data, t.value ? Shape{t.value.size()} : Shape{}};
+  }
+
+  void apply(const T* from, T* to) const {
+    const View<const T> x{from, planes_};
+    const View<T> y{to, planes_};
+    const View<const T> weight = as_vector(weight_), bias = as_vector(bias_);
+    switch (node_.kind) {
+      case NodeKind::layer_norm:
+        return layer_norm<T>(x, weight, bias, node_.b, y);
+      case NodeKind::group_norm:
+        return group_norm<T>(x, node_.groups, weight, bias, node_.b, y, {}, {});
+      case NodeKind::response_norm:
+        return local_response_norm<T>(x, node_.response, y);
+      case NodeKind::prelu:
+        return prelu<T>(x, weight, y);
+      default:
+        return softmax<T>(x, y, log());
+    }
+  }
+
+  /// dx and the gradients by weight and then bias.
+  void differentiate(const T* from, const T* gradient, T* to, T* by_parameters) const {
+    const View<const T> x{from, planes_}, dy{gradient, planes_};
+    const View<T> dx{to, planes_};
+    const View<const T> weight = as_vector(weight_);
+    View<T> dweight, dbias;
+    if (weight_.value) dweight = {by_parameters, {weights()}};
+    if (bias_.value) dbias = {by_parameters + weights(), {biases()}};
+    switch (node_.kind) {
+      case NodeKind::layer_norm:
+        return layer_norm_backward<T>(dy, x, weight, node_.b, dx, dweight, dbias);
+      case NodeKind::group_norm:
+        return group_norm_backward<T>(dy, x, node_.groups, weight, node_.b, dx, dweight, dbias);
+      case NodeKind::response_norm:
+        return local_response_norm_backward<T>(dy, x, node_.response, dx);
+      case NodeKind::prelu:
+        return prelu_backward<T>(dy, x, weight, dx, dweight);
+      default:
+        return softmax_backward<T>(dy, x, dx, log());
+    }
+  }
+
+  Node node_;
+  Value<T> x_, y_;
+  Trainable<T> weight_, bias_;
+  Shape planes_;  // as the operation takes a sample
+  int dy_ = -1, dx_ = -1, gradients_ = -1;
+};
+
+template <class T>
+class ReshapeOp final : public Op<T> {
+ public:
+  ReshapeOp(const Value<T>& x, const Value<T>& y) : x_(x), y_(y) {
+    this->use_forward(x.tensor);
+    this->use_forward(y.tensor);
+  }
+  void link(Plan<T>&, int dy, const std::vector<int>& dx) override {
+    dy_ = dy;
+    dx_ = dx[0];
+    this->use_backward(dy_);
+    this->use_backward(dx_);
+  }
+  void forward(int, const Run<T>&, const Memory<T>& memory, const Chunk& chunk) override {
+    move(memory, chunk, x_, x_.tensor, y_, y_.tensor);
+  }
+  void backward(int, const Run<T>&, const Memory<T>& memory, const Chunk& chunk) override {
+    if (dx_ >= 0) move(memory, chunk, y_, dy_, x_, dx_);
+  }
+  Index scratch_bytes() const override {
+    return x_.shape.features() * static_cast<Index>(sizeof(T));
+  }
+
+ private:
+  static void move(const Memory<T>& memory, const Chunk& chunk, const Value<T>& from, int source,
+                   const Value<T>& to, int target) {
+    T* room = static_cast<T*>(memory.worker_scratch(chunk));
+    for (Index i = 0; i < chunk.count(); ++i)
+      pack_sample(in_order(memory.at(source, chunk) + i * from.sample_values(), from, room), to,
+                  memory.at(target, chunk) + i * to.sample_values());
+  }
+
+  Value<T> x_, y_;
+  int dy_ = -1, dx_ = -1;
+};
+
+template <class T>
+class ConcatOp final : public Op<T> {
+ public:
+  ConcatOp(const std::vector<Value<T>>& x, const Value<T>& y) : x_(x), y_(y) {
+    for (const Value<T>& value : x) this->use_forward(value.tensor);
+    this->use_forward(y.tensor);
+  }
+  void link(Plan<T>&, int dy, const std::vector<int>& dx) override {
+    dy_ = dy;
+    dx_ = dx;
+    this->use_backward(dy);
+    for (int tensor : dx) this->use_backward(tensor);
+  }
+  void forward(int, const Run<T>&, const Memory<T>& memory, const Chunk& chunk) override {
+    const Index rows = chunk.count() * y_.shape.pixels(), channels = y_.shape.channels;
+    T* y = memory.at(y_.tensor, chunk);
+    Index first = 0;
+    for (const Value<T>& x : x_) {
+      copy(memory.at(x.tensor, chunk), x.width, y + first, y_.width, rows, x.shape.channels, 0);
+      first += x.shape.channels;
+    }
+    for (Index row = 0; row < rows; ++row)
+      std::fill(y + row * y_.width + channels, y + (row + 1) * y_.width, T(0));
+  }
+  void backward(int, const Run<T>&, const Memory<T>& memory, const Chunk& chunk) override {
+    const Index rows = chunk.count() * y_.shape.pixels();
+    const T* dy = memory.at(dy_, chunk);
+    for (std::size_t i = 0; i < x_.size(); ++i) {
+      const Index channels = x_[i].shape.channels;
+      if (dx_[i] >= 0)
+        copy(dy, y_.width, memory.at(dx_[i], chunk), x_[i].width, rows, channels,
+             x_[i].width - channels);
+      dy += channels;
+    }
+  }
+
+ private:
+  /// `zeros` of them behind the channels of each row.
+  static void copy(const T* from, Index from_stride, T* to, Index to_stride, Index rows,
+                   Index channels, Index zeros) {
+    for (Index row = 0; row < rows; ++row, from += from_stride, to += to_stride) {
+      std::memcpy(to, from, channels * sizeof(T));
+      std::fill_n(to + channels, zeros, T(0));
+    }
+  }
+
+  std::vector<Value<T>> x_;
+  Value<T> y_;
+  std::vector<int> dx_;
+  int dy_ = -1;
+};
+
+}  // namespace
+
+template <class T>
+OpPtr<T> make_sample_op(Plan<T>&, const Node& node, const Value<T>& x, const Value<T>& y,
+                        Trainable<T> weight, Trainable<T> bias) {
+  return std::make_unique<SampleOp<T>>(node, x, y, weight, bias);
+}
+template <class T>
+OpPtr<T> make_reshape(Plan<T>&, const Value<T>& x, const Value<T>& y) {
+  return std::make_unique<ReshapeOp<T>>(x, y);
+}
+template <class T>
+OpPtr<T> make_concat(Plan<T>&, const std::vector<Value<T>>& x, const Value<T>& y) {
+  return std::make_unique<ConcatOp<T>>(x, y);
+}
+
+template OpPtr<float> make_sample_op(Plan<float>&, const Node&, const Value<float>&,
+                                     const Value<float>&, Trainable<float>, Trainable<float>);
+template OpPtr<double> make_sample_op(Plan<double>&, const Node&, const Value<double>&,
+                                      const Value<double>&, Trainable<double>, Trainable<double>);
+template OpPtr<float> make_reshape(Plan<float>&, const Value<float>&, const Value<float>&);
+template OpPtr<double> make_reshape(Plan<double>&, const Value<double>&, const Value<double>&);
+template OpPtr<float> make_concat(Plan<float>&, const std::vector<Value<float>>&,
+                                  const Value<float>&);
+template OpPtr<double> make_concat(Plan<double>&, const std::vector<Value<double>>&,
+                                   const Value<double>&);
+
+}  // namespace piste

@@ -1,0 +1,173 @@
+"""Fitting as a sequence of calls into the engine, which one or many trainers make."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _core
+from ._progress import progress_bar
+from ._samples import Samples, check_finite
+from .callbacks import Callback
+from .errors import DivergenceError
+from .functional._arguments import as_int
+from .history import History
+
+if TYPE_CHECKING:
+    from .trainer import Trainer
+
+_BAR_SECONDS = 0.1  # between movements of the progress bar
+
+_T = TypeVar("_T")
+Calls: TypeAlias = Generator[Any, None, _T]
+"""Yields calls into the engine that whoever drives it makes, and returns what comes of them."""
+AnyCallback: TypeAlias = Callable[["Trainer", History], object]
+
+
+def finish(calls: Calls[_T]) -> _T:
+    """Make the calls one after another."""
+    try:
+        while True:
+            next(calls).run()
+    except StopIteration as end:
+        value: _T = end.value
+        return value
+    finally:
+        calls.close()  # after an exception: what has been done is counted
+
+
+def fit(
+    trainer: Trainer,
+    samples: Samples,
+    held_out: Samples | None,
+    epochs: int,
+    batch_size: int | Literal["full"],
+    shuffle: bool,
+    callbacks: tuple[AnyCallback, ...],
+    progress: bool | Literal["auto"],
+    slice_seconds: float,
+) -> Calls[History]:
+    """All epochs, each of as many calls as its time takes slices."""
+    n = len(samples)
+    size = n if batch_size == "full" else as_int(batch_size, "batch_size", 1)
+    epochs = as_int(epochs, "epochs", 0)
+    for callback in callbacks:
+        if not callable(callback):
+            raise TypeError(f"callbacks: expected functions, got {callback!r}")
+    if progress not in (True, False, "auto"):
+        raise ValueError(f"progress: expected True, False or 'auto', got {progress!r}")
+    history = History()
+    trainer.stop_training = False
+    hooks = [callback for callback in callbacks if isinstance(callback, Callback)]
+    for hook in hooks:
+        hook.begin(trainer)
+    for epoch in range(epochs):
+        order = trainer._rng.permutation(n) if shuffle else np.arange(n)
+        start = time.perf_counter()
+        title = f"epoch {epoch + 1}/{epochs}"
+        loss, correct = yield from _epoch(
+            trainer, samples, order, size, title, progress, slice_seconds
+        )
+        seconds = time.perf_counter() - start
+        record = {
+            "loss": loss,
+            "accuracy": samples.share(correct, trainer.loss),
+            "seconds": seconds,
+            "samples_per_second": n / seconds,
+            "lr": max(trainer.learning_rates().values(), default=0.0),
+        }
+        _end_epoch(trainer, history, record, held_out)
+        for callback in callbacks:
+            callback(trainer, history)
+        if trainer.stop_training:
+            break
+    for hook in hooks:
+        hook.end(trainer, history)
+    return history
+
+
+def _end_epoch(
+    trainer: Trainer, history: History, record: dict[str, float], held_out: Samples | None
+) -> None:
+    if held_out is not None:
+        record["val_loss"], record["val_accuracy"] = trainer._evaluate(held_out)
+    for name, value in record.items():
+        getattr(history, name).append(value)
+        getattr(trainer.history, name).append(value)
+    trainer._state.end_of_epoch(trainer.history)
+
+
+def _epoch(
+    trainer: Trainer,
+    samples: Samples,
+    order: npt.NDArray[np.int64],
+    size: int,
+    title: str,
+    progress: bool | Literal["auto"],
+    slice_seconds: float,
+) -> Calls[tuple[float, int]]:
+    batches = -(-len(order) // size)
+    done, total, correct, bar = 0, 0.0, 0, progress_bar(progress, batches, title)
+    if bar is not None:
+        slice_seconds = min(slice_seconds, _BAR_SECONDS)
+    try:
+        while done < batches:
+            result = yield from run(
+                trainer, samples, order, size, done, in_epoch=True, seconds=slice_seconds,
+                loss_sum=total,
+            )  # fmt: skip
+            done += result.batches
+            total = result.loss_sum
+            correct += result.correct
+            if bar is not None:
+                bar.set_postfix_str(f"loss {result.loss:.4g}", refresh=False)
+                bar.update(result.batches)
+    finally:
+        if bar is not None:
+            bar.close()
+    return total / len(order), correct
+
+
+def run(
+    trainer: Trainer,
+    samples: Samples,
+    order: npt.NDArray[np.int64],
+    size: int,
+    first: int,
+    *,
+    in_epoch: bool,
+    seconds: float = 0.0,
+    loss_sum: float = 0.0,
+) -> Calls[Any]:
+    """Train on the batches of `order` from `first` on, for a time; gives the core's `Progress`."""
+    if trainer._averages_in_use:
+        raise RuntimeError("averaged_weights: training is not possible inside")
+    loss, state = trainer._loss(samples.images), trainer._state
+    updates = -(-len(order) // size) - first  # at most
+    optimizer = state.core(updates, len(trainer.history), at_end=in_epoch)
+    result = _core.Progress()
+    result.loss_sum = loss_sum
+    whole = False
+    try:
+        yield trainer._network.net.train(
+            samples.images, samples.targets, order, size, first, seconds, samples.weights, loss,
+            optimizer, trainer.seed, trainer.steps, result, trainer._augmentation,
+        )  # fmt: skip
+        whole = not result.diverged
+    finally:  # Ctrl-C may come after some steps
+        taken = result.batches - result.undone
+        trainer.steps += taken
+        trainer._network.count_batches(taken)
+        if not whole:
+            state.forget_rates()
+    if result.diverged:
+        batch = order[(first + result.batches) * size :][:size]
+        if not result.undone:
+            check_finite(samples.images, batch)
+        rate = max(trainer.learning_rates().values(), default=0.0)
+        raise DivergenceError(result.step, result.loss, rate, result.layer)
+    return result

@@ -1,0 +1,138 @@
+"""What a trainer is given to learn from, as the engine takes it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from ._arrays import FloatArray, as_array, as_float, describe
+from ._network import CompiledNetwork
+from .nn.losses import Loss
+
+Layout: TypeAlias = Literal["NCHW", "NHWC"]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Inputs, what they should give, and how much each counts (None: all alike)."""
+
+    images: npt.NDArray[Any]
+    targets: npt.NDArray[Any]
+    weights: FloatArray | None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @classmethod
+    def of(
+        cls,
+        network: CompiledNetwork,
+        loss: Loss,
+        x: npt.ArrayLike,
+        y: npt.ArrayLike,
+        sample_weight: npt.ArrayLike | None,
+        layout: Layout = "NCHW",
+    ) -> Samples:
+        """The user's arrays, checked.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Where they do not fit the network and the loss, or there are no samples.
+        """
+        images = network.images(x, layout)
+        targets = _targets(as_array(y, "y"), network.output_shape(images), loss, network.dtype)
+        weights = None
+        if sample_weight is not None:
+            factors = as_array(sample_weight, "sample_weight")
+            if factors.dtype.kind not in "fiub":
+                raise TypeError(f"sample_weight: expected numbers, got dtype {factors.dtype}")
+            weights = as_float(np.asarray(factors, network.dtype), "sample_weight")
+            if weights.shape != (len(images),):
+                raise ValueError(
+                    f"sample_weight: expected shape {(len(images),)}, got {weights.shape}"
+                )
+            if not np.isfinite(weights).all() or (weights < 0).any():
+                raise ValueError("sample_weight: expected finite values of at least 0")
+        if not len(images):
+            raise ValueError("x: expected at least one sample, got none")
+        return cls(images, targets, weights)
+
+    @classmethod
+    def held_out(
+        cls, network: CompiledNetwork, loss: Loss, data: object, layout: Layout = "NCHW"
+    ) -> Samples | None:
+        """The user's validation data, checked; None as None.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `of`, or for what is no tuple of two or three.
+        """
+        if data is None:
+            return None
+        if not isinstance(data, Sequence) or len(data) not in (2, 3):
+            raise TypeError(
+                f"validation_data: expected (x, y) or (x, y, sample_weight), got {describe(data)}"
+            )
+        x, y, *weight = data
+        if not len(network.images(x, layout)):
+            raise ValueError("validation_data: expected at least one sample, got none")
+        return cls.of(network, loss, x, y, weight[0] if weight else None, layout)
+
+    def share(self, correct: int, loss: Loss) -> float:
+        """Accuracy: the share of labels that counts; NaN where there are none."""
+        if self.targets.dtype != np.int64:
+            return math.nan
+        counted = int(np.count_nonzero(self.targets != getattr(loss, "ignore_index", -100)))
+        return correct / counted if counted else math.nan
+
+
+def _targets(
+    y: npt.NDArray[Any], expected: tuple[int, ...], loss: Loss, dtype: np.dtype[Any]
+) -> npt.NDArray[Any]:
+    if loss.labels and (y.dtype.kind in "iu" or y.ndim < len(expected)):
+        if y.dtype.kind not in "iu":
+            raise TypeError(f"y: expected integer labels, got dtype {y.dtype}")
+        shape = (expected[0], *expected[2:])
+        if y.shape != shape:
+            raise ValueError(f"y: expected labels of shape {shape}, got {y.shape}")
+        labels = np.array(y, np.int64, order="C")  # a copy: what was checked here stays so
+        ignored = getattr(loss, "ignore_index", -100)
+        wrong = ((labels < 0) | (labels >= expected[1])) & (labels != ignored)
+        if wrong.any():
+            at = int(np.flatnonzero(wrong)[0])
+            raise ValueError(
+                f"y: label {labels.flat[at]} at index {at} is not in [0, {expected[1]})"
+            )
+        return labels
+    if not loss.numbers:
+        raise TypeError(f"y: expected integer labels, got dtype {y.dtype}")
+    if y.dtype.kind not in ("f" if loss.labels else "fiub"):
+        raise TypeError(f"y: expected numbers, got dtype {y.dtype}")
+    if y.shape != expected:
+        raise ValueError(f"y: expected shape {expected}, got {y.shape}")
+    targets = np.ascontiguousarray(y, dtype)
+    if not np.isfinite(targets).all():
+        raise ValueError("y: expected finite targets, got NaN or infinity")
+    low, high = loss.target_range
+    if targets.size and not (low <= targets.min() and targets.max() <= high):
+        raise ValueError(
+            f"y: expected targets from {low:g} to {high:g}, got {targets.min():g} to "
+            f"{targets.max():g}"
+        )
+    return targets
+
+
+def check_finite(images: npt.NDArray[Any], batch: npt.NDArray[np.int64]) -> None:
+    """A batch whose loss is not finite: are the data to blame?"""
+    if images.dtype == np.uint8:
+        return
+    for sample in np.sort(batch):
+        if not np.isfinite(images[sample]).all():
+            raise ValueError(f"x: sample {sample} holds NaN or infinity; nothing has changed")

@@ -1,0 +1,217 @@
+"""Pools."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .. import _core
+from ..functional._arguments import as_int, as_ints
+from ..functional._pooling import as_divisor
+from ._sizes import Sizes, as_flag, lifted
+from .module import Module
+
+
+class _Pool(Module):
+    """Windows of a kernel; the arguments are kept as given, for `repr`."""
+
+    def _configure(
+        self,
+        kernel_size: object,
+        stride: object | None,
+        padding: object,
+        dilation: object,
+        ceil_mode: object,
+    ) -> None:
+        axes = self._axes
+        assert axes is not None
+        self.kernel_size, self.padding, self.dilation = kernel_size, padding, dilation
+        self.stride = kernel_size if stride is None else stride
+        self.ceil_mode = as_flag(ceil_mode, "ceil_mode")
+        kernel = as_ints(kernel_size, "kernel_size", axes, 1)
+        pads = as_ints(padding, "padding", axes, 0)
+        for pad, extent in zip(pads, kernel, strict=True):
+            if 2 * pad > extent:
+                raise ValueError(
+                    f"padding: expected at most half of kernel_size {kernel_size}, got {padding}"
+                )
+        self._window = _core.PoolWindow(
+            lifted(kernel, 1),
+            lifted(as_ints(self.stride, "stride", axes, 1), 1),
+            lifted(pads, 0),
+            lifted(as_ints(dilation, "dilation", axes, 1), 1),
+            self.ceil_mode,
+        )
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class _MaxPool(_Pool):
+    def __init__(
+        self,
+        kernel_size: Sizes,
+        stride: Sizes | None = None,
+        padding: Sizes = 0,
+        dilation: Sizes = 1,
+        return_indices: bool = False,
+        ceil_mode: bool = False,
+    ) -> None:
+        super().__init__()
+        self.return_indices = _no_indices(return_indices)
+        self._configure(kernel_size, stride, padding, dilation, ceil_mode)
+
+    def _lower(self, net: Any, value: int, name: str) -> int:
+        return int(net.max_pool(value, name or "max_pool", self._axes, self._window))
+
+    def extra_repr(self) -> str:
+        return super().extra_repr() + f", dilation={self.dilation}, ceil_mode={self.ceil_mode}"
+
+
+def _no_indices(return_indices: object) -> bool:
+    if as_flag(return_indices, "return_indices"):
+        raise ValueError(
+            "return_indices: a layer has one output; piste.functional's pools return indices"
+        )
+    return False
+
+
+class _AvgPool(_Pool):
+    def __init__(
+        self,
+        kernel_size: Sizes,
+        stride: Sizes | None = None,
+        padding: Sizes = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        divisor_override: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.count_include_pad = as_flag(count_include_pad, "count_include_pad")
+        self.divisor_override = divisor_override
+        self._divisor = as_divisor(divisor_override)
+        self._configure(kernel_size, stride, padding, 1, ceil_mode)
+
+    def _lower(self, net: Any, value: int, name: str) -> int:
+        options = self._window, self.count_include_pad, self._divisor
+        return int(net.avg_pool(value, name or "avg_pool", self._axes, *options))
+
+
+class _AdaptivePool(Module):
+    _largest = False
+
+    def __init__(self, output_size: int | Sequence[int | None] | None) -> None:
+        super().__init__()
+        axes = self._axes
+        assert axes is not None
+        self.output_size = output_size
+        each = output_size if isinstance(output_size, (tuple, list)) else (output_size,) * axes
+        if len(each) != axes:
+            raise ValueError(f"output_size: expected one size or {axes}, got {output_size!r}")
+        sizes = tuple(0 if n is None else as_int(n, "output_size", 1) for n in each)
+        self._size = lifted(sizes, 0)
+
+    def _lower(self, net: Any, value: int, name: str) -> int:
+        kind = f"adaptive_{'max' if self._largest else 'avg'}_pool"
+        return int(net.adaptive_pool(value, name or kind, self._axes, self._size, self._largest))
+
+    def extra_repr(self) -> str:
+        return f"output_size={self.output_size}"
+
+
+class _AdaptiveMaxPool(_AdaptivePool):
+    _largest = True
+
+    def __init__(
+        self, output_size: int | Sequence[int | None] | None, return_indices: bool = False
+    ) -> None:
+        super().__init__(output_size)
+        self.return_indices = _no_indices(return_indices)
+
+
+class MaxPool1d(_MaxPool):
+    """Largest value of each window, of (n, channels, length)."""
+
+    _axes = 1
+
+
+class MaxPool2d(_MaxPool):
+    """Largest value of each window, of (n, channels, h, w)."""
+
+    _axes = 2
+
+
+class MaxPool3d(_MaxPool):
+    """Largest value of each window, of (n, channels, d, h, w)."""
+
+    _axes = 3
+
+
+class AvgPool1d(_AvgPool):
+    """Mean of each window, of (n, channels, length)."""
+
+    _axes = 1
+
+    def __init__(
+        self,
+        kernel_size: Sizes,
+        stride: Sizes | None = None,
+        padding: Sizes = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+    ) -> None:
+        super().__init__(kernel_size, stride, padding, ceil_mode, count_include_pad)
+        stride = kernel_size if stride is None else stride
+        self.kernel_size = as_ints(kernel_size, "kernel_size", 1, 1)
+        self.stride, self.padding = (
+            as_ints(stride, "stride", 1, 1),
+            as_ints(padding, "padding", 1, 0),
+        )
+
+
+class AvgPool2d(_AvgPool):
+    """Mean of each window, of (n, channels, h, w)."""
+
+    _axes = 2
+
+
+class AvgPool3d(_AvgPool):
+    """Mean of each window, of (n, channels, d, h, w)."""
+
+    _axes = 3
+
+
+class AdaptiveAvgPool1d(_AdaptivePool):
+    """Mean over each of `output_size` parts (None: all) of (n, channels, length)."""
+
+    _axes = 1
+
+
+class AdaptiveAvgPool2d(_AdaptivePool):
+    """Mean over each of `output_size` parts (None: all) of (n, channels, h, w)."""
+
+    _axes = 2
+
+
+class AdaptiveAvgPool3d(_AdaptivePool):
+    """Mean over each of `output_size` parts (None: all) of (n, channels, d, h, w)."""
+
+    _axes = 3
+
+
+class AdaptiveMaxPool1d(_AdaptiveMaxPool):
+    """Largest value of each of `output_size` parts (None: all) of (n, channels, length)."""
+
+    _axes = 1
+
+
+class AdaptiveMaxPool2d(_AdaptiveMaxPool):
+    """Largest value of each of `output_size` parts (None: all) of (n, channels, h, w)."""
+
+    _axes = 2
+
+
+class AdaptiveMaxPool3d(_AdaptiveMaxPool):
+    """Largest value of each of `output_size` parts (None: all) of (n, channels, d, h, w)."""
+
+    _axes = 3

@@ -1,0 +1,117 @@
+"""The one-cycle schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from ..functional._arguments import as_finite, as_int
+from .schedules import Counts, Rates, Schedule
+
+
+class OneCycleLR(Schedule):
+    """One cycle (Smith and Topin 2018): up to max_lr, then down to almost nothing.
+
+    Momentum runs against it. The optimiser's own rate does not matter; updates are counted, not
+    epochs.
+
+    Parameters
+    ----------
+    max_lr
+        The largest rate.
+    total_steps
+        Updates of the cycle; later ones keep its last rate.
+    pct_start
+        The share of the rise.
+    anneal_strategy
+        ``"cos"`` or ``"linear"``.
+    cycle_momentum
+        Whether momentum (Adam's first beta) goes from max_momentum to base_momentum and back.
+    base_momentum, max_momentum
+        Its bounds.
+    div_factor
+        The first rate is max_lr / div_factor.
+    final_div_factor
+        The last is that divided by final_div_factor.
+    three_phase
+        Mirror the rise, then go down to the last rate.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For arguments that make no sense.
+    """
+
+    def __init__(
+        self,
+        max_lr: float,
+        total_steps: int,
+        pct_start: float = 0.3,
+        anneal_strategy: Literal["cos", "linear"] = "cos",
+        cycle_momentum: bool = True,
+        base_momentum: float = 0.85,
+        max_momentum: float = 0.95,
+        div_factor: float = 25.0,
+        final_div_factor: float = 1e4,
+        three_phase: bool = False,
+    ) -> None:
+        super().__init__("step")
+        self.max_lr = as_finite(max_lr, "max_lr", 0)
+        self.total_steps = as_int(total_steps, "total_steps", 1)
+        self.pct_start = as_finite(pct_start, "pct_start", 0)
+        if self.pct_start > 1:
+            raise ValueError(f"pct_start: expected a number from 0 to 1, got {pct_start}")
+        if anneal_strategy not in ("cos", "linear"):
+            raise ValueError(
+                f"anneal_strategy: expected 'cos' or 'linear', got {anneal_strategy!r}"
+            )
+        self.anneal_strategy = anneal_strategy
+        self.cycle_momentum = self._cycles_momentum = bool(cycle_momentum)
+        self.base_momentum = as_finite(base_momentum, "base_momentum", 0)
+        self.max_momentum = as_finite(max_momentum, "max_momentum", 0)
+        for name in ("base_momentum", "max_momentum"):
+            if getattr(self, name) >= 1:
+                raise ValueError(f"{name}: expected a number below 1, got {getattr(self, name)}")
+        for name, value in (("div_factor", div_factor), ("final_div_factor", final_div_factor)):
+            if as_finite(value, name, 0) == 0:
+                raise ValueError(f"{name}: expected a number above 0, got {value}")
+        self.div_factor, self.final_div_factor = float(div_factor), float(final_div_factor)
+        self.three_phase = bool(three_phase)
+
+    def _course(self, counts: Counts, values: Sequence[float]) -> Rates:
+        """From value to value, one phase each."""
+        first = float(self.pct_start * self.total_steps) - 1
+        ends = [first, self.total_steps - 1.0]
+        if self.three_phase:
+            ends = [first, 2 * first, self.total_steps - 1.0]
+        result = np.full(len(counts), values[-1], np.float64)
+        begin = 0.0
+        undone = np.ones(len(counts), bool)
+        for end, low, high in zip(ends, values[:-1], values[1:], strict=True):
+            here = undone & (counts <= end)
+            undone &= ~here
+            with np.errstate(divide="ignore", invalid="ignore"):
+                share = (counts[here] - begin) / (end - begin)
+            if self.anneal_strategy == "cos":
+                result[here] = high + (low - high) / 2 * (1 + np.cos(np.pi * share))
+            else:
+                result[here] = low + (high - low) * share
+            begin = end
+        return result
+
+    def _rates(self, base: Rates, counts: Counts) -> Rates:
+        initial = self.max_lr / self.div_factor
+        values = [initial, self.max_lr, initial / self.final_div_factor]
+        if self.three_phase:
+            values.insert(2, initial)
+        return np.repeat(self._course(counts, values)[:, None], len(base), axis=1)
+
+    def _momenta(self, counts: Counts) -> Rates | None:
+        if not self.cycle_momentum:
+            return None
+        values = [self.max_momentum, self.base_momentum, self.max_momentum]
+        if self.three_phase:
+            values.append(self.max_momentum)
+        return self._course(counts, values)

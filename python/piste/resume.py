@@ -1,0 +1,92 @@
+"""Trainers in files: all that training needs to go on with the same bits."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from . import serialize
+from ._arrays import check_shape
+from .checkpoint import load_arrays, save_arrays
+from .functional._arguments import as_finite, as_int
+from .history import History
+from .optim import Schedule
+
+if TYPE_CHECKING:
+    from .trainer import Trainer
+
+_FORMAT = 2  # of the files
+
+
+def save_trainer(trainer: Trainer, path: str | os.PathLike[str]) -> None:
+    """See `Trainer.save`."""
+    if trainer._averages_in_use:
+        raise RuntimeError("save: not inside averaged_weights()")
+    arrays = {f"model.{k}": v for k, v in trainer.model.state_dict().items()}
+    schedule = trainer.schedule
+    state = {
+        "format": _FORMAT,
+        "seed": trainer.seed,
+        "steps": trainer.steps,
+        "counters": trainer._state.counters,
+        "rng": trainer._rng.bit_generator.state,
+        "history": vars(trainer.history),
+        "model": serialize.describe(trainer.model),
+        "loss": serialize.describe(trainer.loss),
+        "optimizer": trainer.optimizer._describe(),
+        "schedule": None if schedule is None else schedule._describe(),
+        "average": None if trainer._average is None else trainer._average._describe(),
+        "augment": None if trainer.augment is None else trainer.augment._describe(),
+        "options": {
+            "clip_grad_value": trainer.clip_grad_value,
+            "clip_grad_norm": trainer.clip_grad_norm,
+            "accumulation_steps": trainer.accumulation_steps,
+        },
+    }
+    save_arrays(path, arrays | trainer._state.arrays(), state)
+
+
+def load_trainer(
+    kind: type[Trainer],
+    path: str | os.PathLike[str],
+    schedule: Schedule | Callable[[int], float] | None,
+) -> Trainer:
+    """See `Trainer.load`."""
+    arrays, state = load_arrays(path)
+    if not isinstance(state, dict) or state.get("format") != _FORMAT:
+        raise ValueError(f"{os.fspath(path)}: not a file that Trainer.save wrote")
+    try:
+        if schedule is None and state["schedule"] is not None:
+            schedule = serialize.build_schedule(state["schedule"])
+        average, augment = state["average"], state["augment"]
+        trainer = kind(
+            serialize.build(state["model"]),
+            serialize.build(state["loss"]),
+            serialize.build_optimizer(state["optimizer"]),
+            seed=state["seed"],
+            schedule=schedule,
+            average=None if average is None else serialize.build_averaging(average),
+            augment=None if augment is None else serialize.build_augment(augment),
+            **state["options"],
+        )
+        trainer.model.load_state_dict(
+            {k.removeprefix("model."): v for k, v in arrays.items() if k.startswith("model.")}
+        )
+        updates, gathered, divisor, averaged = state["counters"]
+        trainer._state.counters = (
+            as_int(updates, "updates", 0),
+            as_int(gathered, "gathered", 0),
+            as_finite(divisor, "divisor", 0),
+            as_int(averaged, "averaged", 0),
+        )
+        for name, array in trainer._state.arrays().items():
+            check_shape(arrays[name], array.shape, name)
+            array[...] = arrays[name]
+        trainer.steps = as_int(state["steps"], "steps", 0)
+        trainer._rng.bit_generator.state = state["rng"]
+        trainer.history = History(**state["history"])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        text = f"{os.fspath(path)}: not a whole file of Trainer.save ({error})"
+        raise ValueError(text) from None
+    return trainer

@@ -1,0 +1,118 @@
+"""Averages of weights and running statistics."""
+
+import numpy as np
+import piste
+import pytest
+from piste import nn
+from piste.optim import EMA, SGD, SWA
+from reference.training import IMAGES, LABELS, network, same
+
+
+def make(average, **options):
+    loss = nn.CrossEntropyLoss()
+    return piste.Trainer(network(), loss, SGD(0.05, 0.9), average=average, **options)
+
+
+def floats(trainer):
+    state = trainer.model.state_dict()
+    return {name: array for name, array in state.items() if array.dtype.kind == "f"}
+
+
+def averaged(trainer):
+    with trainer.averaged_weights():
+        return floats(trainer)
+
+
+def close(got, expected):
+    for name, array in expected.items():
+        np.testing.assert_allclose(got[name], array, rtol=0, atol=2e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("start", [0, 3])
+def test_exponential(start):
+    trainer = make(EMA(0.7, start))
+    mean = None
+    for step in range(12):
+        trainer.step(IMAGES[:20], LABELS[:20])
+        now = floats(trainer)
+        if step >= start:
+            mean = now if mean is None else {k: 0.7 * mean[k] + 0.3 * now[k] for k in now}
+    close(averaged(trainer), mean)
+    same(floats(trainer), now)
+
+
+def test_the_mean_after_updates():
+    trainer = make(SWA(2, 3, "step"), accumulation_steps=2)
+    seen = []
+    for step in range(24):
+        trainer.step(IMAGES[:20], LABELS[:20])
+        if step % 2 and (step + 1) // 2 in (5, 8, 11):
+            seen.append(floats(trainer))
+    close(averaged(trainer), {k: np.mean([s[k] for s in seen], axis=0) for k in seen[0]})
+
+
+def test_the_mean_after_epochs():
+    trainer, seen = make(SWA(start=1, every=2)), []
+    trainer.fit(IMAGES, LABELS, epochs=6, batch_size=20,
+                callbacks=[lambda t, _: seen.append(floats(t))])  # fmt: skip
+    seen = [seen[2], seen[4]]
+    close(averaged(trainer), {k: (seen[0][k] + seen[1][k]) / 2 for k in seen[0]})
+
+
+def test_inside_the_model_is_the_average_and_cannot_train(tmp_path):
+    trainer = make(EMA(0.9))
+    trainer.fit(IMAGES, LABELS, batch_size=20)
+    own, before = trainer.evaluate(IMAGES, LABELS), floats(trainer)
+    twin = network()
+    with trainer.averaged_weights():
+        twin.load_state_dict(trainer.model.state_dict())
+        np.testing.assert_array_equal(twin(IMAGES), trainer.predict(IMAGES))
+        assert trainer.evaluate(IMAGES, LABELS) != own
+        for call in (
+            lambda: trainer.step(IMAGES, LABELS),
+            lambda: trainer.fit(IMAGES, LABELS),
+            lambda: trainer.save(tmp_path / "w"),
+            lambda: trainer.averaged_weights().__enter__(),
+        ):
+            with pytest.raises(RuntimeError, match=r"averaged_weights"):
+                call()
+    assert trainer.evaluate(IMAGES, LABELS) == own
+    same(floats(trainer), before)
+
+
+def test_an_exception_inside_brings_the_weights_back():
+    trainer = make(EMA(0.9))
+    trainer.step(IMAGES, LABELS)
+    trainer.step(IMAGES, LABELS)
+    before = floats(trainer)
+    with pytest.raises(KeyError), trainer.averaged_weights():
+        raise KeyError
+    same(floats(trainer), before)
+
+
+def test_there_must_be_an_average():
+    with pytest.raises(RuntimeError, match="averaged_weights: called without average="):
+        make(None).averaged_weights().__enter__()
+    with pytest.raises(RuntimeError, match="averaged_weights: called before the first average"):
+        make(SWA()).averaged_weights().__enter__()
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: EMA(1.0), ValueError, "decay: expected a number below 1, got 1.0"),
+        (lambda: EMA(-0.1), ValueError, "decay: expected a finite number of at least 0"),
+        (lambda: EMA(0.9, -1), ValueError, "start: expected an integer from 0"),
+        (lambda: SWA(every=0), ValueError, "every: expected an integer from 1"),
+        (lambda: SWA(interval="week"), ValueError, "interval: expected 'step' or 'epoch', got"),
+        (lambda: make(3), TypeError, "average: expected a piste EMA or SWA, got int 3"),
+    ],
+)
+def test_errors(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_they_show_their_arguments():
+    assert repr(EMA(0.5)) == "EMA(decay=0.5, start=0)"
+    assert repr(SWA(3)) == "SWA(start=3, every=1, interval='epoch')"
