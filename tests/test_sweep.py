@@ -115,7 +115,7 @@ def test_a_diverging_copy_is_dropped_and_reported():
     x, y = RNG.standard_normal((150, 8, 8)), np.ones((150, 1))
     optimizers = [SGD(1e-4), SGD(10.0), SGD(1e-3), SGD(1e3)]
     result = piste.sweep(
-        factory, nn.LeastSquaresLoss(), x, y, optimizers=optimizers, epochs=60, batch_size=10
+        factory, nn.LeastSquaresLoss(), x, y, optimizers=optimizers, epochs=12, batch_size=10
     )
     assert [error is None for error in result.errors] == [True, False, True, False]
     for i, optimizer in enumerate(optimizers):
@@ -123,10 +123,10 @@ def test_a_diverging_copy_is_dropped_and_reported():
         trainer = piste.Trainer(factory(), nn.LeastSquaresLoss(), optimizer)
         error = result.errors[i]
         if error is None:
-            trainer.fit(x, y, epochs=60, batch_size=10)
+            trainer.fit(x, y, epochs=12, batch_size=10)
         else:
             with pytest.raises(piste.DivergenceError) as caught:
-                trainer.fit(x, y, epochs=60, batch_size=10)
+                trainer.fit(x, y, epochs=12, batch_size=10)
             assert str(error) == str(caught.value)
             assert error.lr == optimizer.lr
         check_same(result.trainers[i], trainer)
