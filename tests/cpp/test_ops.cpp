@@ -100,7 +100,7 @@ void test_pools_of_odd_planes() {
     avg_pool<T>(x.view(), y.view(), window, false, 0);
     avg_pool_backward<T>(dy.view(), dx.view(), window, false, 0);
   }
-  Array<T> y({2, 3, 4, 2}, 0), dx(x.shape, 0);
+  Array<T> y({2, 3, 1, 4, 2}, 0), dx(x.shape, 0);
   adaptive_avg_pool<T>(x.view(), y.view());
   adaptive_avg_pool_backward<T>(y.view(), dx.view());
 }

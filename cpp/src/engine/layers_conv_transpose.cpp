@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <vector>
 
 #include "dispatch/dispatch.h"
 #include "engine/layers.h"
@@ -85,18 +84,20 @@ class ConvTransposeOp final : public Op<T> {
   Index finish_tasks() const override { return dy_ < 0 ? 0 : conv_.pack_tasks() + 1; }
   void finish(const Memory<T>& memory, Index groups, Index task, void*) override {
     const bool is_bias = task == conv_.pack_tasks();
-    std::vector<const T*> parts;
+    const T* parts[max_groups];
     for (Index g = 0; g < groups; ++g)
-      parts.push_back(is_bias ? memory.fixed(bias_gradients_) + g * y_.width
-                              : memory.fixed(gradients_) + g * conv_.gradient_size());
-    if (!is_bias) return conv_.unpack_gradient(parts.data(), groups, weight_.gradient, task);
+      parts[g] = is_bias ? memory.fixed(bias_gradients_) + g * y_.width
+                         : memory.fixed(gradients_) + g * conv_.gradient_size();
+    if (!is_bias) return conv_.unpack_gradient(parts, groups, weight_.gradient, task);
     if (bias_.value)
-      kernel_table<T>().gemm->sum(parts.data(), groups, 0, bias_.gradient, y_.shape.channels);
+      kernel_table<T>().gemm->sum(parts, groups, 0, bias_.gradient, y_.shape.channels);
   }
 
   Index scratch_bytes() const override { return conv_.scratch_bytes(); }
 
  private:
+  static constexpr Index max_groups = 64;
+
   Conv<T> conv_;
   Value<T> x_, y_;
   Trainable<T> weight_, bias_;

@@ -81,11 +81,11 @@ class SampleOp final : public Op<T> {
 
   Index finish_tasks() const override { return gradients_ < 0 ? 0 : 1; }
   void finish(const Memory<T>& memory, Index groups, Index, void*) override {
-    std::vector<const T*> parts;
-    for (Index g = 0; g < groups; ++g) parts.push_back(memory.fixed(gradients_) + g * parameters());
+    const T* parts[max_groups];
+    for (Index g = 0; g < groups; ++g) parts[g] = memory.fixed(gradients_) + g * parameters();
     const auto& gemm = *kernel_table<T>().gemm;
-    if (weight_.value) gemm.sum(parts.data(), groups, 0, weight_.gradient, weights());
-    if (bias_.value) gemm.sum(parts.data(), groups, weights(), bias_.gradient, biases());
+    if (weight_.value) gemm.sum(parts, groups, 0, weight_.gradient, weights());
+    if (bias_.value) gemm.sum(parts, groups, weights(), bias_.gradient, biases());
   }
 
   Index scratch_bytes() const override {
@@ -93,6 +93,8 @@ class SampleOp final : public Op<T> {
   }
 
  private:
+  static constexpr Index max_groups = 64;
+
   Index features() const { return x_.shape.features(); }
   Index weights() const { return weight_.value ? weight_.value.size() : 0; }
   Index biases() const { return bias_.value ? bias_.value.size() : 0; }
