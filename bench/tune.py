@@ -48,7 +48,7 @@ class Threshold:
 
 
 THRESHOLDS = (
-    Threshold("winograd_channels", "direct", "winograd", False, (2, 4, 6, 8, 12, 16, 24, 32), {
+    Threshold("winograd_channels", "direct", "winograd", False, (2, 4, 6, 8, 10, 12, 16, 24, 32), {
         "c to c at 12": lambda c: Layer((16, c, 12, 12), c, 3),
         "c to c at 28": lambda c: Layer((8, c, 28, 28), c, 3),
         "c to 64 at 28": lambda c: Layer((8, c, 28, 28), 64, 3),
@@ -62,7 +62,7 @@ THRESHOLDS = (
     }),
     Threshold(
         "planes_pointwise_channels", "planes", "pointwise", True,
-        (8, 16, 32, 48, 64, 96, 128, 192, 256), {
+        (8, 12, 16, 24, 32, 48, 64, 96, 128), {
         "to 32 at 28": lambda c: Layer((8, c, 28, 28), 32, 1),
         "to 256 at 28": lambda c: Layer((8, c, 28, 28), 256, 1),
         "to 128 at 14": lambda c: Layer((8, c, 14, 14), 128, 1),

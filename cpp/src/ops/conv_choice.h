@@ -15,8 +15,8 @@ inline constexpr Index winograd_channels = 8;
 
 // On the planes up to so many channels of a group: NHWC rows of fewer fill no vector.
 inline constexpr Index planes_channels = 8;
-// A pointwise convolution of some more gains too, as planes need no copy for it.
-inline constexpr Index planes_pointwise_channels = 64;
+// The same for pointwise convolutions, whose planes need no copy either way.
+inline constexpr Index planes_pointwise_channels = 16;
 
 // Depthwise, by rows of channels where the rows of outputs are shorter: vectors along them would
 // be half empty.
