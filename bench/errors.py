@@ -66,8 +66,8 @@ def main() -> None:
     print("# Rounding errors of 3x3 convolutions\n")
     print(
         f"piste {piste.__version__} ({_core.active_isa()}), standard normal values, as many "
-        "filters as channels, 2048 pixels: RMS and largest error, relative to\nthe RMS of the "
-        "exact result. `python bench/errors.py` prints this.\n"
+        "filters as channels, 2048 pixels: RMS and largest error, relative "
+        "to the\nRMS of the exact result. `python bench/errors.py` prints this.\n"
     )
     columns = [f"{name}, {kind}" for name in passes for kind in ("RMS", "largest")]
     print(f"| dtype | channels | algorithm | {' | '.join(columns)} |")

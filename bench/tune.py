@@ -97,10 +97,12 @@ def least_times(layer: Layer, ways: Sequence[str], seconds: float) -> dict[str, 
     return {way: min(found[1:]) for way, found in times.items()}
 
 
-def best_cut(losses: Sequence[float]) -> int:
-    """How many of the sizes are for `below`, given log(below / above) of each."""
-    totals = [sum(losses[:cut]) - sum(losses[cut:]) for cut in range(len(losses) + 1)]
-    return totals.index(min(totals))
+def excess(losses: Sequence[float], cut: int) -> float:
+    """Mean of log(time / time of `above`) where the first `cut` sizes go `below`.
+
+    `losses` are log(below / above) of each size.
+    """
+    return sum(losses[:cut]) / len(losses)
 
 
 def tune(threshold: Threshold, seconds: float) -> None:
@@ -119,13 +121,15 @@ def tune(threshold: Threshold, seconds: float) -> None:
         print(f"| {name} | {' | '.join(f'{math.exp(r):.2f}' for r in row)} |", flush=True)
     means = [statistics.fmean(column) for column in zip(*logarithms, strict=True)]
     print(f"| geometric mean | {' | '.join(f'{math.exp(m):.2f}' for m in means)} |\n")
-    cut = best_cut(means)
+    cut = min(range(len(shown) + 1), key=lambda cut: excess(means, cut))
     last, first = shown[max(cut - 1, 0)], shown[min(cut, len(shown) - 1)]
-    follows = last if threshold.inclusive else first
+    follows, stands = last if threshold.inclusive else first, int(standing[1])
+    standing_cut = sum(size < stands + threshold.inclusive for size in shown)
+    loss = math.expm1(excess(means, standing_cut) - excess(means, cut))
     print(
         f"It follows: {threshold.below} up to {last if cut else 'none'}, {threshold.above} from "
-        f"{first if cut < len(shown) else 'none'}; {threshold.name} = {follows}. "
-        f"It stands at {standing[1]}.\n"
+        f"{first if cut < len(shown) else 'none'}; {threshold.name} = {follows}. It stands at "
+        f"{stands}, which takes {loss:.1%} longer over these sizes.\n"
     )
 
 
