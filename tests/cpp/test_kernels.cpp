@@ -247,6 +247,18 @@ void test_gemm(const kernels::Table<T>& table) {
               sum += double(x[size(r * channels + c)]) * panel[size(c * width + j)];
             EXPECT_CLOSE(y[size(r * columns + j)], std::max(sum, 0.0), 1e-5);
           }
+        const std::vector<T> before = y;
+        kernels::GemmTile<T> more{from.data(), offsets, panels,  1,     channels, 0,
+                                  to.data(),   0,       nullptr, false, columns};
+        more.accumulate = true;
+        gemm.tile(rows, vectors, more);
+        for (int r = 0; r < rows; ++r)
+          for (int j = 0; j < columns; ++j) {
+            double sum = before[size(r * columns + j)];
+            for (Index c = 0; c < channels; ++c)
+              sum += double(x[size(r * channels + c)]) * panel[size(c * width + j)];
+            EXPECT_CLOSE(y[size(r * columns + j)], sum, 1e-5);
+          }
       }
   for (const Index n : lengths(table.lanes)) {
     const std::vector<T> x = values<T>(size(3 * n), 1);

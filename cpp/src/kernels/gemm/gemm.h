@@ -18,9 +18,9 @@ struct GemmTile {
   T* const* out;                        // [rows of the tile]
   Index first_column;                   // where in an output row the tile's columns begin
   const T* bias;                        // vectors * lanes values that the sums start from, or null
-  bool accumulate = false;              // what stands in out is added
   bool relu;                            // max(., 0) at the end, NaN kept
-  int columns;  // values stored per row; below vectors * lanes only the first ones
+  int columns;              // values stored per row; below vectors * lanes only the first ones
+  bool accumulate = false;  // what stands in out is added, before the maximum
 };
 
 /// gradient[c][j] (+)= sum over pixels p of x[p][c] * dy[p][j]: the outer products that a weight's
