@@ -10,6 +10,52 @@ namespace piste {
 namespace {
 
 constexpr Index least_units = 16;  // that filters are shared out to reach
+// Products that are added up in a row, then to the total: longer chains lose accuracy. A block of
+// vectors takes all its chains before the next one, so that totals stay in L1.
+constexpr Index chain = 256, block = 48;
+
+/// Values of scratch for chained_products().
+template <class T>
+Index chained_size() {
+  return kernel_table<T>().planes->filters * (2 * block * kernel_table<T>().lanes + 1);
+}
+
+/// The kernel's products(), of any depth.
+template <class T>
+void chained_products(int filters, const kernels::PlaneProducts<T>& all, T* scratch) {
+  const auto& table = kernel_table<T>();
+  if (all.depth <= chain) return table.planes->products(filters, all);
+  const Index lanes = table.lanes, size = filters * block * lanes;
+  T* const parts[] = {scratch, scratch + size};
+  T* const zeros = scratch + 2 * size;
+  std::fill_n(zeros, filters, T(0));
+  Index at[block];
+  for (Index v = 0; v < block; ++v) at[v] = v * lanes;
+  for (Index first = 0; first < all.vectors; first += block) {
+    const Index vectors = std::min(block, all.vectors - first), width = vectors * lanes;
+    kernels::PlaneProducts<T> a = all;
+    a.x_at += first;
+    a.vectors = vectors;
+    a.y_at = at;
+    a.y_stride = a.y_end = width;
+    for (Index k = 0; k < all.depth; k += chain) {
+      a.offsets = all.offsets + k;
+      a.weights = all.weights + k * filters;
+      a.depth = std::min(chain, all.depth - k);
+      a.bias = k == 0 ? all.bias : zeros;
+      a.y = parts[k > 0];
+      table.planes->products(filters, a);
+      if (k > 0) table.gemm->sum(parts, 2, 0, parts[0], filters * width);
+    }
+    for (Index f = 0; f < filters; ++f)
+      for (Index v = 0; v < vectors; ++v) {
+        const Index y_at = all.y_at[first + v];
+        if (y_at < all.y_end)
+          std::copy_n(parts[0] + f * width + v * lanes, std::min(lanes, all.y_end - y_at),
+                      all.y + f * all.y_stride + y_at);
+      }
+  }
+}
 
 // A copy stays in L2. Where taps reach beyond a box, larger boxes copy less twice.
 template <class T>
@@ -123,12 +169,17 @@ Index PlaneProduct<T>::unit_flops() const {
 }
 
 template <class T>
+Index PlaneProduct<T>::sums_size() const {
+  return depth_ > chain ? chained_size<T>() : 0;
+}
+
+template <class T>
 Index PlaneProduct<T>::scratch_bytes() const {
   const Index tables = 2 * Index(x_at_.size()) * Index(sizeof(Index));
   const Index* b = reader_.whole_box();
   const Index rows = target_.dense() ? 0 : panel_ * b[0] * b[1] * row_pitch();
   return Index(round_up(tables, alignment) + round_up(reader_.copy_size() * sizeof(T), alignment) +
-               round_up(rows * sizeof(T), 4096));
+               round_up(sums_size() * sizeof(T), alignment) + round_up(rows * sizeof(T), 4096));
 }
 
 template <class T>
@@ -148,16 +199,16 @@ void PlaneProduct<T>::spread(const T* rows, const Phase& phase, const PlaneBox& 
 template <class T>
 void PlaneProduct<T>::run_phase(const Phase& phase, const PlaneBox& box, Index planes, Index range,
                                 const T* packed, const T* bias, T* to, kernels::PlaneProducts<T>& a,
-                                Index* tables, T* rows) const {
+                                const Scratch& scratch) const {
   a.offsets = phase.offsets.data();
   a.depth = Index(phase.offsets.size());
   a.vectors = vectors_of(box);
   a.x_at = x_at_.data();
   a.y_at = y_at_.data();
   if (!std::equal(box.count, box.count + 3, reader_.whole_box())) {
-    Index* y_at = tables + x_at_.size();
-    place_vectors(box, tables, y_at);
-    a.x_at = tables;
+    Index* y_at = scratch.tables + x_at_.size();
+    place_vectors(box, scratch.tables, y_at);
+    a.x_at = scratch.tables;
     a.y_at = y_at;
   }
   const bool dense = target_.dense();
@@ -174,13 +225,14 @@ void PlaneProduct<T>::run_phase(const Phase& phase, const PlaneBox& box, Index p
     a.weights = packed + first * depth_ + phase.first_depth * filters;
     a.bias = bias + first;
     T* out = to + (planes * weights_.filters + panels.begin(p)) * plane;
-    a.y = dense ? out + origin : rows;
+    a.y = dense ? out + origin : scratch.rows;
     if (a.depth > 0)
-      kernel_table<T>().planes->products(static_cast<int>(filters), a);
+      chained_products(static_cast<int>(filters), a, scratch.sums);
     else  // a stride beyond the kernel: inputs that no output has read
-      std::fill_n(rows, filters * box_rows, T(0));
+      std::fill_n(scratch.rows, filters * box_rows, T(0));
     if (dense) continue;
-    for (Index f = 0; f < filters; ++f) spread(rows + f * box_rows, phase, box, out + f * plane);
+    for (Index f = 0; f < filters; ++f)
+      spread(scratch.rows + f * box_rows, phase, box, out + f * plane);
   }
 }
 
@@ -192,10 +244,13 @@ void PlaneProduct<T>::run(Index unit, const T* from, const T* packed, const T* b
   const PlaneBox box = reader_.box(unit % reader_.boxes());
   const Index planes = unit / reader_.boxes();  // (sample, group)
 
-  Index* tables = reinterpret_cast<Index*>(scratch);
+  Scratch parts;
+  parts.tables = reinterpret_cast<Index*>(scratch);
   scratch += round_up(2 * x_at_.size() * sizeof(Index), alignment);
   T* copy = reinterpret_cast<T*>(scratch);
-  T* rows = reinterpret_cast<T*>(scratch + round_up(reader_.copy_size() * sizeof(T), alignment));
+  scratch += round_up(reader_.copy_size() * sizeof(T), alignment);
+  parts.sums = reinterpret_cast<T*>(scratch);
+  parts.rows = reinterpret_cast<T*>(scratch + round_up(sums_size() * sizeof(T), alignment));
   kernels::PlaneProducts<T> a;
   a.x = reader_.read(from + planes * weights_.channels * map_.source_pixels(), box, copy);
   for (const Phase& phase : phases_) {
@@ -203,7 +258,7 @@ void PlaneProduct<T>::run(Index unit, const T* from, const T* packed, const T* b
     for (int axis = 0; axis < 3; ++axis)
       share.count[axis] = std::min(box.count[axis], phase.count[axis] - box.first[axis]);
     if (share.count[0] > 0 && share.count[1] > 0 && share.count[2] > 0)
-      run_phase(phase, share, planes, range, packed, bias, to, a, tables, rows);
+      run_phase(phase, share, planes, range, packed, bias, to, a, parts);
   }
 }
 

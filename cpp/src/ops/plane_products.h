@@ -52,13 +52,19 @@ class PlaneProduct {
     std::vector<Index> offsets;  // of channels and taps
     Index first_depth;           // its first row in a packed panel
   };
+  struct Scratch {
+    Index* tables;  // where the vectors of a box that is not whole stand
+    T* sums;        // of chains
+    T* rows;        // that are spread afterwards
+  };
+  Index sums_size() const;
   void make_phases();
   Index vectors_of(const PlaneBox& box) const;
   void place_vectors(const PlaneBox& box, Index* x_at, Index* y_at) const;
   void run_phase(const Phase& phase, const PlaneBox& box, Index planes, Index range,
-                 const T* packed, const T* bias, T* to, kernels::PlaneProducts<T>& a, Index* tables,
-                 T* rows) const;
-  Index row_pitch() const;  // of the rows that are spread afterwards
+                 const T* packed, const T* bias, T* to, kernels::PlaneProducts<T>& a,
+                 const Scratch& scratch) const;
+  Index row_pitch() const;
   void spread(const T* rows, const Phase& phase, const PlaneBox& box, T* plane) const;
 
   PlaneMap map_;
