@@ -1,6 +1,8 @@
 """piste: train convolutional networks on the CPU, from NumPy arrays."""
 
-from . import callbacks, functional, nn, optim
+from typing import TYPE_CHECKING
+
+from . import functional, nn, optim
 from ._build import (
     get_algorithm,
     get_num_threads,
@@ -9,11 +11,17 @@ from ._build import (
     show_config,
 )
 from ._core import __version__
-from ._sweep import Sweep, sweep
+from ._late import late
 from .errors import DivergenceError
 from .history import History
-from .plan import Plan
 from .trainer import Trainer
+
+if TYPE_CHECKING:
+    from . import callbacks
+    from ._sweep import Sweep, sweep
+    from .plan import Plan
+else:
+    __getattr__, __dir__ = late(__name__, callbacks=[], plan=["Plan"], _sweep=["Sweep", "sweep"])
 
 __all__ = [
     "DivergenceError",

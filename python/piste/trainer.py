@@ -6,7 +6,7 @@ import contextlib
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,9 @@ from .nn.module import Module
 from .optim import EMA, SWA, Optimizer, Schedule
 from .optim.schedules import as_schedule
 from .optim.state import OptimizerState
-from .plan import Mode, Plan, make_plan
+
+if TYPE_CHECKING:
+    from .plan import Mode, Plan
 
 _EVALUATION_BATCH = 256
 
@@ -298,6 +300,8 @@ class Trainer:
         ValueError, TypeError
             For another mode, or a shape that does not fit the model.
         """
+        from .plan import make_plan
+
         return make_plan(self._network, shape, mode)
 
     def save(self, path: str | os.PathLike[str]) -> None:

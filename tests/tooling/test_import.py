@@ -23,10 +23,13 @@ def python(code, **environment):
     return result.stdout.strip()
 
 
-@pytest.mark.parametrize(
-    "module",
-    ["safetensors", "matplotlib", "tqdm", "argparse", "json", "pathlib", "secrets", "numpy.random"],
-)
+ELSEWHERE = ["safetensors", "matplotlib", "tqdm", "argparse", "json", "pathlib", "secrets"]
+ELSEWHERE += ["numpy.random", "dataclasses", "copy"]
+LATE = ["_sweep", "callbacks", "checkpoint", "cli", "coverage", "data", "models", "nn._summary"]
+LATE += ["plan", "plot", "resume", "serialize"]
+
+
+@pytest.mark.parametrize("module", ELSEWHERE + [f"piste.{name}" for name in LATE])
 def test_import_leaves_alone(module):
     # What NumPy or the interpreter's start-up has loaded before is not the package's doing.
     code = (
@@ -34,6 +37,44 @@ def test_import_leaves_alone(module):
         f"print({module!r} in set(sys.modules) - before)"
     )
     assert python(code) == "False"
+
+
+LATE_NAMES = {
+    "piste.Plan": "piste.plan",
+    "piste.plan.PlanStep": "piste.plan",
+    "piste.Sweep": "piste._sweep",
+    "piste.sweep": "piste._sweep",
+    "piste.callbacks.EarlyStopping": "piste.callbacks",
+    "piste.nn.Summary": "piste.nn._summary",
+    "piste.nn.summary": "piste.nn._summary",
+}
+
+
+@pytest.mark.parametrize("name", LATE_NAMES)
+def test_late_names_are_there_when_asked_for(name):
+    source, own = LATE_NAMES[name], name.rpartition(".")[2]
+    code = (
+        f"import piste; first, again = {name}, {name}; import {source}; "
+        f"print(first is again is {source}.{own})"
+    )
+    assert python(code) == "True"
+
+
+@pytest.mark.parametrize("package", ["piste", "piste.nn"])
+def test_dir_and_star_have_the_late_names(package):
+    code = (
+        f"import {package} as package; print(set(package.__all__) - set(dir(package))); "
+        f"from {package} import *; print(set(package.__all__) - set(globals()))"
+    )
+    assert python(code).split() == ["set()"] * 2
+
+
+@pytest.mark.parametrize("package", [piste, piste.nn])
+def test_other_names_are_refused_as_by_any_module(package):
+    message = f"^module '{package.__name__}' has no attribute 'Sumary'$"
+    with pytest.raises(AttributeError, match=message) as caught:
+        package.Sumary  # noqa: B018
+    assert (caught.value.name, caught.value.obj) == ("Sumary", package)
 
 
 def threads(**environment):
