@@ -26,8 +26,7 @@ def late(
         if name in modules:
             return import_module(f"{package}.{name}")
         if name not in sources:
-            text = f"module {package!r} has no attribute {name!r}"
-            raise AttributeError(text, name=name, obj=here)
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
         value: object = getattr(import_module(f"{package}.{sources[name]}"), name)
         setattr(here, name, value)  # found without this function from now on
         return value

@@ -1,6 +1,7 @@
 """What importing the package loads, and how many threads it then uses."""
 
 import os
+import pkgutil
 import subprocess
 import sys
 
@@ -25,8 +26,8 @@ def python(code, **environment):
 
 ELSEWHERE = ["safetensors", "matplotlib", "tqdm", "argparse", "json", "pathlib", "secrets"]
 ELSEWHERE += ["numpy.random", "dataclasses", "copy"]
-LATE = ["_sweep", "callbacks", "checkpoint", "cli", "coverage", "data", "models", "nn._summary"]
-LATE += ["plan", "plot", "resume", "serialize"]
+LATE = ["_sweep", "callbacks", "checkpoint", "cli", "coverage", "data", "functional._operations"]
+LATE += ["models", "nn._summary", "plan", "plot", "resume", "serialize"]
 
 
 @pytest.mark.parametrize("module", ELSEWHERE + [f"piste.{name}" for name in LATE])
@@ -45,6 +46,7 @@ LATE_NAMES = {
     "piste.Sweep": "piste._sweep",
     "piste.sweep": "piste._sweep",
     "piste.callbacks.EarlyStopping": "piste.callbacks",
+    "piste.functional.linear": "piste.functional._operations",
     "piste.nn.Summary": "piste.nn._summary",
     "piste.nn.summary": "piste.nn._summary",
 }
@@ -60,7 +62,7 @@ def test_late_names_are_there_when_asked_for(name):
     assert python(code) == "True"
 
 
-@pytest.mark.parametrize("package", ["piste", "piste.nn"])
+@pytest.mark.parametrize("package", ["piste", "piste.functional", "piste.nn"])
 def test_dir_and_star_have_the_late_names(package):
     code = (
         f"import {package} as package; print(set(package.__all__) - set(dir(package))); "
@@ -69,7 +71,14 @@ def test_dir_and_star_have_the_late_names(package):
     assert python(code).split() == ["set()"] * 2
 
 
-@pytest.mark.parametrize("package", [piste, piste.nn])
+@pytest.mark.parametrize("package", [piste.functional, piste.nn])
+def test_no_module_would_take_the_place_of_a_late_name(package):
+    modules = {module.name for module in pkgutil.iter_modules(package.__path__)}
+    assert modules
+    assert not modules & set(package.__all__)
+
+
+@pytest.mark.parametrize("package", [piste, piste.functional, piste.nn])
 def test_other_names_are_refused_as_by_any_module(package):
     message = f"^module '{package.__name__}' has no attribute 'Sumary'$"
     with pytest.raises(AttributeError, match=message) as caught:
