@@ -59,6 +59,11 @@ def as_ints(value: object, name: str, count: int, minimum: int) -> tuple[int, ..
     return numbers if len(numbers) == count else numbers * count
 
 
+def lifted(sizes: tuple[int, ...], fill: int) -> tuple[int, ...]:
+    """Sizes of one to three axes as those of (depth, height, width)."""
+    return (fill,) * (3 - len(sizes)) + sizes
+
+
 def as_number(value: object, name: str) -> float:
     """`value` as a float; text, bool and arrays of more than one value are refused.
 

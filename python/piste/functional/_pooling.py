@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from .. import _core
 from .._arrays import FloatArray, Output, as_float, check_shape, describe
-from ._arguments import LARGEST, as_int, as_ints
+from ._arguments import LARGEST, as_int, as_ints, lifted
 
 Ints: TypeAlias = int | Sequence[int]
 IntsOrNone: TypeAlias = int | Sequence[int | None] | None
@@ -36,13 +36,12 @@ class Layout:
             raise ValueError(f"input: only the batch may be empty, got shape {x.shape}")
         self._lead = x.shape[:-axes]
         self._axes = axes
-        self.extents = (1,) * (3 - axes) + x.shape[-axes:]
+        self.extents = lifted(x.shape[-axes:], 1)
         self.planes = ((1, *self._lead) if x.ndim == axes + 1 else self._lead)[:2]
 
     def core(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """View of a contiguous input or output as (N, C, D, H, W)."""
-        extents = (1,) * (3 - self._axes) + array.shape[-self._axes :]
-        return array.reshape(self.planes + extents)
+        return array.reshape(self.planes + lifted(array.shape[-self._axes :], 1))
 
     def shape(self, extents: tuple[int, ...]) -> tuple[int, ...]:
         """The user's shape of an output of `extents`."""
@@ -67,7 +66,7 @@ def _window(
     """The core's window and the output's shape, in the user's layout."""
 
     def triple(value: object, name: str, minimum: int) -> tuple[int, ...]:
-        return (minimum,) * (3 - axes) + as_ints(value, name, axes, minimum)
+        return lifted(as_ints(value, name, axes, minimum), minimum)
 
     kernel = triple(kernel_size, "kernel_size", 1)
     whole = stride is None or (isinstance(stride, (tuple, list)) and not stride)

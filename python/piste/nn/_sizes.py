@@ -29,11 +29,6 @@ def as_flag(value: object, name: str) -> bool:
     return bool(value)
 
 
-def lifted(sizes: tuple[int, ...], fill: int) -> tuple[int, ...]:
-    """Sizes of one to three axes as those of (depth, height, width)."""
-    return (fill,) * (3 - len(sizes)) + sizes
-
-
 class Weighted(Module):
     """A weight and an optional bias, Kaiming uniform with a = sqrt(5): bound 1/sqrt(fan in).
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import _core
-from ..functional._arguments import as_int, as_ints
+from ..functional._arguments import as_int, as_ints, lifted
 from ..functional._pooling import as_divisor
-from ._sizes import Sizes, as_flag, lifted
+from ._sizes import Sizes, as_flag
 from .module import Module
 
 
