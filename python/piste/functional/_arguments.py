@@ -14,6 +14,19 @@ LARGEST = 2**31 - 1
 """The core multiplies two such values in 64 bits."""
 
 
+def as_flag(value: object, name: str) -> bool:
+    """`value` as a bool.
+
+    Raises
+    ------
+    TypeError
+        Where it is none.
+    """
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}: expected True or False, got {describe(value)}")
+    return bool(value)
+
+
 def as_int(value: object, name: str, minimum: int) -> int:
     """`value` as an int of at least `minimum`; bool and float are refused.
 

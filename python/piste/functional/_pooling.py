@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _core
-from .._arrays import FloatArray, Output, as_float, check_shape, describe
-from ._arguments import LARGEST, as_int, as_ints, lifted
+from .._arrays import FloatArray, Output, as_float, check_shape
+from ._arguments import LARGEST, as_flag, as_int, as_ints, lifted
 
 Ints: TypeAlias = int | Sequence[int]
 IntsOrNone: TypeAlias = int | Sequence[int | None] | None
@@ -48,12 +48,6 @@ class Layout:
         return self._lead + extents[-self._axes :]
 
 
-def _as_bool(value: object, name: str) -> bool:
-    if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name}: expected True or False, got {describe(value)}")
-    return bool(value)
-
-
 def _window(
     layout: Layout,
     axes: int,
@@ -73,7 +67,7 @@ def _window(
     steps = kernel if whole else triple(stride, "stride", 1)
     pads = triple(padding, "padding", 0)
     spread = triple(dilation, "dilation", 1)
-    ceil = _as_bool(ceil_mode, "ceil_mode")
+    ceil = as_flag(ceil_mode, "ceil_mode")
     extents = tuple(
         _core.pool_extent(*axis, ceil)
         for axis in zip(layout.extents, kernel, steps, pads, spread, strict=True)
@@ -124,7 +118,7 @@ def max_pool(
     axes: int, input: npt.ArrayLike, window: tuple[Any, ...], indexed: bool, out: FloatArray | None
 ) -> FloatArray | tuple[FloatArray, npt.NDArray[np.int64]]:
     x = as_float(input, "input")
-    indexed = _as_bool(indexed, "return_indices")
+    indexed = as_flag(indexed, "return_indices")
     layout = Layout(x, axes)
     options, shape = _window(layout, axes, *window)
     output = Output(shape, x.dtype, out, (x,))
@@ -157,7 +151,7 @@ def avg_pool(
     x = as_float(input, "input")
     layout = Layout(x, axes)
     options, shape = _avg_window(layout, axes, *window)
-    rule = (_as_bool(count_include_pad, "count_include_pad"), as_divisor(divisor_override))
+    rule = (as_flag(count_include_pad, "count_include_pad"), as_divisor(divisor_override))
     output = Output(shape, x.dtype, out, (x,))
     _core.avg_pool(layout.core(x), layout.core(output.buffer), options, *rule)
     return output.result()
@@ -174,7 +168,7 @@ def avg_pool_backward(
     x = as_float(input, "input")
     layout = Layout(x, axes)
     options, shape = _avg_window(layout, axes, *window)
-    rule = (_as_bool(count_include_pad, "count_include_pad"), as_divisor(divisor_override))
+    rule = (as_flag(count_include_pad, "count_include_pad"), as_divisor(divisor_override))
     dy = _gradient(grad_output, x, shape)
     dx = np.empty_like(x)
     _core.avg_pool_backward(layout.core(dy), layout.core(dx), options, *rule)
@@ -210,7 +204,7 @@ def adaptive_max_pool(
     out: FloatArray | None,
 ) -> FloatArray | tuple[FloatArray, npt.NDArray[np.int64]]:
     x = as_float(input, "input")
-    indexed = _as_bool(indexed, "return_indices")
+    indexed = as_flag(indexed, "return_indices")
     layout = Layout(x, axes)
     output = Output(_adaptive_shape(layout, axes, output_size), x.dtype, out, (x,))
     indices = np.empty(output.buffer.shape, np.int64) if indexed else None

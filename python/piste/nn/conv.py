@@ -7,9 +7,9 @@ from typing import Any
 import numpy.typing as npt
 
 from .._build import as_algorithm
-from ..functional._arguments import as_int, as_ints
+from ..functional._arguments import as_flag, as_int, as_ints
 from ..functional._convolution import Sides, check_output_padding, core_options, padding_sides
-from ._sizes import Sizes, Weighted, as_flag
+from ._sizes import Sizes, Weighted
 
 
 class _Convolution(Weighted):
