@@ -16,7 +16,7 @@ from ._augment import Augment
 from ._fitting import AnyCallback, Calls, finish, fit, run
 from ._network import CompiledNetwork
 from ._samples import Layout, Samples
-from .functional._arguments import as_finite, as_int
+from .functional._arguments import as_int, as_positive
 from .history import History
 from .nn.losses import Loss
 from .nn.module import Module
@@ -380,12 +380,7 @@ class Trainer:
 
 def _bound(value: float | None, name: str) -> float | None:
     """Of gradients: a finite number above 0, or None."""
-    if value is None:
-        return None
-    bound = as_finite(value, name, 0)
-    if bound == 0:
-        raise ValueError(f"{name}: expected a number above 0, got {value}")
-    return bound
+    return None if value is None else as_positive(value, name)
 
 
 __all__: Sequence[str] = ["Trainer"]

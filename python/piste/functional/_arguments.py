@@ -115,6 +115,35 @@ def as_finite(value: object, name: str, minimum: float = -math.inf) -> float:
     return number
 
 
+def as_positive(value: object, name: str) -> float:
+    """`value` as a finite float above 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where it is none.
+    """
+    number = as_finite(value, name, 0)
+    if number == 0:
+        raise ValueError(f"{name}: expected a number above 0, got {value}")
+    return number
+
+
+def as_share(value: object, name: str, *, whole: bool = True) -> float:
+    """`value` as a float from 0 to 1; 1 itself only where it may be the `whole`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where it is none.
+    """
+    number = as_finite(value, name, 0)
+    if number > 1 or (number == 1 and not whole):
+        range = "from 0 to 1" if whole else "below 1"
+        raise ValueError(f"{name}: expected a number {range}, got {value}")
+    return number
+
+
 def as_axis(value: object, name: str, axes: int) -> int:
     """`value`, an axis counted from the front or (negative) from the back, as one from the front.
 
