@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from . import functional, nn, optim
 from ._build import (
     get_algorithm,
     get_num_threads,
@@ -13,15 +12,25 @@ from ._build import (
 from ._core import __version__
 from ._late import late
 from .errors import DivergenceError
-from .history import History
-from .trainer import Trainer
 
 if TYPE_CHECKING:
-    from . import callbacks
+    from . import callbacks, functional, nn, optim
     from ._sweep import Sweep, sweep
+    from .history import History
     from .plan import Plan
+    from .trainer import Trainer
 else:
-    __getattr__, __dir__ = late(__name__, callbacks=[], plan=["Plan"], _sweep=["Sweep", "sweep"])
+    __getattr__, __dir__ = late(
+        __name__,
+        callbacks=[],
+        functional=[],
+        nn=[],
+        optim=[],
+        _sweep=["Sweep", "sweep"],
+        history=["History"],
+        plan=["Plan"],
+        trainer=["Trainer"],
+    )
 
 __all__ = [
     "DivergenceError",
