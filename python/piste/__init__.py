@@ -1,6 +1,7 @@
 """piste: train convolutional networks on the CPU, from NumPy arrays."""
 
-from . import callbacks, functional, nn, optim
+from typing import TYPE_CHECKING
+
 from ._build import (
     get_algorithm,
     get_num_threads,
@@ -9,11 +10,27 @@ from ._build import (
     show_config,
 )
 from ._core import __version__
-from ._sweep import Sweep, sweep
+from ._late import late
 from .errors import DivergenceError
-from .history import History
-from .plan import Plan
-from .trainer import Trainer
+
+if TYPE_CHECKING:
+    from . import callbacks, functional, nn, optim
+    from ._sweep import Sweep, sweep
+    from .history import History
+    from .plan import Plan
+    from .trainer import Trainer
+else:
+    __getattr__, __dir__ = late(
+        __name__,
+        callbacks=[],
+        functional=[],
+        nn=[],
+        optim=[],
+        _sweep=["Sweep", "sweep"],
+        history=["History"],
+        plan=["Plan"],
+        trainer=["Trainer"],
+    )
 
 __all__ = [
     "DivergenceError",

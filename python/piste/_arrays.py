@@ -20,6 +20,20 @@ def describe(value: object) -> str:
     return f"{type(value).__name__} {value!r}"[:120]
 
 
+def as_dtype(dtype: npt.DTypeLike | None) -> np.dtype[Any]:
+    """float32 (where None, too) or float64.
+
+    Raises
+    ------
+    TypeError
+        For any other.
+    """
+    result = np.dtype(np.float32 if dtype is None else dtype)
+    if result not in _FLOATS:
+        raise TypeError(f"dtype: expected float32 or float64, got {result}")
+    return result
+
+
 def as_array(value: object, name: str) -> npt.NDArray[Any]:
     """`value` as a NumPy array: ndarray, ``__array__``, buffer, ``__dlpack__`` or sequence."""
     if isinstance(value, np.ndarray):

@@ -9,7 +9,7 @@ import numpy as np
 
 from . import _core
 from ._arrays import describe
-from .functional._arguments import as_finite, as_int
+from .functional._arguments import as_int, as_share
 
 _MOST_PADDING = 1 << 20
 
@@ -44,11 +44,7 @@ class Augment:
         mean: float | Sequence[float] | None = None,
         std: float | Sequence[float] | None = None,
     ) -> None:
-        self.horizontal_flip = as_finite(horizontal_flip, "horizontal_flip", 0)
-        if self.horizontal_flip > 1:
-            raise ValueError(
-                f"horizontal_flip: expected a number from 0 to 1, got {horizontal_flip}"
-            )
+        self.horizontal_flip = as_share(horizontal_flip, "horizontal_flip")
         self.crop_padding = as_int(crop_padding, "crop_padding", 0)
         if self.crop_padding > _MOST_PADDING:
             raise ValueError(f"crop_padding: expected at most {_MOST_PADDING}, got {crop_padding}")

@@ -12,7 +12,6 @@ import numpy.typing as npt
 from . import _core
 from ._progress import progress_bar
 from ._samples import Samples, check_finite
-from .callbacks import Callback
 from .errors import DivergenceError
 from .functional._arguments import as_int
 from .history import History
@@ -52,6 +51,8 @@ def fit(
     slice_seconds: float,
 ) -> Calls[History]:
     """All epochs, each of as many calls as its time takes slices."""
+    from .callbacks import Callback
+
     n = len(samples)
     size = n if batch_size == "full" else as_int(batch_size, "batch_size", 1)
     epochs = as_int(epochs, "epochs", 0)

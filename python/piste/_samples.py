@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -17,13 +16,13 @@ from .nn.losses import Loss
 Layout: TypeAlias = Literal["NCHW", "NHWC"]
 
 
-@dataclass(frozen=True)
 class Samples:
     """Inputs, what they should give, and how much each counts (None: all alike)."""
 
-    images: npt.NDArray[Any]
-    targets: npt.NDArray[Any]
-    weights: FloatArray | None
+    def __init__(
+        self, images: npt.NDArray[Any], targets: npt.NDArray[Any], weights: FloatArray | None
+    ) -> None:
+        self.images, self.targets, self.weights = images, targets, weights
 
     def __len__(self) -> int:
         return len(self.images)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 
 
-@dataclass
 class History:
     """One value per epoch in each list; validation lists are empty where none was asked for.
 
@@ -13,13 +12,30 @@ class History:
     the learning rate at the epoch's end, the largest where parameters differ.
     """
 
-    loss: list[float] = field(default_factory=list)
-    accuracy: list[float] = field(default_factory=list)
-    val_loss: list[float] = field(default_factory=list)
-    val_accuracy: list[float] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
-    samples_per_second: list[float] = field(default_factory=list)
-    lr: list[float] = field(default_factory=list)
+    # Not a dataclass: to load that module and make one would be a tenth of importing piste.
+    def __init__(
+        self,
+        loss: Iterable[float] = (),
+        accuracy: Iterable[float] = (),
+        val_loss: Iterable[float] = (),
+        val_accuracy: Iterable[float] = (),
+        seconds: Iterable[float] = (),
+        samples_per_second: Iterable[float] = (),
+        lr: Iterable[float] = (),
+    ) -> None:
+        self.loss = list(loss)
+        self.accuracy = list(accuracy)
+        self.val_loss = list(val_loss)
+        self.val_accuracy = list(val_accuracy)
+        self.seconds = list(seconds)
+        self.samples_per_second = list(samples_per_second)
+        self.lr = list(lr)
+
+    def __repr__(self) -> str:
+        return f"History({', '.join(f'{name}={values}' for name, values in vars(self).items())})"
+
+    def __eq__(self, other: object) -> bool:
+        return vars(self) == vars(other) if isinstance(other, History) else NotImplemented
 
     def __len__(self) -> int:
         return len(self.loss)

@@ -6,7 +6,7 @@ import contextlib
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,14 +16,16 @@ from ._augment import Augment
 from ._fitting import AnyCallback, Calls, finish, fit, run
 from ._network import CompiledNetwork
 from ._samples import Layout, Samples
-from .functional._arguments import as_finite, as_int
+from .functional._arguments import as_int, as_positive
 from .history import History
 from .nn.losses import Loss
 from .nn.module import Module
 from .optim import EMA, SWA, Optimizer, Schedule
 from .optim.schedules import as_schedule
 from .optim.state import OptimizerState
-from .plan import Mode, Plan, make_plan
+
+if TYPE_CHECKING:
+    from .plan import Mode, Plan
 
 _EVALUATION_BATCH = 256
 
@@ -298,6 +300,8 @@ class Trainer:
         ValueError, TypeError
             For another mode, or a shape that does not fit the model.
         """
+        from .plan import make_plan
+
         return make_plan(self._network, shape, mode)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -376,12 +380,7 @@ class Trainer:
 
 def _bound(value: float | None, name: str) -> float | None:
     """Of gradients: a finite number above 0, or None."""
-    if value is None:
-        return None
-    bound = as_finite(value, name, 0)
-    if bound == 0:
-        raise ValueError(f"{name}: expected a number above 0, got {value}")
-    return bound
+    return None if value is None else as_positive(value, name)
 
 
 __all__: Sequence[str] = ["Trainer"]

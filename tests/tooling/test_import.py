@@ -1,6 +1,7 @@
 """What importing the package loads, and how many threads it then uses."""
 
 import os
+import pkgutil
 import subprocess
 import sys
 
@@ -23,10 +24,14 @@ def python(code, **environment):
     return result.stdout.strip()
 
 
-@pytest.mark.parametrize(
-    "module",
-    ["safetensors", "matplotlib", "tqdm", "argparse", "json", "pathlib", "secrets", "numpy.random"],
-)
+ELSEWHERE = ["safetensors", "matplotlib", "tqdm", "argparse", "json", "pathlib", "secrets"]
+ELSEWHERE += ["numpy.random", "dataclasses", "copy"]
+LATE = ["_sweep", "callbacks", "checkpoint", "cli", "coverage", "data"]
+LATE += ["functional", "history", "models", "nn", "optim", "plan", "plot", "resume", "serialize"]
+LATE += ["trainer"]
+
+
+@pytest.mark.parametrize("module", ELSEWHERE + [f"piste.{name}" for name in LATE])
 def test_import_leaves_alone(module):
     # What NumPy or the interpreter's start-up has loaded before is not the package's doing.
     code = (
@@ -34,6 +39,54 @@ def test_import_leaves_alone(module):
         f"print({module!r} in set(sys.modules) - before)"
     )
     assert python(code) == "False"
+
+
+LATE_NAMES = {
+    "piste.History": "piste.history",
+    "piste.Trainer": "piste.trainer",
+    "piste.Plan": "piste.plan",
+    "piste.plan.PlanStep": "piste.plan",
+    "piste.Sweep": "piste._sweep",
+    "piste.sweep": "piste._sweep",
+    "piste.callbacks.EarlyStopping": "piste.callbacks",
+    "piste.functional.linear": "piste.functional._operations",
+    "piste.nn.Summary": "piste.nn._summary",
+    "piste.nn.summary": "piste.nn._summary",
+}
+
+
+@pytest.mark.parametrize("name", LATE_NAMES)
+def test_late_names_are_there_when_asked_for(name):
+    source, own = LATE_NAMES[name], name.rpartition(".")[2]
+    code = (
+        f"import piste; first, again = {name}, {name}; import {source}; "
+        f"print(first is again is {source}.{own})"
+    )
+    assert python(code) == "True"
+
+
+@pytest.mark.parametrize("package", ["piste", "piste.functional", "piste.nn"])
+def test_dir_and_star_have_the_late_names(package):
+    code = (
+        f"import {package} as package; print(set(package.__all__) - set(dir(package))); "
+        f"from {package} import *; print(set(package.__all__) - set(globals()))"
+    )
+    assert python(code).split() == ["set()"] * 2
+
+
+@pytest.mark.parametrize("package", [piste.functional, piste.nn])
+def test_no_module_would_take_the_place_of_a_late_name(package):
+    modules = {module.name for module in pkgutil.iter_modules(package.__path__)}
+    assert modules
+    assert not modules & set(package.__all__)
+
+
+@pytest.mark.parametrize("package", [piste, piste.functional, piste.nn])
+def test_other_names_are_refused_as_by_any_module(package):
+    message = f"^module '{package.__name__}' has no attribute 'Sumary'$"
+    with pytest.raises(AttributeError, match=message) as caught:
+        package.Sumary  # noqa: B018
+    assert (caught.value.name, caught.value.obj) == ("Sumary", package)
 
 
 def threads(**environment):

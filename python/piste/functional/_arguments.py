@@ -14,6 +14,19 @@ LARGEST = 2**31 - 1
 """The core multiplies two such values in 64 bits."""
 
 
+def as_flag(value: object, name: str) -> bool:
+    """`value` as a bool.
+
+    Raises
+    ------
+    TypeError
+        Where it is none.
+    """
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}: expected True or False, got {describe(value)}")
+    return bool(value)
+
+
 def as_int(value: object, name: str, minimum: int) -> int:
     """`value` as an int of at least `minimum`; bool and float are refused.
 
@@ -59,6 +72,11 @@ def as_ints(value: object, name: str, count: int, minimum: int) -> tuple[int, ..
     return numbers if len(numbers) == count else numbers * count
 
 
+def lifted(sizes: tuple[int, ...], fill: int) -> tuple[int, ...]:
+    """Sizes of one to three axes as those of (depth, height, width)."""
+    return (fill,) * (3 - len(sizes)) + sizes
+
+
 def as_number(value: object, name: str) -> float:
     """`value` as a float; text, bool and arrays of more than one value are refused.
 
@@ -94,6 +112,35 @@ def as_finite(value: object, name: str, minimum: float = -math.inf) -> float:
     if math.isinf(number) or number < minimum:
         least = "" if math.isinf(minimum) else f" of at least {minimum}"
         raise ValueError(f"{name}: expected a finite number{least}, got {number}")
+    return number
+
+
+def as_positive(value: object, name: str) -> float:
+    """`value` as a finite float above 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where it is none.
+    """
+    number = as_finite(value, name, 0)
+    if number == 0:
+        raise ValueError(f"{name}: expected a number above 0, got {value}")
+    return number
+
+
+def as_share(value: object, name: str, *, whole: bool = True) -> float:
+    """`value` as a float from 0 to 1; 1 itself only where it may be the `whole`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where it is none.
+    """
+    number = as_finite(value, name, 0)
+    if number > 1 or (number == 1 and not whole):
+        range = "from 0 to 1" if whole else "below 1"
+        raise ValueError(f"{name}: expected a number {range}, got {value}")
     return number
 
 

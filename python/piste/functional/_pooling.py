@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _core
-from .._arrays import FloatArray, Output, as_float, check_shape, describe
-from ._arguments import LARGEST, as_int, as_ints
+from .._arrays import FloatArray, Output, as_float, check_shape
+from ._arguments import LARGEST, as_flag, as_int, as_ints, lifted
 
 Ints: TypeAlias = int | Sequence[int]
 IntsOrNone: TypeAlias = int | Sequence[int | None] | None
@@ -36,23 +36,16 @@ class Layout:
             raise ValueError(f"input: only the batch may be empty, got shape {x.shape}")
         self._lead = x.shape[:-axes]
         self._axes = axes
-        self.extents = (1,) * (3 - axes) + x.shape[-axes:]
+        self.extents = lifted(x.shape[-axes:], 1)
         self.planes = ((1, *self._lead) if x.ndim == axes + 1 else self._lead)[:2]
 
     def core(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """View of a contiguous input or output as (N, C, D, H, W)."""
-        extents = (1,) * (3 - self._axes) + array.shape[-self._axes :]
-        return array.reshape(self.planes + extents)
+        return array.reshape(self.planes + lifted(array.shape[-self._axes :], 1))
 
     def shape(self, extents: tuple[int, ...]) -> tuple[int, ...]:
         """The user's shape of an output of `extents`."""
         return self._lead + extents[-self._axes :]
-
-
-def _as_bool(value: object, name: str) -> bool:
-    if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name}: expected True or False, got {describe(value)}")
-    return bool(value)
 
 
 def _window(
@@ -67,14 +60,14 @@ def _window(
     """The core's window and the output's shape, in the user's layout."""
 
     def triple(value: object, name: str, minimum: int) -> tuple[int, ...]:
-        return (minimum,) * (3 - axes) + as_ints(value, name, axes, minimum)
+        return lifted(as_ints(value, name, axes, minimum), minimum)
 
     kernel = triple(kernel_size, "kernel_size", 1)
     whole = stride is None or (isinstance(stride, (tuple, list)) and not stride)
     steps = kernel if whole else triple(stride, "stride", 1)
     pads = triple(padding, "padding", 0)
     spread = triple(dilation, "dilation", 1)
-    ceil = _as_bool(ceil_mode, "ceil_mode")
+    ceil = as_flag(ceil_mode, "ceil_mode")
     extents = tuple(
         _core.pool_extent(*axis, ceil)
         for axis in zip(layout.extents, kernel, steps, pads, spread, strict=True)
@@ -125,7 +118,7 @@ def max_pool(
     axes: int, input: npt.ArrayLike, window: tuple[Any, ...], indexed: bool, out: FloatArray | None
 ) -> FloatArray | tuple[FloatArray, npt.NDArray[np.int64]]:
     x = as_float(input, "input")
-    indexed = _as_bool(indexed, "return_indices")
+    indexed = as_flag(indexed, "return_indices")
     layout = Layout(x, axes)
     options, shape = _window(layout, axes, *window)
     output = Output(shape, x.dtype, out, (x,))
@@ -158,7 +151,7 @@ def avg_pool(
     x = as_float(input, "input")
     layout = Layout(x, axes)
     options, shape = _avg_window(layout, axes, *window)
-    rule = (_as_bool(count_include_pad, "count_include_pad"), as_divisor(divisor_override))
+    rule = (as_flag(count_include_pad, "count_include_pad"), as_divisor(divisor_override))
     output = Output(shape, x.dtype, out, (x,))
     _core.avg_pool(layout.core(x), layout.core(output.buffer), options, *rule)
     return output.result()
@@ -175,7 +168,7 @@ def avg_pool_backward(
     x = as_float(input, "input")
     layout = Layout(x, axes)
     options, shape = _avg_window(layout, axes, *window)
-    rule = (_as_bool(count_include_pad, "count_include_pad"), as_divisor(divisor_override))
+    rule = (as_flag(count_include_pad, "count_include_pad"), as_divisor(divisor_override))
     dy = _gradient(grad_output, x, shape)
     dx = np.empty_like(x)
     _core.avg_pool_backward(layout.core(dy), layout.core(dx), options, *rule)
@@ -211,7 +204,7 @@ def adaptive_max_pool(
     out: FloatArray | None,
 ) -> FloatArray | tuple[FloatArray, npt.NDArray[np.int64]]:
     x = as_float(input, "input")
-    indexed = _as_bool(indexed, "return_indices")
+    indexed = as_flag(indexed, "return_indices")
     layout = Layout(x, axes)
     output = Output(_adaptive_shape(layout, axes, output_size), x.dtype, out, (x,))
     indices = np.empty(output.buffer.shape, np.int64) if indexed else None

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from .. import _core
-from .._arrays import FloatArray, Output, as_float, as_optional_float, check_shape
-from .._build import as_algorithm
-from ._arguments import as_int, as_ints
+from .._arrays import FloatArray
+from ._arguments import as_ints
+from ._convolution import Convolution, check_output_padding
 
 
-class _Problem:
-    """Checked arguments of an N-d transposed convolution, lifted to three spatial axes."""
+class _Problem(Convolution):
+    _weight_axes = "channels, filters / groups"
+    _run = staticmethod(_core.conv_transpose)
+    _run_backward = staticmethod(_core.conv_transpose_backward)
 
     def __init__(
         self,
@@ -29,93 +30,27 @@ class _Problem:
         dilation: Any,
         algorithm: str | None,
     ) -> None:
-        self.axes = axes
-        self.x = as_float(input, "input")
-        self.weight = as_float(weight, "weight", like=self.x)
-        self.bias = as_optional_float(bias, "bias", like=self.x)
-        names = ", ".join(("depth", "height", "width")[3 - axes :])
-        if self.x.ndim not in (axes + 1, axes + 2):
-            raise ValueError(f"input: expected shape ([n,] channels, {names}), got {self.x.shape}")
-        self.batched = self.x.ndim == axes + 2
-        if not self.batched:
-            self.x = self.x[None]
-        if self.weight.ndim != axes + 2:
-            raise ValueError(
-                f"weight: expected {axes + 2} dimensions (channels, filters / groups, {names}), "
-                f"got shape {self.weight.shape}"
-            )
-        self.groups = as_int(groups, "groups", 1)
-        channels = self.x.shape[1]
-        if self.weight.shape[0] != channels or channels % self.groups:
-            raise ValueError(
-                f"weight: shape {self.weight.shape} does not fit {channels} input channels in "
-                f"{self.groups} groups"
-            )
-        self.filters = self.weight.shape[1] * self.groups
-        if self.bias is not None:
-            check_shape(self.bias, (self.filters,), "bias")
-        self.algorithm = None if algorithm is None else as_algorithm(algorithm)
-        self._geometry(stride, padding, output_padding, dilation)
-
-    def _geometry(self, stride: Any, padding: Any, output_padding: Any, dilation: Any) -> None:
-        kernel, size = self.weight.shape[2:], self.x.shape[2:]
-        if 0 in kernel:
-            raise ValueError(f"weight: expected a kernel of at least 1, got {kernel}")
-        if 0 in size:
+        super().__init__(axes, input, weight, bias, groups, algorithm)
+        if 0 in self.size:
             raise ValueError(f"input: only the batch may be empty, got shape {self.x.shape}")
-        strides = as_ints(stride, "stride", self.axes, 1)
-        dilations = as_ints(dilation, "dilation", self.axes, 1)
-        pads = as_ints(padding, "padding", self.axes, 0)
-        further = as_ints(output_padding, "output_padding", self.axes, 0)
-        out = []
-        for n, k, s, d, p, f in zip(size, kernel, strides, dilations, pads, further, strict=True):
-            if f >= max(s, d):
-                raise ValueError(
-                    f"output_padding: expected less than stride {strides} or dilation "
-                    f"{dilations}, got {further}"
-                )
+        strides = as_ints(stride, "stride", axes, 1)
+        dilations = as_ints(dilation, "dilation", axes, 1)
+        pads = as_ints(padding, "padding", axes, 0)
+        further = as_ints(output_padding, "output_padding", axes, 0)
+        check_output_padding(further, strides, dilations)
+        out, sides = [], []
+        for n, k, s, d, p, f in zip(
+            self.size, self.kernel, strides, dilations, pads, further, strict=True
+        ):
             out.append((n - 1) * s + d * (k - 1) + 1 - 2 * p + f)
+            sides.append((p, p - f))
         if min(out) < 1:
             raise ValueError(f"padding: {pads} leaves an output of {tuple(out)}")
-        fill = 3 - self.axes
-        self.out_shape = (len(self.x), self.filters, *out)
-        self.options = _core.ConvOptions(
-            (*(1,) * fill, *strides),
-            (*(1,) * fill, *dilations),
-            (*(0,) * fill, *pads),
-            (*(0,) * fill, *(p - f for p, f in zip(pads, further, strict=True))),
-            self.groups,
-            self.algorithm,
-        )
+        self._place(out, strides, dilations, sides)
 
-    def lift(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """The same memory with three spatial axes."""
-        return array.reshape(*array.shape[:2], *(1,) * (3 - self.axes), *array.shape[2:])
-
-    def forward(self, out: FloatArray | None) -> FloatArray:
-        shape = self.out_shape if self.batched else self.out_shape[1:]
-        output = Output(shape, self.x.dtype, out, (self.x, self.weight, self.bias))
-        y = self.lift(output.buffer.reshape(self.out_shape))
-        _core.conv_transpose(self.lift(self.x), self.lift(self.weight), self.bias, self.options, y)
-        return output.result()
-
-    def backward(
-        self, grad_output: npt.ArrayLike
-    ) -> tuple[FloatArray, FloatArray, FloatArray | None]:
-        dy = as_float(grad_output, "grad_output", like=self.x)
-        check_shape(dy, self.out_shape if self.batched else self.out_shape[1:], "grad_output")
-        dx, dw = np.empty_like(self.x), np.empty_like(self.weight)
-        db = None if self.bias is None else np.empty_like(self.bias)
-        _core.conv_transpose_backward(
-            self.lift(dy.reshape(self.out_shape)),
-            self.lift(self.x),
-            self.lift(self.weight),
-            self.options,
-            self.lift(dx),
-            self.lift(dw),
-            db,
-        )
-        return (dx if self.batched else dx[0]), dw, db
+    def _channels_and_filters(self) -> tuple[int, int]:
+        channels, per_group = self.weight.shape[:2]
+        return channels, per_group * self.groups
 
 
 def conv_transpose2d(

@@ -1,5 +1,8 @@
 """Layers, containers and losses, with PyTorch's names and constructor arguments."""
 
+from typing import TYPE_CHECKING
+
+from .._late import late
 from .activation import (
     CELU,
     ELU,
@@ -91,10 +94,14 @@ from .pool import (
     MaxPool2d,
     MaxPool3d,
 )
-from .summary import (
-    Summary,
-    summary,
-)
+
+if TYPE_CHECKING:
+    from ._summary import (
+        Summary,
+        summary,
+    )
+else:
+    __getattr__, __dir__ = late(__name__, _summary=["Summary", "summary"])
 
 __all__ = [
     "CELU",

@@ -3,35 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-import numpy as np
 import numpy.typing as npt
 
-from .._arrays import describe
+from .._arrays import as_dtype
 from .module import Module, uniform
 
 Sizes: TypeAlias = int | tuple[int, ...]
-
-
-def as_dtype(dtype: npt.DTypeLike | None) -> np.dtype[Any]:
-    """The dtype of a layer's parameters: float32 unless float64 is asked for."""
-    result = np.dtype(np.float32 if dtype is None else dtype)
-    if result not in (np.dtype(np.float32), np.dtype(np.float64)):
-        raise TypeError(f"dtype: expected float32 or float64, got {result}")
-    return result
-
-
-def as_flag(value: object, name: str) -> bool:
-    """`value` as a bool."""
-    if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name}: expected True or False, got {describe(value)}")
-    return bool(value)
-
-
-def lifted(sizes: tuple[int, ...], fill: int) -> tuple[int, ...]:
-    """Sizes of one to three axes as those of (depth, height, width)."""
-    return (fill,) * (3 - len(sizes)) + sizes
 
 
 class Weighted(Module):

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from ..functional._arguments import LARGEST, as_int, as_number
+from .._arrays import as_dtype
+from ..functional._arguments import LARGEST, as_flag, as_int, as_number
 from ..functional.smooth import gelu_kind, nonzero
-from ._sizes import as_dtype, as_flag
 from .module import Module
 
 

@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy.typing as npt
 
-from .. import _core
 from .._build import as_algorithm
-from ..functional._arguments import as_int, as_ints
-from ..functional.conv import Sides, padding_sides
-from ._sizes import Sizes, Weighted, as_flag, lifted
+from ..functional._arguments import as_flag, as_int, as_ints
+from ..functional._convolution import Sides, check_output_padding, core_options, padding_sides
+from ._sizes import Sizes, Weighted
 
 
 class _Convolution(Weighted):
@@ -54,14 +53,7 @@ class _Convolution(Weighted):
         self._make(shape, self.out_channels if as_flag(bias, "bias") else 0, dtype)
 
     def _options(self, sides: Sides) -> Any:
-        return _core.ConvOptions(
-            lifted(self.stride, 1),
-            lifted(self.dilation, 1),
-            lifted(tuple(before for before, _ in sides), 0),
-            lifted(tuple(after for _, after in sides), 0),
-            self.groups,
-            self.algorithm,
-        )
+        return core_options(self.stride, self.dilation, sides, self.groups, self.algorithm)
 
     def _describe(self, padding: object, output_padding: tuple[int, ...] = ()) -> str:
         text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"
@@ -159,12 +151,7 @@ class _ConvTranspose(_Convolution):
         axes = len(self.stride)
         self.padding = as_ints(padding, "padding", axes, 0)
         self.output_padding = as_ints(output_padding, "output_padding", axes, 0)
-        for more, step, spread in zip(self.output_padding, self.stride, self.dilation, strict=True):
-            if more >= max(step, spread):
-                raise ValueError(
-                    f"output_padding: expected less than stride {self.stride} or dilation "
-                    f"{self.dilation}, got {self.output_padding}"
-                )
+        check_output_padding(self.output_padding, self.stride, self.dilation)
 
     def _lower(self, net: Any, value: int, name: str) -> int:
         pairs = zip(self.padding, self.output_padding, strict=True)

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy.typing as npt
 
-from ..functional._arguments import LARGEST, as_int, as_number
-from ._sizes import Weighted, as_flag
+from ..functional._arguments import LARGEST, as_flag, as_int, as_number
+from ._sizes import Weighted
 from .module import Module
 
 

@@ -14,7 +14,7 @@ from .._network import CompiledNetwork
 from ..functional._arguments import as_int
 
 if TYPE_CHECKING:
-    from .summary import Summary
+    from ._summary import Summary
 
 _generator: np.random.Generator | None = None  # made when needed: NumPy loads its module late
 
@@ -114,7 +114,7 @@ class Module:
 
     def summary(self, input_shape: Sequence[int]) -> Summary:
         """What each layer does to one sample of `input_shape`; see `piste.nn.summary`."""
-        from .summary import summary
+        from ._summary import summary
 
         return summary(self, input_shape)
 

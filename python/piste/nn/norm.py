@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..functional._arguments import as_finite, as_int
-from ._sizes import as_dtype, as_flag
+from .._arrays import as_dtype
+from ..functional._arguments import as_finite, as_flag, as_int
 from .module import Module
 
 
@@ -23,7 +23,24 @@ class _Norm(Module):
         self._parameters["bias"] = np.zeros(shape, kind) if affine and bias else None
 
 
-class _BatchNorm(_Norm):
+class _ChannelNorm(_Norm):
+    """Of each channel, with PyTorch's arguments on running statistics."""
+
+    num_features: int
+    eps: float
+    momentum: float
+    affine: bool
+    track_running_stats: bool
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, "
+            f"affine={self.affine}, bias={self.bias is not None}, "
+            f"track_running_stats={self.track_running_stats}"
+        )
+
+
+class _BatchNorm(_ChannelNorm):
     def __init__(
         self,
         num_features: int,
@@ -49,25 +66,10 @@ class _BatchNorm(_Norm):
         self._buffers["num_batches_tracked"] = np.zeros((), np.int64) if tracked else None
 
     def _lower(self, net: Any, value: int, name: str) -> int:
+        sizes = self._axes, self.num_features
         arrays = self.weight, self.bias, self.running_mean, self.running_var
-        return int(
-            net.batch_norm(
-                value,
-                name or "batch_norm",
-                self._axes,
-                self.num_features,
-                *arrays,
-                self.momentum,
-                self.eps,
-            )
-        )
-
-    def extra_repr(self) -> str:
-        return (
-            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, "
-            f"affine={self.affine}, bias={self.bias is not None}, "
-            f"track_running_stats={self.track_running_stats}"
-        )
+        options = *sizes, *arrays, self.momentum, self.eps
+        return int(net.batch_norm(value, name or "batch_norm", *options))
 
 
 class BatchNorm1d(_BatchNorm):
@@ -112,25 +114,16 @@ class GroupNorm(_Norm):
         self._make((self.num_channels,), self.affine, as_flag(bias, "bias"), dtype)
 
     def _lower(self, net: Any, value: int, name: str) -> int:
-        return int(
-            net.group_norm(
-                value,
-                name or "group_norm",
-                0,
-                self.num_channels,
-                self.num_groups,
-                self.weight,
-                self.bias,
-                self.eps,
-            )
-        )
+        sizes = 0, self.num_channels, self.num_groups
+        options = *sizes, self.weight, self.bias, self.eps
+        return int(net.group_norm(value, name or "group_norm", *options))
 
     def extra_repr(self) -> str:
         text = f"{self.num_groups}, {self.num_channels}, eps={self.eps}"
         return text + f", affine={self.affine}, bias={self.bias is not None}"
 
 
-class _InstanceNorm(_Norm):
+class _InstanceNorm(_ChannelNorm):
     def __init__(
         self,
         num_features: int,
@@ -155,25 +148,9 @@ class _InstanceNorm(_Norm):
         self._make((self.num_features,), self.affine, as_flag(bias, "bias"), dtype)
 
     def _lower(self, net: Any, value: int, name: str) -> int:
-        return int(
-            net.group_norm(
-                value,
-                name or "instance_norm",
-                self._axes,
-                self.num_features,
-                self.num_features,
-                self.weight,
-                self.bias,
-                self.eps,
-            )
-        )
-
-    def extra_repr(self) -> str:
-        return (
-            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, "
-            f"affine={self.affine}, bias={self.bias is not None}, "
-            f"track_running_stats={self.track_running_stats}"
-        )
+        sizes = self._axes, self.num_features, self.num_features
+        options = *sizes, self.weight, self.bias, self.eps
+        return int(net.group_norm(value, name or "instance_norm", *options))
 
 
 class InstanceNorm1d(_InstanceNorm):

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import _core
-from ..functional._arguments import as_int, as_ints
+from ..functional._arguments import as_flag, as_int, as_ints, lifted
 from ..functional._pooling import as_divisor
-from ._sizes import Sizes, as_flag, lifted
+from ._sizes import Sizes
 from .module import Module
 
 
@@ -163,10 +163,8 @@ class AvgPool1d(_AvgPool):
         super().__init__(kernel_size, stride, padding, ceil_mode, count_include_pad)
         stride = kernel_size if stride is None else stride
         self.kernel_size = as_ints(kernel_size, "kernel_size", 1, 1)
-        self.stride, self.padding = (
-            as_ints(stride, "stride", 1, 1),
-            as_ints(padding, "padding", 1, 0),
-        )
+        self.stride = as_ints(stride, "stride", 1, 1)
+        self.padding = as_ints(padding, "padding", 1, 0)
 
 
 class AvgPool2d(_AvgPool):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from ..functional._arguments import as_finite, as_int
+from ..functional._arguments import as_int, as_share
 
 Interval = Literal["step", "epoch"]
 
@@ -49,9 +49,7 @@ class EMA(Averaging):
     """
 
     def __init__(self, decay: float = 0.999, start: int = 0) -> None:
-        self.decay = as_finite(decay, "decay", 0)
-        if not self.decay < 1:
-            raise ValueError(f"decay: expected a number below 1, got {decay}")
+        self.decay = as_share(decay, "decay", whole=False)
         self.start = as_int(start, "start", 0)
         self._decay = self.decay
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..functional._arguments import as_finite, as_int
+from ..functional._arguments import as_finite, as_int, as_positive, as_share
 from .schedules import Counts, Rates, Schedule
 
 
@@ -60,9 +60,7 @@ class OneCycleLR(Schedule):
         super().__init__("step")
         self.max_lr = as_finite(max_lr, "max_lr", 0)
         self.total_steps = as_int(total_steps, "total_steps", 1)
-        self.pct_start = as_finite(pct_start, "pct_start", 0)
-        if self.pct_start > 1:
-            raise ValueError(f"pct_start: expected a number from 0 to 1, got {pct_start}")
+        self.pct_start = as_share(pct_start, "pct_start")
         if anneal_strategy not in ("cos", "linear"):
             raise ValueError(
                 f"anneal_strategy: expected 'cos' or 'linear', got {anneal_strategy!r}"
@@ -72,12 +70,9 @@ class OneCycleLR(Schedule):
         self.base_momentum = as_finite(base_momentum, "base_momentum", 0)
         self.max_momentum = as_finite(max_momentum, "max_momentum", 0)
         for name in ("base_momentum", "max_momentum"):
-            if getattr(self, name) >= 1:
-                raise ValueError(f"{name}: expected a number below 1, got {getattr(self, name)}")
-        for name, value in (("div_factor", div_factor), ("final_div_factor", final_div_factor)):
-            if as_finite(value, name, 0) == 0:
-                raise ValueError(f"{name}: expected a number above 0, got {value}")
-        self.div_factor, self.final_div_factor = float(div_factor), float(final_div_factor)
+            as_share(getattr(self, name), name, whole=False)
+        self.div_factor = as_positive(div_factor, "div_factor")
+        self.final_div_factor = as_positive(final_div_factor, "final_div_factor")
         self.three_phase = bool(three_phase)
 
     def _course(self, counts: Counts, values: Sequence[float]) -> Rates:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..functional._arguments import as_finite
+from ..functional._arguments import as_finite, as_share
 
 Groups = Sequence[dict[str, Any]]
 _FLAGS = frozenset({"nesterov", "maximize", "amsgrad", "centered"})
@@ -83,11 +83,9 @@ class Optimizer:
                 if not isinstance(value, (list, tuple)) or len(value) != 2:
                     raise TypeError(f"betas: expected two numbers, got {value!r}")
                 for i, beta in enumerate(value):
-                    if not as_finite(beta, f"betas[{i}]", 0) < 1:
-                        raise ValueError(f"betas[{i}]: expected a number below 1, got {beta}")
+                    as_share(beta, f"betas[{i}]", whole=False)
             elif name == "alpha":
-                if not as_finite(value, "alpha", 0) <= 1:
-                    raise ValueError(f"alpha: expected a number from 0 to 1, got {value}")
+                as_share(value, "alpha")
             elif name != "params":
                 as_finite(value, name, *(() if name == "dampening" else (0,)))
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..functional._arguments import as_finite, as_int
+from ..functional._arguments import as_finite, as_int, as_share
 from ..history import History, check_monitor, monitored
 from .schedules import Counts, Rates, Schedule
 
@@ -61,9 +61,7 @@ class ReduceLROnPlateau(Schedule):
         if threshold_mode not in ("rel", "abs"):
             raise ValueError(f"threshold_mode: expected 'rel' or 'abs', got {threshold_mode!r}")
         self.mode, self.threshold_mode = mode, threshold_mode
-        self.factor = as_finite(factor, "factor", 0)
-        if self.factor >= 1:
-            raise ValueError(f"factor: expected a number below 1, got {factor}")
+        self.factor = as_share(factor, "factor", whole=False)
         self.patience = as_int(patience, "patience", 0)
         self.threshold = as_finite(threshold, "threshold", 0)
         self.cooldown = as_int(cooldown, "cooldown", 0)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..functional._arguments import as_finite, as_int
+from ..functional._arguments import as_finite, as_int, as_share
 from .averages import Interval, check_interval
 from .optimizers import Optimizer
 
@@ -209,13 +209,11 @@ class LinearLR(Schedule):
     ) -> None:
         super().__init__(interval)
         self.start_factor = as_finite(start_factor, "start_factor", 0)
-        self.end_factor = as_finite(end_factor, "end_factor", 0)
         if not 0 < self.start_factor <= 1:
             raise ValueError(
                 f"start_factor: expected a number above 0, at most 1, got {start_factor}"
             )
-        if self.end_factor > 1:
-            raise ValueError(f"end_factor: expected a number from 0 to 1, got {end_factor}")
+        self.end_factor = as_share(end_factor, "end_factor")
         self.total_iters = as_int(total_iters, "total_iters", 1)
 
     def _factors(self, counts: Counts) -> Rates:
@@ -245,9 +243,7 @@ class ConstantLR(Schedule):
         self, factor: float = 1 / 3, total_iters: int = 5, interval: Interval = "step"
     ) -> None:
         super().__init__(interval)
-        self.factor = as_finite(factor, "factor", 0)
-        if self.factor > 1:
-            raise ValueError(f"factor: expected a number from 0 to 1, got {factor}")
+        self.factor = as_share(factor, "factor")
         self.total_iters = as_int(total_iters, "total_iters", 0)
 
     def _factors(self, counts: Counts) -> Rates:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -151,7 +150,9 @@ class OptimizerState:
     def _current_options(self, epoch: int) -> list[dict[str, Any]]:
         key = (self.optimizer._defaults(), self.optimizer.groups)
         if key != self._checked[0]:
-            self._checked = (copy.deepcopy(key), self.optimizer.options(self.names))
+            from copy import deepcopy
+
+            self._checked = (deepcopy(key), self.optimizer.options(self.names))
         options = self._checked[1]
         if self.schedule is not None and self.schedule.interval == "epoch":
             rates, momenta = self._rates(options, np.array([epoch]))

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _core
-from .._arrays import FloatArray, Output, as_array, as_float, check_shape
+from .._arrays import FloatArray, Output, as_array, as_dtype, as_float, check_shape
 from ._arguments import as_axis
 
 
@@ -25,14 +25,11 @@ def _lifted(x: FloatArray, dim: object) -> tuple[int, int, int]:
     return math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
 
 
-def _as_dtype(input: npt.ArrayLike, dtype: npt.DTypeLike | None) -> FloatArray:
+def _converted(input: npt.ArrayLike, dtype: npt.DTypeLike | None) -> FloatArray:
     """`input`, converted where a dtype is asked for."""
     if dtype is None:
         return as_float(input, "input")
-    wanted = np.dtype(dtype)
-    if wanted not in (np.float32, np.float64):
-        raise TypeError(f"dtype: expected float32 or float64, got {wanted}")
-    return as_float(as_array(input, "input").astype(wanted, copy=False), "input")
+    return as_float(as_array(input, "input").astype(as_dtype(dtype), copy=False), "input")
 
 
 def _softmax(
@@ -42,7 +39,7 @@ def _softmax(
     out: FloatArray | None,
     log: bool,
 ) -> FloatArray:
-    x = _as_dtype(input, dtype)
+    x = _converted(input, dtype)
     lifted = _lifted(x, dim)
     output = Output(x.shape, x.dtype, out, (x,))
     _core.softmax(x.reshape(lifted), output.buffer.reshape(lifted), log)
@@ -56,7 +53,7 @@ def _softmax_backward(
     dtype: npt.DTypeLike | None,
     log: bool,
 ) -> tuple[FloatArray]:
-    x = _as_dtype(input, dtype)
+    x = _converted(input, dtype)
     dy = as_float(grad_output, "grad_output", like=x)
     check_shape(dy, x.shape, "grad_output")
     lifted = _lifted(x, dim)
