@@ -7,6 +7,7 @@ from typing import Any
 
 import piste
 from cases import Case, layer_arrays, step_arrays
+from ops import op_call, op_gradient
 from piste import _core, nn
 from piste import functional as F
 
@@ -49,6 +50,16 @@ def _layer(kind: str, *sizes: Any) -> nn.Module:
     return makers[kind](*sizes)
 
 
+def _operation(case: Case) -> Callable[[], object]:
+    op, arguments, options, _ = op_call(case)
+    forward = getattr(F, op)
+    if case["direction"] == "forward":
+        return lambda: forward(*arguments, **options)
+    grad = op_gradient(forward(*arguments, **options).shape)
+    backward = getattr(F, f"{op}_backward")
+    return lambda: backward(grad, *arguments, **options)
+
+
 def prepare(case: Case) -> Callable[[], object] | None:
     """What is timed, or None where it can't be done."""
     if case["kind"] == "step":
@@ -58,6 +69,8 @@ def prepare(case: Case) -> Callable[[], object] | None:
             model, nn.CrossEntropyLoss(), piste.optim.SGD(lr=1e-3, momentum=0.9)
         )
         return lambda: trainer.step(x, y)
+    if case["kind"] == "op":
+        return _operation(case)
     x, weight, bias, grad = layer_arrays(case)
     forward = case["direction"] == "forward"
     if case["kind"] == "linear":

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from cases import Case, layer_arrays, step_arrays
+from ops import op_call, op_gradient
 from torch import nn
 from torch.nn import functional as F
 
@@ -76,6 +78,21 @@ def step(case: Case, wrap: Callable[[nn.Module], Any] = lambda m: m) -> Callable
     return run
 
 
+def _operation(case: Case) -> Callable[[], object]:
+    op, values, options, differentiable = op_call(case)
+    function = getattr(F, op)
+    arguments = [
+        _laid_out(torch.from_numpy(value)) if isinstance(value, np.ndarray) else value
+        for value in values
+    ]
+    if case["direction"] == "forward":
+        return torch.inference_mode()(lambda: function(*arguments, **options))
+    inputs = [arguments[i].requires_grad_() for i in differentiable]
+    y = function(*arguments, **options)
+    grad = torch.from_numpy(op_gradient(y.shape))
+    return lambda: torch.autograd.grad(y, inputs, grad, retain_graph=True)
+
+
 def prepare(case: Case) -> Callable[[], object] | None:
     """What is timed, or None where it can't be done."""
     flat = case["kind"] == "linear" or len(case["input"]) == 2
@@ -83,6 +100,8 @@ def prepare(case: Case) -> Callable[[], object] | None:
         return None  # nothing to lay out
     if case["kind"] == "step":
         return step(case)
+    if case["kind"] == "op":
+        return _operation(case)
     x, weight, bias, grad = (_laid_out(torch.from_numpy(a)) for a in layer_arrays(case))
 
     def forward() -> torch.Tensor:

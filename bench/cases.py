@@ -92,6 +92,8 @@ def flops(case: Case) -> int:
     """Flops of the direct method in convolutions and linear layers, two per multiply-add."""
     if case["kind"] == "step":
         return _step_flops(case)
+    if case["kind"] == "op":
+        return 0
     forward = 2 * math.prod(output_shape(case)) * math.prod(weight_shape(case)[1:])
     return forward if case["direction"] == "forward" else 2 * forward
 

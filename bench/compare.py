@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from cases import Case, flops, layer_cases, step_cases
+from ops import op_cases
 
 PEERS = ("torch", "torch_channels_last", "jax", "mlx", "sklearn")
 ON_REQUEST = ("torch_compile",)  # compiles each network for up to a minute
@@ -202,8 +203,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, metavar="N", default=os.cpu_count() or 1)
     parser.add_argument(
         "--only",
-        choices=("layers", "steps", *GRIDS),
-        help="one set of cases; linear and grid, many linear layers and convolutions, run only so",
+        choices=("layers", "steps", *GRIDS, "ops"),
+        help="one set of cases; linear and grid, many linear layers and convolutions, and ops, "
+        "all operations, run only so",
     )
     parser.add_argument("--case", metavar="TEXT", default="", help="cases whose name has TEXT")
     parser.add_argument("--rounds", type=int, metavar="R", default=5)
@@ -223,6 +225,7 @@ def main() -> None:
     cases = layer_cases() if options.only in (None, "layers") else []
     cases += step_cases() if options.only in (None, "steps") else []
     cases += layer_cases(options.only) if options.only in GRIDS else []
+    cases += op_cases() if options.only == "ops" else []
     workers = start(options.pythons, options.peers, options.threads)
     peers = [worker.name for worker in workers[1:]]
     versions = ", ".join(dict.fromkeys(worker.version for worker in workers))

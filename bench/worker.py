@@ -31,9 +31,9 @@ def measure(run: Callable[[], object], seconds: float) -> list[float]:
 
 
 def figures(results: object) -> list[tuple[int, float, float]]:
-    """Of every array of a layer's results: size, sum and root mean square."""
+    """Of every array of a case's results: size, sum and root mean square."""
     arrays = results if isinstance(results, (tuple, list)) else (results,)
-    values = [np.asarray(array).astype(np.float64) for array in arrays]
+    values = [np.asarray(array).astype(np.float64) for array in arrays if array is not None]
     return [(a.size, float(a.sum()), float(np.sqrt(np.mean(a * a)))) for a in values]
 
 
