@@ -1,64 +1,90 @@
 #include "kernels/loss/loss.h"
 
+#include <utility>
+
 #include "kernels/loss/pointwise.h"
 #include "kernels/softmax/row.h"
 
 namespace piste::PISTE_ISA {
 namespace {
 
-/// As many doubles as a Vec<T> has lanes.
+/// A sum in doubles, in an order that the number of values fixes.
 template <class T>
-struct WideDoubles;
+struct DoubleSum;
+
 template <>
-struct WideDoubles<float> {
-  typedef double Vector __attribute__((vector_size(2 * PISTE_VECTOR_BYTES)));
+struct DoubleSum<double> {
+  Vec<double> sum = Vec<double>::zero();
+  void add(Vec<double> x) { sum += x; }
+  double value() const { return sum.sum(); }
 };
+
+// Two native vectors: GCC adds up one that is wider than the registers in memory.
 template <>
-struct WideDoubles<double> {
-  typedef double Vector __attribute__((vector_size(PISTE_VECTOR_BYTES)));
+struct DoubleSum<float> {
+  static constexpr int half = Vec<double>::lanes;
+  Vec<double> low = Vec<double>::zero(), high = Vec<double>::zero();
+  template <int... J>
+  void add(Vec<float> x, std::integer_sequence<int, J...>) {
+    using Wide = Vec<double>::Vector;
+    low += __builtin_convertvector(__builtin_shufflevector(x.v, x.v, J...), Wide);
+    high += __builtin_convertvector(__builtin_shufflevector(x.v, x.v, (J + half)...), Wide);
+  }
+  void add(Vec<float> x) { add(x, std::make_integer_sequence<int, half>()); }
+  double value() const { return (low + high).sum(); }
 };
+
+/// Losses of one vector of values or, at the end, of `count` values.
+template <bool whole, class T, class F>
+inline __attribute__((always_inline)) Vec<T> losses_at(const F& f, const PointwiseLossCall<T>& call,
+                                                       Index i, int count) {
+  using V = Vec<T>;
+  const auto load = [=](const T* from) {
+    if (!from) return V(T(1));
+    return whole ? V::load(from + i) : V::load_partial(from + i, count);
+  };
+  V loss = load(call.weight) * f.loss(load(call.x), load(call.t), load(call.extra));
+  if constexpr (!whole)
+    for (int lane = count; lane < V::lanes; ++lane) loss.v[lane] = 0;
+  if (call.loss && whole) loss.store(call.loss + i);
+  if (call.loss && !whole) loss.store_partial(call.loss + i, count);
+  return loss;
+}
+
+template <bool whole, class T, class F>
+inline __attribute__((always_inline)) void slopes_at(const F& f, const PointwiseLossCall<T>& call,
+                                                     Index i, int count) {
+  using V = Vec<T>;
+  const auto load = [=](const T* from) {
+    if (!from) return V(T(1));
+    return whole ? V::load(from + i) : V::load_partial(from + i, count);
+  };
+  const auto store = [=](V v, T* to) {
+    if (to && whole) v.store(to + i);
+    if (to && !whole) v.store_partial(to + i, count);
+  };
+  const Slopes<T> slopes = f.slopes(load(call.x), load(call.t), load(call.extra));
+  const V factor = V(call.scale) * load(call.grad) * load(call.weight);
+  store(factor * slopes.x, call.dx);
+  store(factor * slopes.t, call.dt);
+  store(factor * slopes.e, call.dextra);
+}
 
 template <class T, class F>
 void run(const F& f, const PointwiseLossCall<T>& call) {
-  using V = Vec<T>;
-  using Wide = typename WideDoubles<T>::Vector;
-  constexpr int lanes = V::lanes;
-  const V one(T(1)), scale(call.scale);
-  const bool want_loss = call.sum || call.loss, want_slopes = call.dx || call.dt || call.dextra;
-  Wide sum{};
-  for (Index i = 0; i < call.n; i += lanes) {
-    const int count = static_cast<int>(call.n - i < lanes ? call.n - i : lanes);
-    const bool whole = count == lanes;
-    const auto load = [=](const T* from) {
-      if (!from) return one;
-      return whole ? V::load(from + i) : V::load_partial(from + i, count);
-    };
-    const auto store = [=](V v, T* to) {
-      if (!to) return;
-      if (whole)
-        v.store(to + i);
-      else
-        v.store_partial(to + i, count);
-    };
-    const V x = load(call.x), t = load(call.t), e = load(call.extra), w = load(call.weight);
-    if (want_loss) {
-      V loss = w * f.loss(x, t, e);
-      for (int lane = count; lane < lanes; ++lane) loss.v[lane] = 0;
-      sum += __builtin_convertvector(loss.v, Wide);
-      store(loss, call.loss);
-    }
-    if (want_slopes) {
-      const Slopes<T> slopes = f.slopes(x, t, e);
-      const V factor = scale * load(call.grad) * w;
-      store(factor * slopes.x, call.dx);
-      store(factor * slopes.t, call.dt);
-      store(factor * slopes.e, call.dextra);
-    }
+  constexpr int lanes = Vec<T>::lanes;
+  const Index whole = call.n / lanes * lanes;
+  const int rest = static_cast<int>(call.n - whole);
+  if (call.sum || call.loss) {
+    DoubleSum<T> sum;
+    for (Index i = 0; i < whole; i += lanes) sum.add(losses_at<true>(f, call, i, lanes));
+    if (rest) sum.add(losses_at<false>(f, call, whole, rest));
+    if (call.sum) *call.sum = sum.value();
   }
-  if (!call.sum) return;
-  double total = 0;
-  for (int lane = 0; lane < lanes; ++lane) total += sum[lane];
-  *call.sum = total;
+  if (call.dx || call.dt || call.dextra) {
+    for (Index i = 0; i < whole; i += lanes) slopes_at<true>(f, call, i, lanes);
+    if (rest) slopes_at<false>(f, call, whole, rest);
+  }
 }
 
 template <class T>
