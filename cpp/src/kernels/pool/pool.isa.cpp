@@ -48,7 +48,6 @@ struct Window {
 
   Index taps() const { return depth.count * rows.count * columns.count; }
   Index divisor() const { return depth.divisor * rows.divisor * columns.divisor; }
-  bool square(Index side) const { return rows.count == side && columns.count == side; }
   /// The first pixel of row i in plane d of the window.
   Index pixel(const PoolGeometry& g, Index d, Index i) const {
     const Index plane = (depth.first + d * depth.step) * g.in[1];
@@ -66,16 +65,30 @@ void for_each_window(const PoolGeometry& g, Body body) {
         body(Window{g.spans[0][d], g.spans[1][i], g.spans[2][j]}, place);
 }
 
-// A compile-time extent (fixed > 0) lets the compiler unroll the usual small windows.
-template <int fixed>
-Index extent(const PoolSpan& span) {
-  return fixed ? fixed : span.count;
+/// A window's rows and columns; 0 where they are known at run time only.
+template <int rows, int columns>
+struct Extent {
+  static Index rows_of(const Window& w) { return rows ? rows : w.rows.count; }
+  static Index columns_of(const Window& w) { return columns ? columns : w.columns.count; }
+};
+
+/// body(extent): compile-time extents let the compiler unroll the usual small windows.
+template <class Body>
+inline __attribute__((always_inline)) void with_extent(const Window& w, Body body) {
+  const Index m = w.rows.count, n = w.columns.count;
+  if (m == 2 && n == 2) return body(Extent<2, 2>());
+  if (m == 3 && n == 3) return body(Extent<3, 3>());
+  if (m == 1 && n == 2) return body(Extent<1, 2>());
+  if (m == 1 && n == 3) return body(Extent<1, 3>());
+  body(Extent<0, 0>());
 }
 
 // The window's maximum in each lane of one vector of channels, with its pixel if `argmax`.
-template <class T, int fixed, bool indexed>
-void max_window(const PoolGeometry& g, const Window& w, const T* x, T* y, std::int32_t* argmax) {
-  const Index m = extent<fixed>(w.rows), n = extent<fixed>(w.columns);
+template <bool indexed, class T, class Extent>
+inline __attribute__((always_inline)) void max_window(const PoolGeometry& g, const Window& w,
+                                                      Extent extent, const T* x, T* y,
+                                                      std::int32_t* argmax) {
+  const Index m = extent.rows_of(w), n = extent.columns_of(w);
   Vec<T> best(-static_cast<T>(__builtin_inf()));
   auto best_pixel = all_lanes<T>(w.taps() ? w.pixel(g, 0, 0) : -1);
   for (Index d = 0; d < w.depth.count; ++d)
@@ -97,11 +110,10 @@ void max_window(const PoolGeometry& g, const Window& w, const T* x, T* y, std::i
 template <class T, bool indexed>
 void max_windows(const PoolGeometry& g, const T* x, T* y, std::int32_t* argmax) {
   for_each_window(g, [&](const Window& w, Index to) {
-    const auto window = w.square(2)   ? max_window<T, 2, indexed>
-                        : w.square(3) ? max_window<T, 3, indexed>
-                                      : max_window<T, 0, indexed>;
-    for (Index c = 0; c < g.channels; c += Vec<T>::lanes)
-      window(g, w, x + c, y + to + c, indexed ? argmax + to + c : nullptr);
+    with_extent(w, [&](auto extent) {
+      for (Index c = 0; c < g.channels; c += Vec<T>::lanes)
+        max_window<indexed>(g, w, extent, x + c, y + to + c, indexed ? argmax + to + c : nullptr);
+    });
   });
 }
 
@@ -114,12 +126,14 @@ void max_forward(const PoolGeometry& g, const T* x, T* y, std::int32_t* argmax) 
 }
 
 // dx[pixel] += lane for each tap of the window where `addend(pixel)` says what to add.
-template <class T, class Addend>
-void scatter_window(const PoolGeometry& g, const Window& w, T* dx, Addend addend) {
+template <class T, class Extent, class Addend>
+inline __attribute__((always_inline)) void scatter_window(const PoolGeometry& g, const Window& w,
+                                                          Extent extent, T* dx, Addend addend) {
+  const Index m = extent.rows_of(w), n = extent.columns_of(w);
   for (Index d = 0; d < w.depth.count; ++d)
-    for (Index i = 0; i < w.rows.count; ++i) {
+    for (Index i = 0; i < m; ++i) {
       Index pixel = w.pixel(g, d, i);
-      for (Index j = 0; j < w.columns.count; ++j, pixel += w.columns.step) {
+      for (Index j = 0; j < n; ++j, pixel += w.columns.step) {
         T* to = dx + pixel * g.row_stride;
         (Vec<T>::load(to) + addend(pixel)).store(to);
       }
@@ -132,20 +146,23 @@ template <class T>
 void max_backward(const PoolGeometry& g, const T* dy, const std::int32_t* argmax, T* dx) {
   zero(g, dx);
   for_each_window(g, [&](const Window& w, Index from) {
-    for (Index c = 0; c < g.channels; c += Vec<T>::lanes) {
-      const auto gradient = Vec<T>::load(dy + from + c);
-      const auto winner = load_pixels<T>(argmax + from + c);
-      scatter_window(g, w, dx + c, [&](Index pixel) {
-        return Vec<T>::select(winner == all_lanes<T>(pixel), gradient, Vec<T>::zero());
-      });
-    }
+    with_extent(w, [&](auto extent) {
+      for (Index c = 0; c < g.channels; c += Vec<T>::lanes) {
+        const auto gradient = Vec<T>::load(dy + from + c);
+        const auto winner = load_pixels<T>(argmax + from + c);
+        scatter_window(g, w, extent, dx + c, [&](Index pixel) {
+          return Vec<T>::select(winner == all_lanes<T>(pixel), gradient, Vec<T>::zero());
+        });
+      }
+    });
   });
 }
 
 // The sum of each row first, then of the rows: errors grow with the window's side, not its area.
-template <class T, int fixed>
-Vec<T> sum_window(const PoolGeometry& g, const Window& w, const T* x) {
-  const Index m = extent<fixed>(w.rows), n = extent<fixed>(w.columns);
+template <class T, class Extent>
+inline __attribute__((always_inline)) Vec<T> sum_window(const PoolGeometry& g, const Window& w,
+                                                        Extent extent, const T* x) {
+  const Index m = extent.rows_of(w), n = extent.columns_of(w);
   Vec<T> sum = Vec<T>::zero();
   for (Index d = 0; d < w.depth.count; ++d) {
     Vec<T> plane = Vec<T>::zero();
@@ -168,12 +185,11 @@ Vec<T> divisor_of(const Window& w, Index divisor_override) {
 template <class T>
 void avg_forward(const PoolGeometry& g, const T* x, T* y, Index divisor_override) {
   for_each_window(g, [&](const Window& w, Index to) {
-    const auto window = w.square(2)   ? sum_window<T, 2>
-                        : w.square(3) ? sum_window<T, 3>
-                                      : sum_window<T, 0>;
     const Vec<T> divisor = divisor_of<T>(w, divisor_override);
-    for (Index c = 0; c < g.channels; c += Vec<T>::lanes)
-      (window(g, w, x + c) / divisor).store(y + to + c);
+    with_extent(w, [&](auto extent) {
+      for (Index c = 0; c < g.channels; c += Vec<T>::lanes)
+        (sum_window(g, w, extent, x + c) / divisor).store(y + to + c);
+    });
   });
 }
 
@@ -182,10 +198,12 @@ void avg_backward(const PoolGeometry& g, const T* dy, T* dx, Index divisor_overr
   zero(g, dx);
   for_each_window(g, [&](const Window& w, Index from) {
     const Vec<T> divisor = divisor_of<T>(w, divisor_override);
-    for (Index c = 0; c < g.channels; c += Vec<T>::lanes) {
-      const Vec<T> share = Vec<T>::load(dy + from + c) / divisor;
-      scatter_window(g, w, dx + c, [&](Index) { return share; });
-    }
+    with_extent(w, [&](auto extent) {
+      for (Index c = 0; c < g.channels; c += Vec<T>::lanes) {
+        const Vec<T> share = Vec<T>::load(dy + from + c) / divisor;
+        scatter_window(g, w, extent, dx + c, [&](Index) { return share; });
+      }
+    });
   });
 }
 
