@@ -57,7 +57,11 @@ def _operation(case: Case) -> Callable[[], object]:
         return lambda: forward(*arguments, **options)
     grad = op_gradient(forward(*arguments, **options).shape)
     backward = getattr(F, f"{op}_backward")
-    return lambda: backward(grad, *arguments, **options)
+
+    def training() -> tuple[object, ...]:
+        return forward(*arguments, **options), *backward(grad, *arguments, **options)
+
+    return training
 
 
 def prepare(case: Case) -> Callable[[], object] | None:

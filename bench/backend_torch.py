@@ -88,9 +88,13 @@ def _operation(case: Case) -> Callable[[], object]:
     if case["direction"] == "forward":
         return torch.inference_mode()(lambda: function(*arguments, **options))
     inputs = [arguments[i].requires_grad_() for i in differentiable]
-    y = function(*arguments, **options)
-    grad = torch.from_numpy(op_gradient(y.shape))
-    return lambda: torch.autograd.grad(y, inputs, grad, retain_graph=True)
+    grad = torch.from_numpy(op_gradient(function(*arguments, **options).shape))
+
+    def training() -> tuple[torch.Tensor, ...]:
+        y = function(*arguments, **options)
+        return y.detach(), *torch.autograd.grad(y, inputs, grad)
+
+    return training
 
 
 def prepare(case: Case) -> Callable[[], object] | None:

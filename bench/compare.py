@@ -128,9 +128,9 @@ def geometric_means(rows: list[Row], peers: list[str]) -> dict[str, float]:
 
 
 def summary(rows: list[Row], peer: str) -> list[str]:
-    """Lines on the ratios of all cases, of the forward and of the backward ones."""
+    """Lines on the ratios of all cases and of each direction."""
     lines = []
-    for kind in ("", " forward", " backward"):
+    for kind in ("", " forward", " backward", " training"):
         values = ratios([row for row in rows if row["case"].endswith(kind)], peer)
         if not values:
             continue

@@ -2,6 +2,9 @@
 
 Convolutions and linear layers of all kinds are in `shapes/layers.json` and `shapes/grid.json`; here
 they stand once, for their number of axes.
+
+An operation's `training` is what a step does with it: forward so that gradients can follow, then
+the gradients of all arrays that have some.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ SIZES: dict[str, dict[str, tuple[int, ...]]] = {
         "images": (32, 64, 56, 56),
         "series": (64, 64, 1568),
         "volumes": (8, 64, 16, 28, 28),
-        "rows": (8192, 800),
+        "rows": (8192, 600),
     },
 }
 AXES = {"series": 1, "images": 2, "volumes": 3}
@@ -102,7 +105,7 @@ def _name(call: Call, size: str, direction: str) -> str:
 
 
 def op_cases() -> list[Case]:
-    """Every call on both sizes, forward and backward."""
+    """Every call on both sizes, forward and in training."""
     return [
         {
             "kind": "op",
@@ -113,7 +116,7 @@ def op_cases() -> list[Case]:
         }
         for number, call in enumerate(_calls())
         for size in SIZES
-        for direction in ("forward", "backward")
+        for direction in ("forward", "training")
     ]
 
 
