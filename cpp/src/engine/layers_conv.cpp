@@ -65,10 +65,8 @@ class DirectOp : public ConvolutionOp<T> {
     return memory.fixed(gradients_) + chunk.group * conv_.gradient_size();
   }
 
-  using WeightedOp<T>::weight_;
-  using ConvolutionOp<T>::packed_;
-  using ConvolutionOp<T>::packed_for_dx_;
-  using ConvolutionOp<T>::gradients_;
+  using WeightedOp<T>::weight_, ConvolutionOp<T>::packed_, ConvolutionOp<T>::packed_for_dx_,
+      ConvolutionOp<T>::gradients_;
   Conv<T> conv_;
 
  private:
@@ -110,9 +108,7 @@ class ConvOp final : public DirectOp<T> {
   const char* algorithm() const override { return "direct"; }
 
  private:
-  using DirectOp<T>::conv_;
-  using WeightedOp<T>::y_;
-  using WeightedOp<T>::dx_;
+  using DirectOp<T>::conv_, WeightedOp<T>::y_, WeightedOp<T>::dx_;
 };
 
 /// Transposed convolution, bias and ReLU included: the convolution from y to x, whose backward
@@ -153,10 +149,7 @@ class ConvTransposeOp final : public DirectOp<T> {
   }
 
  private:
-  using DirectOp<T>::conv_;
-  using WeightedOp<T>::x_;
-  using WeightedOp<T>::y_;
-  using WeightedOp<T>::dx_;
+  using DirectOp<T>::conv_, WeightedOp<T>::x_, WeightedOp<T>::y_, WeightedOp<T>::dx_;
   int ones_;
 };
 

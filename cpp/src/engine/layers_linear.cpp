@@ -231,12 +231,8 @@ class LinearOp final : public WeightedOp<T> {
             panel_width(inputs(), panel), nullptr, false, dx, inputs(), first, inputs(), n);
   }
 
-  using WeightedOp<T>::x_;
-  using WeightedOp<T>::y_;
-  using WeightedOp<T>::weight_;
-  using WeightedOp<T>::bias_;
-  using WeightedOp<T>::dx_;
-  using WeightedOp<T>::masked_;
+  using WeightedOp<T>::x_, WeightedOp<T>::y_, WeightedOp<T>::weight_, WeightedOp<T>::bias_,
+      WeightedOp<T>::dx_, WeightedOp<T>::masked_;
   bool wide_;
   Index lanes_, panel_;
   int packed_, padded_bias_, packed_backward_ = -1;

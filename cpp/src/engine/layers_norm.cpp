@@ -161,12 +161,8 @@ class BatchNormOp final : public WeightedOp<T> {
   }
 
   Node node_;
-  using WeightedOp<T>::x_;
-  using WeightedOp<T>::y_;
-  using WeightedOp<T>::weight_;
-  using WeightedOp<T>::bias_;
-  using WeightedOp<T>::dx_;
-  using WeightedOp<T>::masked_;
+  using WeightedOp<T>::x_, WeightedOp<T>::y_, WeightedOp<T>::weight_, WeightedOp<T>::bias_,
+      WeightedOp<T>::dx_, WeightedOp<T>::masked_;
   bool training_, manual_, batch_statistics_ = false;
   int mean_, var_, scale_, shift_, a_, b_, c_, parts_;
   std::vector<Index> counts_;

@@ -152,12 +152,8 @@ class WinogradOp final : public ConvolutionOp<T> {
 
   ConvGeometry g_;
   Winograd<T> forward_, backward_;
-  using WeightedOp<T>::x_;
-  using WeightedOp<T>::y_;
-  using WeightedOp<T>::weight_;
-  using ConvolutionOp<T>::packed_;
-  using ConvolutionOp<T>::packed_for_dx_;
-  using ConvolutionOp<T>::gradients_;
+  using WeightedOp<T>::x_, WeightedOp<T>::y_, WeightedOp<T>::weight_, ConvolutionOp<T>::packed_,
+      ConvolutionOp<T>::packed_for_dx_, ConvolutionOp<T>::gradients_;
 };
 
 }  // namespace
