@@ -6,7 +6,7 @@ import pytest
 from piste import nn
 from piste.data import Augment
 from piste.optim import SGD
-from reference.training import IMAGES, LABELS, everything, network, same
+from reference.training import IMAGES, LABELS, everything, network, same, same_on_any_threads
 
 RNG = np.random.default_rng(3)
 SHAPES = [(1, 5, 7), (3, 8, 8), (4, 9, 35), (2, 6, 1)]
@@ -107,18 +107,7 @@ def trainer_with(augment, seed=5):
 
 
 def test_the_same_bits_on_1_to_8_threads():
-    before = piste.get_num_threads()
-    try:
-        results = []
-        for threads in range(1, 9):
-            piste.set_num_threads(threads)
-            trainer = trainer_with(Augment(0.5, 2, 0.1, 0.3))
-            trainer.fit(IMAGES, LABELS, epochs=2, batch_size=19)
-            results.append(everything(trainer))
-    finally:
-        piste.set_num_threads(before)
-    for result in results[1:]:
-        same(result, results[0])
+    same_on_any_threads(lambda: trainer_with(Augment(0.5, 2, 0.1, 0.3)))
 
 
 def test_seeds_differ_and_files_resume_on_the_same_bits(tmp_path):

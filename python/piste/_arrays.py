@@ -95,6 +95,24 @@ def check_shape(array: npt.NDArray[Any], shape: tuple[int, ...], name: str) -> N
         raise ValueError(f"{name}: expected shape {shape}, got {array.shape}")
 
 
+def as_gradient(value: object, x: FloatArray, shape: tuple[int, ...]) -> FloatArray:
+    """`grad_output` of an output of `shape`, in the dtype of the input `x`."""
+    dy = as_float(value, "grad_output", like=x)
+    check_shape(dy, shape, "grad_output")
+    return dy
+
+
+def as_optional_floats(
+    x: FloatArray, shape: tuple[int, ...], **values: object | None
+) -> tuple[FloatArray | None, ...]:
+    """The named arrays, each None or of `shape` and of `x`'s dtype."""
+    arrays = {name: as_optional_float(value, name, like=x) for name, value in values.items()}
+    for name, array in arrays.items():
+        if array is not None:
+            check_shape(array, shape, name)
+    return tuple(arrays.values())
+
+
 class Output:
     """Where an operation writes: a new array, or the user's `out`.
 

@@ -1,11 +1,11 @@
 import numpy as np
-import piste
 import piste.functional as F
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from reference import activation as reference
 from reference.differences import gradient
+from reference.threads import check_same_bits
 from tolerances import CENTRAL_DIFFERENCE, DIRECT
 
 DTYPES = [np.float32, np.float64]
@@ -228,16 +228,7 @@ def test_prelu_has_the_same_bits_on_any_number_of_threads(shape):
     rng = np.random.default_rng(11)
     x, dy = rng.standard_normal((2, *shape)).astype(np.float32)
     weight = rng.standard_normal(shape[1]).astype(np.float32)
-    before, results = piste.get_num_threads(), []
-    try:
-        for threads in (1, 2, 3, 8):
-            piste.set_num_threads(threads)
-            results.append((F.prelu(x, weight), *F.prelu_backward(dy, x, weight)))
-    finally:
-        piste.set_num_threads(before)
-    for result in results[1:]:
-        for got, expected in zip(result, results[0], strict=True):
-            np.testing.assert_array_equal(got, expected)
+    check_same_bits(lambda: (F.prelu(x, weight), *F.prelu_backward(dy, x, weight)), (1, 2, 3, 8))
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,12 @@
 import math
 
 import numpy as np
-import piste
 import piste.functional as F
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import conv as reference
+from reference.threads import check_same_bits
 from tolerances import DIRECT, WINOGRAD
 
 DTYPES = [np.float32, np.float64]
@@ -198,17 +198,13 @@ def test_same_bits_on_any_number_of_threads(channels, kernel, groups):
     rng = np.random.default_rng(0)
     x = rng.standard_normal((13, channels, 15, 15)).astype(np.float32)
     w = rng.standard_normal((36, channels // groups, kernel, kernel)).astype(np.float32)
-    b, threads, results = np.ones(36, np.float32), piste.get_num_threads(), []
-    try:
-        for n in range(1, 9):
-            piste.set_num_threads(n)
-            y = F.conv2d(x, w, b, groups=groups)
-            results.append((y, *F.conv2d_backward(y, x, w, b, groups=groups)))
-    finally:
-        piste.set_num_threads(threads)
-    for result in results[1:]:
-        for got, expected in zip(result, results[0], strict=True):
-            np.testing.assert_array_equal(got, expected)
+    b = np.ones(36, np.float32)
+
+    def compute():
+        y = F.conv2d(x, w, b, groups=groups)
+        return (y, *F.conv2d_backward(y, x, w, b, groups=groups))
+
+    check_same_bits(compute)
 
 
 @pytest.mark.parametrize("algorithm", ["auto", "direct", "winograd"])

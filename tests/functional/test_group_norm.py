@@ -1,11 +1,11 @@
 import numpy as np
-import piste
 import piste.functional as F
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from reference import norm as reference
 from reference.differences import gradient
+from reference.threads import check_same_bits
 from tolerances import CENTRAL_DIFFERENCE, DIRECT
 
 DTYPES = [np.float32, np.float64]
@@ -188,16 +188,7 @@ def test_same_bits_on_any_number_of_threads(name):
     options = arguments(shape)
     if "response" not in name:
         options += affine(rng, options[0] if "layer" in name else shape[1], np.float32, True, True)
-    before, results = piste.get_num_threads(), []
-    try:
-        for threads in (1, 2, 3, 8):
-            piste.set_num_threads(threads)
-            results.append((forward(x, *options), *backward(dy, x, *options)))
-    finally:
-        piste.set_num_threads(before)
-    for result in results[1:]:
-        for got, expected in zip(result, results[0], strict=True):
-            np.testing.assert_array_equal(got, expected)
+    check_same_bits(lambda: (forward(x, *options), *backward(dy, x, *options)), (1, 2, 3, 8))
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

@@ -6,7 +6,6 @@ import subprocess
 import sys
 
 import numpy as np
-import piste
 import piste.functional as F
 import pytest
 from hypothesis import example, given
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 from piste import _core
 from reference import linear as reference
 from reference.differences import gradient
+from reference.threads import check_same_bits
 from tolerances import CENTRAL_DIFFERENCE, DIRECT
 
 DTYPES = [np.float32, np.float64]
@@ -182,16 +182,7 @@ def test_what_is_not_finite_stays_in_its_rows_and_columns(sizes, bad):
 )
 def test_same_bits_on_any_number_of_threads(sizes, dtype):
     x, weight, bias, dy = problem(*sizes, dtype)
-    threads, results = piste.get_num_threads(), []
-    try:
-        for n in range(1, 9):
-            piste.set_num_threads(n)
-            results.append((F.linear(x, weight, bias), *F.linear_backward(dy, x, weight, bias)))
-    finally:
-        piste.set_num_threads(threads)
-    for result in results[1:]:
-        for got, expected in zip(result, results[0], strict=True):
-            np.testing.assert_array_equal(got, expected)
+    check_same_bits(lambda: (F.linear(x, weight, bias), *F.linear_backward(dy, x, weight, bias)))
 
 
 @pytest.mark.parametrize("isa", _core.available_isas())

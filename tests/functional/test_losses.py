@@ -4,13 +4,13 @@ import inspect
 from dataclasses import dataclass, field
 
 import numpy as np
-import piste
 import piste.functional as F
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import losses as reference
 from reference.differences import gradient
+from reference.threads import check_same_bits
 from tolerances import CENTRAL_DIFFERENCE, DIRECT
 
 DTYPES = [np.float32, np.float64]
@@ -251,17 +251,12 @@ def test_any_memory(case, dtype):
 def test_same_bits_on_any_number_of_threads(case):
     arrays = case.problem((3, 70001), np.float32)
     grad = np.random.default_rng(3).standard_normal((3, 70001)).astype(np.float32)
-    threads, results = piste.get_num_threads(), []
-    try:
-        for n in range(1, 9):
-            piste.set_num_threads(n)
-            values = [case.forward(arrays, reduction=r) for r in ("none", "sum")]
-            results.append([*values, *case.backward(grad, arrays, reduction="none")])
-    finally:
-        piste.set_num_threads(threads)
-    for result in results[1:]:
-        for got, expected in zip(result, results[0], strict=True):
-            np.testing.assert_array_equal(got, expected)
+
+    def compute():
+        values = [case.forward(arrays, reduction=r) for r in ("none", "sum")]
+        return [*values, *case.backward(grad, arrays, reduction="none")]
+
+    check_same_bits(compute)
 
 
 @cases_with("weight")

@@ -5,29 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from reference import pool as reference
+from reference.pool_cases import arrays, check_max_pool, problems, seeds
 from tolerances import DIRECT
 
 DTYPES = [np.float32, np.float64]
-
-
-@st.composite
-def problems(draw, dilated):
-    """A shape and a window that pools it."""
-    window = []
-    for _ in range(2):
-        kernel = draw(st.integers(1, 4))
-        dilation = draw(st.integers(1, 3)) if dilated else 1
-        padding = draw(st.integers(0, kernel // 2))
-        window.append((kernel, draw(st.integers(1, 4)), padding, dilation))
-    ceil_mode = draw(st.booleans())
-    sizes = [draw(st.integers(max(1, d * (k - 1) + 1 - 2 * p), 11)) for k, _, p, d in window]
-    shape = (draw(st.integers(1, 2)), draw(st.integers(1, 19)), *sizes)
-    return shape, (*zip(*window, strict=True), ceil_mode)
-
-
-def arrays(seed, dtype, *shapes):
-    rng = np.random.default_rng(seed)
-    return [rng.standard_normal(shape).astype(dtype) for shape in shapes]
+MOST = {"kernel": 4, "dilation": 3, "stride": 4, "size": 11, "channels": 19}
 
 
 def plane(x):
@@ -35,29 +17,15 @@ def plane(x):
     return 1 / max(x.shape[-1] * x.shape[-2], 1) ** 0.5
 
 
-seeds = st.integers(0, 2**32 - 1)
-
-
 @pytest.mark.parametrize("dtype", DTYPES)
-@given(problem=problems(dilated=True), seed=seeds, ties=st.booleans())
+@given(problem=problems(2, MOST, dilated=True), seed=seeds, ties=st.booleans())
 def test_max_pool2d(dtype, problem, seed, ties):
-    shape, window = problem
-    x, dy = arrays(seed, dtype, shape, reference.output_shape(shape, *window))
-    if ties:
-        x = np.round(x)
-    expected, expected_indices = reference.max_pool(x, *window)
-    y, indices = F.max_pool2d(x, *window, return_indices=True)
-    np.testing.assert_array_equal(y, expected)
-    np.testing.assert_array_equal(indices, expected_indices)
-    assert (y.dtype, indices.dtype) == (dtype, np.int64)
-    np.testing.assert_array_equal(F.max_pool2d(x, *window), expected)
-    (dx,) = F.max_pool2d_backward(dy, x, *window)
-    DIRECT[np.dtype(dtype)].check(dx, reference.max_pool_backward(dy, x, *window))
+    check_max_pool(F.max_pool2d, F.max_pool2d_backward, dtype, problem, seed, ties)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @given(
-    problem=problems(dilated=False),
+    problem=problems(2, MOST, dilated=False),
     seed=seeds,
     count_include_pad=st.booleans(),
     divisor_override=st.none() | st.integers(1, 9),

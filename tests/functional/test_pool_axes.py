@@ -1,58 +1,30 @@
 """Pooling over three axes, adaptive maxima, and arrays that are cut into bands."""
 
 import numpy as np
-import piste
 import piste.functional as F
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import pool as reference
+from reference.pool_cases import arrays, check_max_pool, problems, seeds
+from reference.threads import check_same_bits
 from tolerances import DIRECT
 
 DTYPES = [np.float32, np.float64]
-seeds = st.integers(0, 2**32 - 1)
-
-
-@st.composite
-def problems(draw, dilated):
-    window = []
-    for _ in range(3):
-        kernel = draw(st.integers(1, 3))
-        dilation = draw(st.integers(1, 2)) if dilated else 1
-        padding = draw(st.integers(0, kernel // 2))
-        window.append((kernel, draw(st.integers(1, 3)), padding, dilation))
-    sizes = [draw(st.integers(max(1, d * (k - 1) + 1 - 2 * p), 5)) for k, _, p, d in window]
-    shape = (draw(st.integers(1, 2)), draw(st.integers(1, 9)), *sizes)
-    return shape, (*zip(*window, strict=True), draw(st.booleans()))
-
-
-def arrays(seed, dtype, *shapes):
-    rng = np.random.default_rng(seed)
-    return [rng.standard_normal(shape).astype(dtype) for shape in shapes]
+MOST = {"kernel": 3, "dilation": 2, "stride": 3, "size": 5, "channels": 9}
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @settings(max_examples=40)
-@given(problem=problems(dilated=True), seed=seeds, ties=st.booleans())
+@given(problem=problems(3, MOST, dilated=True), seed=seeds, ties=st.booleans())
 def test_max_pool3d(dtype, problem, seed, ties):
-    shape, window = problem
-    x, dy = arrays(seed, dtype, shape, reference.output_shape(shape, *window))
-    if ties:
-        x = np.round(x)
-    expected, expected_indices = reference.max_pool(x, *window)
-    y, indices = F.max_pool3d(x, *window, return_indices=True)
-    np.testing.assert_array_equal(y, expected)
-    np.testing.assert_array_equal(indices, expected_indices)
-    assert (y.dtype, indices.dtype) == (dtype, np.int64)
-    np.testing.assert_array_equal(F.max_pool3d(x[0], *window), expected[0])
-    (dx,) = F.max_pool3d_backward(dy, x, *window)
-    DIRECT[np.dtype(dtype)].check(dx, reference.max_pool_backward(dy, x, *window))
+    check_max_pool(F.max_pool3d, F.max_pool3d_backward, dtype, problem, seed, ties)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @settings(max_examples=40)
 @given(
-    problem=problems(dilated=False),
+    problem=problems(3, MOST, dilated=False),
     seed=seeds,
     count_include_pad=st.booleans(),
     divisor_override=st.none() | st.integers(1, 9),
@@ -160,20 +132,15 @@ def test_large_volumes(shape, kernel, stride, padding):
 def test_bits_do_not_depend_on_threads(shape):
     axes = len(shape) - 2
     (x,) = arrays(0, np.float32, shape)
-    before, results = piste.get_num_threads(), []
-    try:
-        for threads in (1, 2, 5):
-            piste.set_num_threads(threads)
-            result = []
-            for name, options in POOLS.items():
-                y = getattr(F, f"{name}{axes}d")(x, *options)
-                result += [y, *getattr(F, f"{name}{axes}d_backward")(y, x, *options)]
-            results.append(result)
-    finally:
-        piste.set_num_threads(before)
-    for result in results[1:]:
-        for got, expected in zip(result, results[0], strict=True):
-            np.testing.assert_array_equal(got, expected)
+
+    def compute():
+        result = []
+        for name, options in POOLS.items():
+            y = getattr(F, f"{name}{axes}d")(x, *options)
+            result += [y, *getattr(F, f"{name}{axes}d_backward")(y, x, *options)]
+        return result
+
+    check_same_bits(compute, (1, 2, 5))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

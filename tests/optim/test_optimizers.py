@@ -20,6 +20,7 @@ from reference.training import (
     linear,
     network,
     same,
+    same_on_any_threads,
 )  # fmt: skip
 
 RULES = [
@@ -115,18 +116,7 @@ WHOLE = [
 
 @pytest.mark.parametrize(("optimizer", "options"), WHOLE)
 def test_the_same_bits_on_1_to_8_threads(optimizer, options):
-    before = piste.get_num_threads()
-    try:
-        results = []
-        for threads in range(1, 9):
-            piste.set_num_threads(threads)
-            trainer = fresh(optimizer, options)
-            trainer.fit(IMAGES, LABELS, epochs=2, batch_size=19)
-            results.append(everything(trainer))
-    finally:
-        piste.set_num_threads(before)
-    for result in results[1:]:
-        same(result, results[0])
+    same_on_any_threads(lambda: fresh(optimizer, options))
 
 
 def fresh(optimizer, options):

@@ -4,6 +4,7 @@ import numpy as np
 from piste import nn
 
 from . import optim
+from .threads import on_each
 
 N, FEATURES, OUTPUTS = 12, 33, 3
 RNG = np.random.default_rng(0)
@@ -63,3 +64,16 @@ def same(a, b):
     assert a.keys() == b.keys()
     for name, array in a.items():
         np.testing.assert_array_equal(array, b[name], err_msg=name)
+
+
+def same_on_any_threads(make):
+    """The trainers that `make()` gives end alike, on 1 to 8 threads."""
+
+    def train():
+        trainer = make()
+        trainer.fit(IMAGES, LABELS, epochs=2, batch_size=19)
+        return everything(trainer)
+
+    first, *others = on_each(train)
+    for result in others:
+        same(result, first)

@@ -153,6 +153,7 @@ class Network {
   Plan<T>& plan(PlanMode mode, Index batch, const Shape& sample_shape);
   int add_node(Node node);
   int add_parameter(View<T> value, const std::string& layer);
+  int add_weighted(Node node, View<T> weight, View<T> bias);
   T loss_scale(const Loss<T>& loss, const Target<T>& y, const std::int64_t* order, Index batch,
                const Shape& output_shape, double& divisor) const;
   void check_targets(const Input& x, const Target<T>& y, View<const std::int64_t> order,

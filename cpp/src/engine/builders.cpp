@@ -34,7 +34,7 @@ void set_window(Node& node, int axes, const PoolWindow& window) {
 
 template <class T>
 Node convolution(NodeKind kind, int x, const std::string& name, const View<T>& weight,
-                 const ConvOptions& options) {
+                 const View<T>& bias, const ConvOptions& options) {
   const char* tag = name.c_str();
   const int axes = weight.shape.rank() - 2;
   check(axes >= 1 && axes <= 3, tag, "weight: expected 3 to 5 dimensions, got shape ",
@@ -59,6 +59,7 @@ Node convolution(NodeKind kind, int x, const std::string& name, const View<T>& w
   const Index per_group = weight.shape[1] * options.groups;
   node.filters = kind == NodeKind::conv ? weight.shape[0] : per_group;
   node.channels = kind == NodeKind::conv ? per_group : weight.shape[0];
+  check_vector(name, "bias", bias, node.filters);
   return node;
 }
 
@@ -89,6 +90,13 @@ int Network<T>::add_parameter(View<T> value, const std::string& name) {
 }
 
 template <class T>
+int Network<T>::add_weighted(Node node, View<T> weight, View<T> bias) {
+  node.weight = add_parameter(weight, node.name);
+  node.bias = add_parameter(bias, node.name);
+  return add_node(std::move(node));
+}
+
+template <class T>
 int Network<T>::input() {
   check(nodes_.empty(), "network", "a network has one input, registered first");
   Node node;
@@ -100,21 +108,14 @@ int Network<T>::input() {
 template <class T>
 int Network<T>::conv(int x, std::string name, View<T> weight, View<T> bias,
                      const ConvOptions& options) {
-  Node node = convolution(NodeKind::conv, x, name, weight, options);
-  check_vector(name, "bias", bias, node.filters);
-  node.weight = add_parameter(weight, name);
-  node.bias = add_parameter(bias, name);
-  return add_node(std::move(node));
+  return add_weighted(convolution(NodeKind::conv, x, name, weight, bias, options), weight, bias);
 }
 
 template <class T>
 int Network<T>::conv_transpose(int x, std::string name, View<T> weight, View<T> bias,
                                const ConvOptions& options) {
-  Node node = convolution(NodeKind::conv_transpose, x, name, weight, options);
-  check_vector(name, "bias", bias, node.filters);
-  node.weight = add_parameter(weight, name);
-  node.bias = add_parameter(bias, name);
-  return add_node(std::move(node));
+  return add_weighted(convolution(NodeKind::conv_transpose, x, name, weight, bias, options), weight,
+                      bias);
 }
 
 template <class T>
@@ -125,9 +126,7 @@ int Network<T>::linear(int x, std::string name, View<T> weight, View<T> bias) {
   Node node = layer(NodeKind::linear, x, name);
   node.filters = weight.shape[0];
   node.channels = weight.shape[1];
-  node.weight = add_parameter(weight, name);
-  node.bias = add_parameter(bias, name);
-  return add_node(std::move(node));
+  return add_weighted(std::move(node), weight, bias);
 }
 
 template <class T>
@@ -190,9 +189,7 @@ int Network<T>::batch_norm(int x, std::string name, int axes, Index channels, Vi
   node.running_var = running_var.data;
   node.a = momentum;
   node.b = eps;
-  node.weight = add_parameter(weight, name);
-  node.bias = add_parameter(bias, name);
-  return add_node(std::move(node));
+  return add_weighted(std::move(node), weight, bias);
 }
 
 template <class T>
@@ -207,9 +204,7 @@ int Network<T>::layer_norm(int x, std::string name, std::vector<Index> normalize
   Node node = layer(NodeKind::layer_norm, x, name);
   node.sizes = std::move(normalized_shape);
   node.b = eps;
-  node.weight = add_parameter(weight, name);
-  node.bias = add_parameter(bias, name);
-  return add_node(std::move(node));
+  return add_weighted(std::move(node), weight, bias);
 }
 
 template <class T>
@@ -224,9 +219,7 @@ int Network<T>::group_norm(int x, std::string name, int axes, Index channels, In
   node.channels = channels;
   node.groups = groups;
   node.b = eps;
-  node.weight = add_parameter(weight, name);
-  node.bias = add_parameter(bias, name);
-  return add_node(std::move(node));
+  return add_weighted(std::move(node), weight, bias);
 }
 
 template <class T>

@@ -5,7 +5,6 @@
 
 #include <memory>
 
-#include "dispatch/dispatch.h"
 #include "engine/op.h"
 #include "engine/plan.h"
 #include "ops/conv_nhwc.h"
@@ -30,40 +29,41 @@ struct Trainable {
   T* gradient = nullptr;
 };
 
+/// Between its input and its output, a layer with weights; relu: of the layer that follows.
+template <class T>
+struct Site {
+  Value<T> x, y;
+  Trainable<T> weight, bias;
+  bool relu;
+};
+
+/// Where the sums of each group of samples begin, `size` values from one to the next.
+template <class T>
+struct GroupSums {
+  GroupSums(const T* first, Index size, Index groups) {
+    for (Index g = 0; g < groups; ++g) data[g] = first + g * size;
+  }
+  const T* data[64];  // more than a plan has groups
+};
+
 /// One sample from NCHW to a value's layout, and back.
 template <class T>
 void pack_sample(const T* nchw, const Value<T>& value, T* rows);
 template <class T>
 void unpack_sample(const T* rows, const Value<T>& value, T* nchw);
 
-/// dy where ReLU's output y is above 0, else 0, for `values` of them: the gradient that the layer
-/// whose epilogue ReLU is begins with.
-template <class T>
-void mask_by_relu(const T* dy, const T* y, T* masked, Index values) {
-  kernel_table<T>().pointwise->backward(Activation::relu, dy, y, masked, values, T(0), T(0));
-}
-
 template <class T>
 OpPtr<T> make_input(Plan<T>& plan, const Value<T>& y);
-/// The convolution from x to y. Both may be turned round: a transposed one's is that from y to x.
+/// A convolution or a transposed one.
 template <class T>
-ConvGeometry conv_geometry(const Node& node, const Value<T>& x, const Value<T>& y);
+OpPtr<T> make_conv(Plan<T>& plan, const Node& node, const Site<T>& site);
 template <class T>
-OpPtr<T> make_conv(Plan<T>& plan, const Node& node, const Value<T>& x, const Value<T>& y,
-                   Trainable<T> weight, Trainable<T> bias, bool relu);
-template <class T>
-OpPtr<T> make_linear(Plan<T>& plan, const Value<T>& x, const Value<T>& y, Trainable<T> weight,
-                     Trainable<T> bias, bool relu);
-template <class T>
-OpPtr<T> make_conv_transpose(Plan<T>& plan, const Node& node, const Value<T>& x, const Value<T>& y,
-                             Trainable<T> weight, Trainable<T> bias, bool relu);
+OpPtr<T> make_linear(Plan<T>& plan, const Site<T>& site);
 /// A convolution whose geometry is one that Winograd<T>::chosen() takes.
 template <class T>
-OpPtr<T> make_winograd(Plan<T>& plan, const ConvGeometry& geometry, const Value<T>& x,
-                       const Value<T>& y, Trainable<T> weight, Trainable<T> bias, bool relu);
+OpPtr<T> make_winograd(Plan<T>& plan, const ConvGeometry& geometry, const Site<T>& site);
 template <class T>
-OpPtr<T> make_batch_norm(Plan<T>& plan, const Node& node, const Value<T>& x, const Value<T>& y,
-                         Trainable<T> weight, Trainable<T> bias, bool relu);
+OpPtr<T> make_batch_norm(Plan<T>& plan, const Node& node, const Site<T>& site);
 template <class T>
 OpPtr<T> make_pool(Plan<T>& plan, const Node& node, const Value<T>& x, const Value<T>& y);
 template <class T>
@@ -81,8 +81,7 @@ template <class T>
 OpPtr<T> make_reshape(Plan<T>& plan, const Value<T>& x, const Value<T>& y);
 /// Layers that are an operation of ops/ on each sample in NCHW order.
 template <class T>
-OpPtr<T> make_sample_op(Plan<T>& plan, const Node& node, const Value<T>& x, const Value<T>& y,
-                        Trainable<T> weight, Trainable<T> bias);
+OpPtr<T> make_sample_op(const Node& node, const Site<T>& site);
 template <class T>
 OpPtr<T> make_softmax(Plan<T>& plan, const Node& node, const Value<T>& x, const Value<T>& y);
 

@@ -1,112 +1,10 @@
-#include <algorithm>
-
-#include "dispatch/dispatch.h"
-#include "engine/layers.h"
+#include "engine/weighted_op.h"
 #include "ops/winograd.h"
 
 namespace piste {
 namespace {
 
-/// Convolution, bias and ReLU included.
-template <class T>
-class ConvOp final : public Op<T> {
- public:
-  ConvOp(Plan<T>& plan, const ConvGeometry& geometry, const Value<T>& x, const Value<T>& y,
-         Trainable<T> weight, Trainable<T> bias, bool relu)
-      : geometry_(geometry),
-        conv_(geometry),
-        x_(x),
-        y_(y),
-        weight_(weight),
-        bias_(bias),
-        relu_(relu),
-        pixels_(y.shape.pixels()),
-        packed_(plan.fixed_tensor(conv_.packed_forward_size())),
-        padded_bias_(plan.fixed_tensor(y.width)) {
-    this->use_forward(x.tensor);
-    this->use_forward(y.tensor);
-  }
-
-  void link(Plan<T>& plan, int dy, const std::vector<int>& dx) override {
-    dy_ = dy;
-    dx_ = dx[0];
-    masked_ = relu_ ? plan.tensor(y_.sample_values()) : dy;
-    if (dx_ >= 0) packed_backward_ = plan.fixed_tensor(conv_.packed_backward_size());
-    gradients_ = plan.fixed_tensor(conv_.gradient_size() * plan.groups());
-    bias_gradients_ = plan.fixed_tensor(y_.width * plan.groups());
-    for (int tensor : {x_.tensor, dy_, masked_, dx_}) this->use_backward(tensor);
-    if (relu_) this->use_backward(y_.tensor);
-  }
-
-  // The last task copies the bias.
-  Index prepare_tasks() const override {
-    return conv_.pack_tasks() * (packed_backward_ >= 0 ? 2 : 1) + 1;
-  }
-
-  void prepare(const Memory<T>& memory, Index task) override {
-    const Index tasks = conv_.pack_tasks();
-    if (task < tasks) return conv_.pack_forward(weight_.value.data, memory.fixed(packed_), task);
-    if (packed_backward_ >= 0 && task < 2 * tasks)
-      return conv_.pack_backward(weight_.value.data, memory.fixed(packed_backward_), task - tasks);
-    if (bias_.value) std::copy_n(bias_.value.data, geometry_.filters, memory.fixed(padded_bias_));
-  }
-
-  void forward(int, const Run<T>&, const Memory<T>& memory, const Chunk& chunk) override {
-    conv_.forward(memory.at(x_.tensor, chunk), memory.fixed(packed_),
-                  bias_.value ? memory.fixed(padded_bias_) : nullptr, relu_,
-                  memory.at(y_.tensor, chunk), chunk.count(), 0, chunk.count() * pixels_,
-                  memory.worker_scratch(chunk));
-  }
-
-  void backward(int, const Run<T>&, const Memory<T>& memory, const Chunk& chunk) override {
-    const Index n = chunk.count();
-    const T* dy = memory.at(dy_, chunk);
-    if (relu_) {
-      T* masked = memory.at(masked_, chunk);
-      mask_by_relu(dy, memory.at(y_.tensor, chunk), masked, n * y_.sample_values());
-      dy = masked;
-    }
-    void* scratch = memory.worker_scratch(chunk);
-    conv_.backward_weight(
-        memory.at(x_.tensor, chunk), dy,
-        memory.fixed(gradients_) + chunk.group * conv_.gradient_size(),
-        bias_.value ? memory.fixed(bias_gradients_) + chunk.group * y_.width : nullptr, n,
-        !chunk.first_of_group, scratch);
-    if (dx_ >= 0)
-      conv_.backward_data(dy, memory.fixed(packed_backward_), memory.at(dx_, chunk), 0, n, scratch);
-  }
-
-  Index finish_tasks() const override { return dy_ < 0 ? 0 : conv_.pack_tasks() + 1; }
-
-  void finish(const Memory<T>& memory, Index groups, Index task, void*) override {
-    const T* parts[max_groups];
-    const bool is_bias = task == conv_.pack_tasks();
-    for (Index g = 0; g < groups; ++g)
-      parts[g] = is_bias ? memory.fixed(bias_gradients_) + g * y_.width
-                         : memory.fixed(gradients_) + g * conv_.gradient_size();
-    if (!is_bias) return conv_.unpack_gradient(parts, groups, weight_.gradient, task);
-    if (bias_.value)
-      kernel_table<T>().gemm->sum(parts, groups, 0, bias_.gradient, geometry_.filters);
-  }
-
-  Index scratch_bytes() const override { return conv_.scratch_bytes(); }
-  const char* algorithm() const override { return "direct"; }
-
- private:
-  static constexpr Index max_groups = 64;
-
-  ConvGeometry geometry_;
-  Conv<T> conv_;
-  Value<T> x_, y_;
-  Trainable<T> weight_, bias_;
-  bool relu_;
-  Index pixels_;
-  int packed_, padded_bias_, packed_backward_ = -1, gradients_ = -1, bias_gradients_ = -1;
-  int dy_ = -1, dx_ = -1, masked_ = -1;
-};
-
-}  // namespace
-
+/// The convolution from x to y. Both may be turned round: a transposed one's is that from y to x.
 template <class T>
 ConvGeometry conv_geometry(const Node& node, const Value<T>& x, const Value<T>& y) {
   ConvGeometry g{};
@@ -126,21 +24,148 @@ ConvGeometry conv_geometry(const Node& node, const Value<T>& x, const Value<T>& 
   return g;
 }
 
+/// A convolution of ops/, which a transposed layer runs the other way round.
 template <class T>
-OpPtr<T> make_conv(Plan<T>& plan, const Node& node, const Value<T>& x, const Value<T>& y,
-                   Trainable<T> weight, Trainable<T> bias, bool relu) {
-  if (node.kind == NodeKind::linear) return make_linear(plan, x, y, weight, bias, relu);
-  const ConvGeometry g = conv_geometry(node, x, y);
-  if (Winograd<T>::chosen(g, node.algorithm.value_or(default_algorithm())) && !x.shape.dense)
-    return make_winograd(plan, g, x, y, weight, bias, relu);
-  return std::make_unique<ConvOp<T>>(plan, g, x, y, weight, bias, relu);
+class DirectOp : public ConvolutionOp<T> {
+ public:
+  DirectOp(Plan<T>& plan, const ConvGeometry& geometry, bool transposed, const Site<T>& site)
+      : ConvolutionOp<T>(plan, site), conv_(geometry), transposed_(transposed) {
+    packed_ = plan.fixed_tensor(packed_size(transposed));
+  }
+
+  void link(Plan<T>& plan, int dy, const std::vector<int>& dx) override {
+    this->link_convolution(plan, dy, dx[0], packed_size(!transposed_), conv_.gradient_size());
+  }
+
+  // The last task copies the bias.
+  Index prepare_tasks() const override {
+    return conv_.pack_tasks() * (packed_for_dx_ >= 0 ? 2 : 1) + 1;
+  }
+
+  void prepare(const Memory<T>& memory, Index task) override {
+    const Index tasks = conv_.pack_tasks();
+    if (task < tasks) return pack(transposed_, memory.fixed(packed_), task);
+    if (packed_for_dx_ >= 0 && task < 2 * tasks)
+      return pack(!transposed_, memory.fixed(packed_for_dx_), task - tasks);
+    this->copy_bias(memory);
+  }
+
+  Index finish_tasks() const override { return this->dy_ < 0 ? 0 : conv_.pack_tasks() + 1; }
+
+  void finish(const Memory<T>& memory, Index groups, Index task, void*) override {
+    if (task == conv_.pack_tasks()) return this->sum_bias_gradient(memory, groups);
+    const GroupSums<T> parts(memory.fixed(gradients_), conv_.gradient_size(), groups);
+    conv_.unpack_gradient(parts.data, groups, weight_.gradient, task);
+  }
+
+  Index scratch_bytes() const override { return conv_.scratch_bytes(); }
+
+ protected:
+  T* gradient(const Memory<T>& memory, const Chunk& chunk) const {
+    return memory.fixed(gradients_) + chunk.group * conv_.gradient_size();
+  }
+
+  using WeightedOp<T>::weight_, ConvolutionOp<T>::packed_, ConvolutionOp<T>::packed_for_dx_,
+      ConvolutionOp<T>::gradients_;
+  Conv<T> conv_;
+
+ private:
+  Index packed_size(bool backward) const {
+    return backward ? conv_.packed_backward_size() : conv_.packed_forward_size();
+  }
+  void pack(bool backward, T* packed, Index task) const {
+    const T* weight = weight_.value.data;
+    backward ? conv_.pack_backward(weight, packed, task) : conv_.pack_forward(weight, packed, task);
+  }
+
+  bool transposed_;
+};
+
+/// Convolution, bias and ReLU included.
+template <class T>
+class ConvOp final : public DirectOp<T> {
+ public:
+  ConvOp(Plan<T>& plan, const ConvGeometry& geometry, const Site<T>& site)
+      : DirectOp<T>(plan, geometry, false, site) {}
+
+  void forward(int, const Run<T>&, const Memory<T>& memory, const Chunk& chunk) override {
+    conv_.forward(memory.at(this->x_.tensor, chunk), memory.fixed(this->packed_),
+                  this->bias(memory), this->relu_, memory.at(y_.tensor, chunk), chunk.count(), 0,
+                  chunk.count() * y_.shape.pixels(), memory.worker_scratch(chunk));
+  }
+
+  void backward(int, const Run<T>&, const Memory<T>& memory, const Chunk& chunk) override {
+    const T* dy = this->before_relu(memory, chunk);
+    void* scratch = memory.worker_scratch(chunk);
+    conv_.backward_weight(memory.at(this->x_.tensor, chunk), dy, this->gradient(memory, chunk),
+                          this->bias_gradient(memory, chunk), chunk.count(), !chunk.first_of_group,
+                          scratch);
+    if (dx_ >= 0)
+      conv_.backward_data(dy, memory.fixed(this->packed_for_dx_), memory.at(dx_, chunk), 0,
+                          chunk.count(), scratch);
+  }
+
+  const char* algorithm() const override { return "direct"; }
+
+ private:
+  using DirectOp<T>::conv_, WeightedOp<T>::y_, WeightedOp<T>::dx_;
+};
+
+/// Transposed convolution, bias and ReLU included: the convolution from y to x, whose backward
+/// pass is this layer's forward pass and the other way round.
+template <class T>
+class ConvTransposeOp final : public DirectOp<T> {
+ public:
+  ConvTransposeOp(Plan<T>& plan, const Node& node, const Site<T>& site)
+      : DirectOp<T>(plan, conv_geometry(node, site.y, site.x), true, site),
+        ones_(plan.fixed_tensor(site.y.width)) {}
+
+  void prepare(const Memory<T>& memory, Index task) override {
+    if (task == this->prepare_tasks() - 1) std::fill_n(memory.fixed(ones_), y_.width, T(1));
+    DirectOp<T>::prepare(memory, task);
+  }
+
+  void forward(int, const Run<T>&, const Memory<T>& memory, const Chunk& chunk) override {
+    const Index n = chunk.count();
+    T* y = memory.at(y_.tensor, chunk);
+    conv_.backward_data(memory.at(x_.tensor, chunk), memory.fixed(this->packed_), y, 0, n,
+                        memory.worker_scratch(chunk));
+    if (this->bias_.value || this->relu_)
+      kernel_table<T>().norm->scale_shift(y, y, n * y_.shape.pixels(), y_.width,
+                                          memory.fixed(ones_), memory.fixed(this->padded_bias_),
+                                          this->relu_);
+  }
+
+  void backward(int, const Run<T>&, const Memory<T>& memory, const Chunk& chunk) override {
+    const Index n = chunk.count();
+    const T* dy = this->before_relu(memory, chunk);
+    void* scratch = memory.worker_scratch(chunk);
+    conv_.backward_weight(dy, memory.at(x_.tensor, chunk), this->gradient(memory, chunk), nullptr,
+                          n, !chunk.first_of_group, scratch);
+    this->add_bias_gradient(memory, chunk, dy);
+    if (dx_ >= 0)
+      conv_.forward(dy, memory.fixed(this->packed_for_dx_), nullptr, false, memory.at(dx_, chunk),
+                    n, 0, n * x_.shape.pixels(), scratch);
+  }
+
+ private:
+  using DirectOp<T>::conv_, WeightedOp<T>::x_, WeightedOp<T>::y_, WeightedOp<T>::dx_;
+  int ones_;
+};
+
+}  // namespace
+
+template <class T>
+OpPtr<T> make_conv(Plan<T>& plan, const Node& node, const Site<T>& site) {
+  if (node.kind == NodeKind::conv_transpose)
+    return std::make_unique<ConvTransposeOp<T>>(plan, node, site);
+  const ConvGeometry g = conv_geometry(node, site.x, site.y);
+  if (Winograd<T>::chosen(g, node.algorithm.value_or(default_algorithm())) && !site.x.shape.dense)
+    return make_winograd(plan, g, site);
+  return std::make_unique<ConvOp<T>>(plan, g, site);
 }
 
-template ConvGeometry conv_geometry(const Node&, const Value<float>&, const Value<float>&);
-template ConvGeometry conv_geometry(const Node&, const Value<double>&, const Value<double>&);
-template OpPtr<float> make_conv(Plan<float>&, const Node&, const Value<float>&, const Value<float>&,
-                                Trainable<float>, Trainable<float>, bool);
-template OpPtr<double> make_conv(Plan<double>&, const Node&, const Value<double>&,
-                                 const Value<double>&, Trainable<double>, Trainable<double>, bool);
+template OpPtr<float> make_conv(Plan<float>&, const Node&, const Site<float>&);
+template OpPtr<double> make_conv(Plan<double>&, const Node&, const Site<double>&);
 
 }  // namespace piste

@@ -1,8 +1,6 @@
-#include <algorithm>
 #include <cstring>
 
-#include "dispatch/dispatch.h"
-#include "engine/layers.h"
+#include "engine/weighted_op.h"
 
 namespace piste {
 namespace {
@@ -17,28 +15,22 @@ constexpr Index gradient_bytes = 128 << 10;  // of a task's block of the weight 
 /// of `width` channels. The weight gradient is computed after the backward pass, over the whole
 /// batch at once: no partial sums, whatever the number of weights.
 template <class T>
-class LinearOp final : public Op<T> {
+class LinearOp final : public WeightedOp<T> {
  public:
-  LinearOp(Plan<T>& plan, const Value<T>& x, const Value<T>& y, Trainable<T> weight,
-           Trainable<T> bias, bool relu)
-      : x_(x), y_(y), weight_(weight), bias_(bias), relu_(relu) {
+  LinearOp(Plan<T>& plan, const Site<T>& site) : WeightedOp<T>(site) {
     const auto& table = kernel_table<T>();
     lanes_ = table.lanes;
     panel_ = lanes_ * table.gemm->tile_vectors;
-    wide_ = weight.value.size() * Index(sizeof(T)) > wide_bytes;
-    packed_ = plan.fixed_tensor(y.width * inputs());
-    padded_bias_ = plan.fixed_tensor(y.width);
-    this->use_forward(x.tensor);
-    this->use_forward(y.tensor);
+    wide_ = weight_.value.size() * Index(sizeof(T)) > wide_bytes;
+    packed_ = plan.fixed_tensor(y_.width * inputs());
+    padded_bias_ = plan.fixed_tensor(y_.width);
+    this->use_forward(x_.tensor);
+    this->use_forward(y_.tensor);
   }
 
   void link(Plan<T>& plan, int dy, const std::vector<int>& dx) override {
-    dy_ = dy;
-    dx_ = dx[0];
-    masked_ = relu_ ? plan.tensor(y_.sample_values()) : dy;
+    this->link_ends(plan, dy, dx[0]);
     if (dx_ >= 0) packed_backward_ = plan.fixed_tensor(padded_inputs() * outputs());
-    for (int tensor : {x_.tensor, dy_, masked_}) this->use_backward(tensor);
-    if (relu_) this->use_backward(y_.tensor);
     if (wide_) this->use_backward(masked_, 1);
     this->use_backward(dx_, wide_ ? 1 : 0);
     plan.keep(x_.tensor);
@@ -75,12 +67,7 @@ class LinearOp final : public Op<T> {
 
   void backward(int phase, const Run<T>&, const Memory<T>& memory, const Chunk& chunk) override {
     if (phase > 0) return;
-    const T* dy = memory.at(dy_, chunk);
-    if (relu_) {
-      T* masked = memory.at(masked_, chunk);
-      mask_by_relu(dy, memory.at(y_.tensor, chunk), masked, chunk.count() * y_.width);
-      dy = masked;
-    }
+    const T* dy = this->before_relu(memory, chunk);
     if (wide_ || dx_ < 0) return;
     T* dx = memory.at(dx_, chunk);
     for (Index p = 0; p < panels(inputs()); ++p) backward_panel(memory, p, dy, dx, chunk.count());
@@ -91,7 +78,7 @@ class LinearOp final : public Op<T> {
 
   // Blocks of channels, then the bias.
   Index finish_tasks() const override {
-    if (dy_ < 0) return 0;
+    if (this->dy_ < 0) return 0;
     return (x_.shape.channels + block_channels() - 1) / block_channels() + 1;
   }
 
@@ -134,7 +121,7 @@ class LinearOp final : public Op<T> {
   const char* algorithm() const override { return wide_ ? "by weights" : "by samples"; }
 
   Index scratch_bytes() const override {
-    if (dy_ < 0) return 0;
+    if (this->dy_ < 0) return 0;
     return block_channels() * x_.shape.pixels() * y_.width * static_cast<Index>(sizeof(T));
   }
 
@@ -235,8 +222,8 @@ class LinearOp final : public Op<T> {
     const Index first = panel * panel_;
     product(x, inputs(), inputs(), memory.fixed(packed_) + first * inputs(),
             panel_width(y_.width, panel),
-            bias_.value ? memory.fixed(padded_bias_) + first : nullptr, relu_, y, y_.width, first,
-            y_.width, n);
+            bias_.value ? memory.fixed(padded_bias_) + first : nullptr, this->relu_, y, y_.width,
+            first, y_.width, n);
   }
   void backward_panel(const Memory<T>& memory, Index panel, const T* dy, T* dx, Index n) const {
     const Index first = panel * panel_;
@@ -244,25 +231,21 @@ class LinearOp final : public Op<T> {
             panel_width(inputs(), panel), nullptr, false, dx, inputs(), first, inputs(), n);
   }
 
-  Value<T> x_, y_;
-  Trainable<T> weight_, bias_;
-  bool relu_, wide_;
+  using WeightedOp<T>::x_, WeightedOp<T>::y_, WeightedOp<T>::weight_, WeightedOp<T>::bias_,
+      WeightedOp<T>::dx_, WeightedOp<T>::masked_;
+  bool wide_;
   Index lanes_, panel_;
   int packed_, padded_bias_, packed_backward_ = -1;
-  int dy_ = -1, dx_ = -1, masked_ = -1;
 };
 
 }  // namespace
 
 template <class T>
-OpPtr<T> make_linear(Plan<T>& plan, const Value<T>& x, const Value<T>& y, Trainable<T> weight,
-                     Trainable<T> bias, bool relu) {
-  return std::make_unique<LinearOp<T>>(plan, x, y, weight, bias, relu);
+OpPtr<T> make_linear(Plan<T>& plan, const Site<T>& site) {
+  return std::make_unique<LinearOp<T>>(plan, site);
 }
 
-template OpPtr<float> make_linear(Plan<float>&, const Value<float>&, const Value<float>&,
-                                  Trainable<float>, Trainable<float>, bool);
-template OpPtr<double> make_linear(Plan<double>&, const Value<double>&, const Value<double>&,
-                                   Trainable<double>, Trainable<double>, bool);
+template OpPtr<float> make_linear(Plan<float>&, const Site<float>&);
+template OpPtr<double> make_linear(Plan<double>&, const Site<double>&);
 
 }  // namespace piste

@@ -1,9 +1,7 @@
-#include <algorithm>
 #include <cmath>
 #include <vector>
 
-#include "dispatch/dispatch.h"
-#include "engine/layers.h"
+#include "engine/weighted_op.h"
 #include "ops/batch_stats.h"
 
 namespace piste {
@@ -12,33 +10,24 @@ namespace {
 /// Batch norm. In training the statistics need the whole batch: phase 0 gathers moments per group
 /// of samples, the sync joins them in order, phase 1 applies them; likewise backward.
 template <class T>
-class BatchNormOp final : public Op<T> {
+class BatchNormOp final : public WeightedOp<T> {
  public:
-  BatchNormOp(Plan<T>& plan, const Node& node, const Value<T>& x, const Value<T>& y,
-              Trainable<T> weight, Trainable<T> bias, bool relu)
-      : node_(node), x_(x), y_(y), weight_(weight), bias_(bias), relu_(relu) {
+  BatchNormOp(Plan<T>& plan, const Node& node, const Site<T>& site)
+      : WeightedOp<T>(site), node_(node) {
     training_ = plan.mode() == PlanMode::train || !node.running_mean;
     for (int* tensor : {&mean_, &var_, &scale_, &shift_, &a_, &b_, &c_})
-      *tensor = plan.fixed_tensor(x.width);
-    parts_ = plan.fixed_tensor(2 * x.width * plan.groups());
+      *tensor = plan.fixed_tensor(x_.width);
+    parts_ = plan.fixed_tensor(2 * x_.width * plan.groups());
     counts_.assign(plan.groups(), 0);
     manual_ = plan.mode() == PlanMode::manual;
-    this->use_forward(x.tensor);
-    if (phased()) this->use_forward(x.tensor, 1);
-    this->use_forward(y.tensor, phased() ? 1 : 0);
+    this->use_forward(x_.tensor);
+    if (phased()) this->use_forward(x_.tensor, 1);
+    this->use_forward(y_.tensor, phased() ? 1 : 0);
   }
 
   void link(Plan<T>& plan, int dy, const std::vector<int>& dx) override {
-    dy_ = dy;
-    dx_ = dx[0];
-    masked_ = relu_ ? plan.tensor(y_.sample_values()) : dy;
-    for (int phase : {0, 1}) {
-      this->use_backward(x_.tensor, phase);
-      this->use_backward(masked_, phase);
-    }
-    this->use_backward(dy_);
-    if (relu_) this->use_backward(y_.tensor);
-    this->use_backward(dx_, 1);
+    this->link_ends(plan, dy, dx[0]);
+    for (int tensor : {x_.tensor, masked_, dx_}) this->use_backward(tensor, 1);
   }
 
   // A manual plan serves training and evaluation: it always has both phases.
@@ -65,7 +54,7 @@ class BatchNormOp final : public Op<T> {
       return;
     }
     kernels.scale_shift(x, memory.at(y_.tensor, chunk), rows, x_.width, memory.fixed(scale_),
-                        memory.fixed(shift_), relu_);
+                        memory.fixed(shift_), this->relu_);
   }
 
   void forward_sync(int, const Run<T>& run, const Memory<T>& memory, Index groups) override {
@@ -93,16 +82,13 @@ class BatchNormOp final : public Op<T> {
     const Index rows = chunk.count() * x_.shape.pixels();
     const auto& table = kernel_table<T>();
     const T* x = memory.at(x_.tensor, chunk);
-    const T* dy = memory.at(masked_, chunk);
     if (phase == 1) {
       if (dx_ >= 0)
-        table.norm->backward_apply(dy, x, memory.at(dx_, chunk), rows, x_.width, memory.fixed(a_),
-                                   memory.fixed(b_), memory.fixed(c_));
+        table.norm->backward_apply(memory.at(masked_, chunk), x, memory.at(dx_, chunk), rows,
+                                   x_.width, memory.fixed(a_), memory.fixed(b_), memory.fixed(c_));
       return;
     }
-    if (relu_)
-      mask_by_relu(memory.at(dy_, chunk), memory.at(y_.tensor, chunk), memory.at(masked_, chunk),
-                   chunk.count() * y_.sample_values());
+    const T* dy = this->before_relu(memory, chunk);
     T* sums = memory.fixed(parts_) + chunk.group * 2 * x_.width;
     if (chunk.first_of_group) std::fill_n(sums, 2 * x_.width, T(0));
     table.norm->backward_sums(dy, x, memory.fixed(mean_), rows, x_.width, sums, sums + x_.width);
@@ -175,11 +161,10 @@ class BatchNormOp final : public Op<T> {
   }
 
   Node node_;
-  Value<T> x_, y_;
-  Trainable<T> weight_, bias_;
-  bool relu_, training_, manual_, batch_statistics_ = false;
+  using WeightedOp<T>::x_, WeightedOp<T>::y_, WeightedOp<T>::weight_, WeightedOp<T>::bias_,
+      WeightedOp<T>::dx_, WeightedOp<T>::masked_;
+  bool training_, manual_, batch_statistics_ = false;
   int mean_, var_, scale_, shift_, a_, b_, c_, parts_;
-  int dy_ = -1, dx_ = -1, masked_ = -1;
   std::vector<Index> counts_;
   Index count_ = 0;
 };
@@ -187,16 +172,11 @@ class BatchNormOp final : public Op<T> {
 }  // namespace
 
 template <class T>
-OpPtr<T> make_batch_norm(Plan<T>& plan, const Node& node, const Value<T>& x, const Value<T>& y,
-                         Trainable<T> weight, Trainable<T> bias, bool relu) {
-  return std::make_unique<BatchNormOp<T>>(plan, node, x, y, weight, bias, relu);
+OpPtr<T> make_batch_norm(Plan<T>& plan, const Node& node, const Site<T>& site) {
+  return std::make_unique<BatchNormOp<T>>(plan, node, site);
 }
 
-template OpPtr<float> make_batch_norm(Plan<float>&, const Node&, const Value<float>&,
-                                      const Value<float>&, Trainable<float>, Trainable<float>,
-                                      bool);
-template OpPtr<double> make_batch_norm(Plan<double>&, const Node&, const Value<double>&,
-                                       const Value<double>&, Trainable<double>, Trainable<double>,
-                                       bool);
+template OpPtr<float> make_batch_norm(Plan<float>&, const Node&, const Site<float>&);
+template OpPtr<double> make_batch_norm(Plan<double>&, const Node&, const Site<double>&);
 
 }  // namespace piste

@@ -23,18 +23,17 @@ const T* in_order(const T* rows, const Value<T>& value, T* room) {
 template <class T>
 class SampleOp final : public Op<T> {
  public:
-  SampleOp(const Node& node, const Value<T>& x, const Value<T>& y, Trainable<T> weight,
-           Trainable<T> bias)
-      : node_(node), x_(x), y_(y), weight_(weight), bias_(bias) {
-    this->use_forward(x.tensor);
-    this->use_forward(y.tensor);
-    const MapShape& s = x.shape;
+  SampleOp(const Node& node, const Site<T>& site)
+      : node_(node), x_(site.x), y_(site.y), weight_(site.weight), bias_(site.bias) {
+    this->use_forward(x_.tensor);
+    this->use_forward(y_.tensor);
+    const MapShape& s = x_.shape;
     planes_ = {1, s.channels, s.pixels()};
     if (node.kind == NodeKind::layer_norm) {
       Index n = 1;
       for (Index size : node.sizes) n *= size;
       planes_ = {s.features() / n, n};
-    } else if (node.kind == NodeKind::prelu && weight.value.size() == 1) {
+    } else if (node.kind == NodeKind::prelu && weight_.value.size() == 1) {
       planes_ = {1, 1, s.features()};
     } else if (node.kind == NodeKind::softmax || node.kind == NodeKind::log_softmax) {
       const Shape sample = s.logical();
@@ -81,11 +80,10 @@ class SampleOp final : public Op<T> {
 
   Index finish_tasks() const override { return gradients_ < 0 ? 0 : 1; }
   void finish(const Memory<T>& memory, Index groups, Index, void*) override {
-    const T* parts[max_groups];
-    for (Index g = 0; g < groups; ++g) parts[g] = memory.fixed(gradients_) + g * parameters();
+    const GroupSums<T> parts(memory.fixed(gradients_), parameters(), groups);
     const auto& gemm = *kernel_table<T>().gemm;
-    if (weight_.value) gemm.sum(parts, groups, 0, weight_.gradient, weights());
-    if (bias_.value) gemm.sum(parts, groups, weights(), bias_.gradient, biases());
+    if (weight_.value) gemm.sum(parts.data, groups, 0, weight_.gradient, weights());
+    if (bias_.value) gemm.sum(parts.data, groups, weights(), bias_.gradient, biases());
   }
 
   Index scratch_bytes() const override {
@@ -93,8 +91,6 @@ class SampleOp final : public Op<T> {
   }
 
  private:
-  static constexpr Index max_groups = 64;
-
   Index features() const { return x_.shape.features(); }
   Index weights() const { return weight_.value ? weight_.value.size() : 0; }
   Index biases() const { return bias_.value ? bias_.value.size() : 0; }
@@ -242,9 +238,8 @@ class ConcatOp final : public Op<T> {
 }  // namespace
 
 template <class T>
-OpPtr<T> make_sample_op(Plan<T>&, const Node& node, const Value<T>& x, const Value<T>& y,
-                        Trainable<T> weight, Trainable<T> bias) {
-  return std::make_unique<SampleOp<T>>(node, x, y, weight, bias);
+OpPtr<T> make_sample_op(const Node& node, const Site<T>& site) {
+  return std::make_unique<SampleOp<T>>(node, site);
 }
 template <class T>
 OpPtr<T> make_reshape(Plan<T>&, const Value<T>& x, const Value<T>& y) {
@@ -255,10 +250,8 @@ OpPtr<T> make_concat(Plan<T>&, const std::vector<Value<T>>& x, const Value<T>& y
   return std::make_unique<ConcatOp<T>>(x, y);
 }
 
-template OpPtr<float> make_sample_op(Plan<float>&, const Node&, const Value<float>&,
-                                     const Value<float>&, Trainable<float>, Trainable<float>);
-template OpPtr<double> make_sample_op(Plan<double>&, const Node&, const Value<double>&,
-                                      const Value<double>&, Trainable<double>, Trainable<double>);
+template OpPtr<float> make_sample_op(const Node&, const Site<float>&);
+template OpPtr<double> make_sample_op(const Node&, const Site<double>&);
 template OpPtr<float> make_reshape(Plan<float>&, const Value<float>&, const Value<float>&);
 template OpPtr<double> make_reshape(Plan<double>&, const Value<double>&, const Value<double>&);
 template OpPtr<float> make_concat(Plan<float>&, const std::vector<Value<float>>&,

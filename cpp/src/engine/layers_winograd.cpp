@@ -1,7 +1,4 @@
-#include <algorithm>
-
-#include "dispatch/dispatch.h"
-#include "engine/layers.h"
+#include "engine/weighted_op.h"
 #include "ops/winograd.h"
 
 namespace piste {
@@ -10,38 +7,23 @@ namespace {
 /// 3x3 convolution in transformed tiles, bias and ReLU included. Weight gradients are summed as
 /// their transforms and transformed back once a step.
 template <class T>
-class WinogradOp final : public Op<T> {
+class WinogradOp final : public ConvolutionOp<T> {
  public:
-  WinogradOp(Plan<T>& plan, const ConvGeometry& g, const Value<T>& x, const Value<T>& y,
-             Trainable<T> weight, Trainable<T> bias, bool relu)
-      : g_(g),
+  WinogradOp(Plan<T>& plan, const ConvGeometry& g, const Site<T>& site)
+      : ConvolutionOp<T>(plan, site),
+        g_(g),
         forward_(Winograd<T>::forward_pass(g), Winograd<T>::tile_size(g)),
-        backward_(Winograd<T>::backward_pass(g), Winograd<T>::tile_size(g)),
-        x_(x),
-        y_(y),
-        weight_(weight),
-        bias_(bias),
-        relu_(relu),
-        packed_(plan.fixed_tensor(forward_.packed_size())),
-        padded_bias_(plan.fixed_tensor(y.width)) {
-    this->use_forward(x.tensor);
-    this->use_forward(y.tensor);
+        backward_(Winograd<T>::backward_pass(g), Winograd<T>::tile_size(g)) {
+    packed_ = plan.fixed_tensor(forward_.packed_size());
   }
 
   void link(Plan<T>& plan, int dy, const std::vector<int>& dx) override {
-    dy_ = dy;
-    dx_ = dx[0];
-    masked_ = relu_ ? plan.tensor(y_.sample_values()) : dy;
-    if (dx_ >= 0) packed_backward_ = plan.fixed_tensor(backward_.packed_size());
-    gradients_ = plan.fixed_tensor(gradient_size() * plan.groups());
-    bias_gradients_ = plan.fixed_tensor(y_.width * plan.groups());
-    for (int tensor : {x_.tensor, dy_, masked_, dx_}) this->use_backward(tensor);
-    if (relu_) this->use_backward(y_.tensor);
+    this->link_convolution(plan, dy, dx[0], backward_.packed_size(), gradient_size());
   }
 
   // A task per panel, and one that copies the bias.
   Index prepare_tasks() const override {
-    return forward_.panels() + (packed_backward_ >= 0 ? backward_.panels() : 0) + 1;
+    return forward_.panels() + (packed_for_dx_ >= 0 ? backward_.panels() : 0) + 1;
   }
 
   void prepare(const Memory<T>& memory, Index task) override {
@@ -49,55 +31,41 @@ class WinogradOp final : public Op<T> {
       return forward_.pack(weight_.value.data, task,
                            memory.fixed(packed_) + forward_.panel_offset(task));
     task -= forward_.panels();
-    if (packed_backward_ >= 0 && task < backward_.panels())
+    if (packed_for_dx_ >= 0 && task < backward_.panels())
       return backward_.pack(weight_.value.data, task,
-                            memory.fixed(packed_backward_) + backward_.panel_offset(task));
-    if (bias_.value) std::copy_n(bias_.value.data, g_.filters, memory.fixed(padded_bias_));
+                            memory.fixed(packed_for_dx_) + backward_.panel_offset(task));
+    this->copy_bias(memory);
   }
 
   void forward(int, const Run<T>&, const Memory<T>& memory, const Chunk& chunk) override {
-    map(forward_, memory.at(x_.tensor, chunk), x_.width, memory.fixed(packed_),
-        bias_.value ? memory.fixed(padded_bias_) : nullptr, relu_, memory.at(y_.tensor, chunk),
-        y_.width, chunk.count(), memory.worker_scratch(chunk));
+    map(forward_, memory.at(x_.tensor, chunk), x_.width, memory.fixed(packed_), this->bias(memory),
+        this->relu_, memory.at(y_.tensor, chunk), y_.width, chunk.count(),
+        memory.worker_scratch(chunk));
   }
 
   void backward(int, const Run<T>&, const Memory<T>& memory, const Chunk& chunk) override {
-    const Index n = chunk.count();
-    const T* dy = memory.at(dy_, chunk);
-    if (relu_) {
-      T* masked = memory.at(masked_, chunk);
-      mask_by_relu(dy, memory.at(y_.tensor, chunk), masked, n * y_.sample_values());
-      dy = masked;
-    }
+    const T* dy = this->before_relu(memory, chunk);
     add_weight_gradient(memory, chunk, dy);
-    if (bias_.value)
-      kernel_table<T>().gemm->column_sums(dy, n * y_.shape.pixels(), y_.width,
-                                          memory.fixed(bias_gradients_) + chunk.group * y_.width,
-                                          g_.filters, !chunk.first_of_group);
-    if (dx_ >= 0)
-      map(backward_, dy, y_.width, memory.fixed(packed_backward_), nullptr, false,
-          memory.at(dx_, chunk), x_.width, n, memory.worker_scratch(chunk));
+    this->add_bias_gradient(memory, chunk, dy);
+    if (this->dx_ >= 0)
+      map(backward_, dy, y_.width, memory.fixed(packed_for_dx_), nullptr, false,
+          memory.at(this->dx_, chunk), x_.width, chunk.count(), memory.worker_scratch(chunk));
   }
 
   // A task per block of channels, and one that adds the bias's gradient.
-  Index finish_tasks() const override { return dy_ < 0 ? 0 : channel_blocks() + 1; }
+  Index finish_tasks() const override { return this->dy_ < 0 ? 0 : channel_blocks() + 1; }
 
   void finish(const Memory<T>& memory, Index groups, Index task, void*) override {
+    if (task == channel_blocks()) return this->sum_bias_gradient(memory, groups);
     const auto& gemm = *kernel_table<T>().gemm;
-    const T* parts[max_groups];
-    if (task == channel_blocks()) {
-      for (Index p = 0; p < groups; ++p) parts[p] = memory.fixed(bias_gradients_) + p * y_.width;
-      if (bias_.value) gemm.sum(parts, groups, 0, bias_.gradient, g_.filters);
-      return;
-    }
     const Index first = task * block_channels, depth = g_.channels, width = y_.width;
     const Index channels = std::min(block_channels, depth - first);
-    for (Index p = 0; p < groups; ++p) parts[p] = memory.fixed(gradients_) + p * gradient_size();
+    const GroupSums<T> parts(memory.fixed(gradients_), gradient_size(), groups);
     // The first group's memory takes the sum: nothing else reads this block of it.
     T* sum = memory.fixed(gradients_);
     for (Index f = 0; f < forward_.frequencies(); ++f) {
       const Index at = (f * depth + first) * width;
-      gemm.sum(parts, groups, at, sum + at, channels * width);
+      gemm.sum(parts.data, groups, at, sum + at, channels * width);
     }
     forward_.unpack_gradient(sum + first * width, first, channels, 0, g_.filters, width,
                              depth * width, weight_.gradient);
@@ -109,7 +77,7 @@ class WinogradOp final : public Op<T> {
 
   Index scratch_bytes() const override {
     Index values = scratch_values(forward_);
-    if (dy_ >= 0) {
+    if (this->dy_ >= 0) {
       values = std::max(values, scratch_values(backward_));
       values = std::max(values, v_at(forward_) + v_values(forward_) + z_values());
     }
@@ -117,7 +85,6 @@ class WinogradOp final : public Op<T> {
   }
 
  private:
-  static constexpr Index max_groups = 64;
   static constexpr Index block_channels = 16;
   static constexpr Index map_channels = 64;  // of the output at a time
 
@@ -185,25 +152,18 @@ class WinogradOp final : public Op<T> {
 
   ConvGeometry g_;
   Winograd<T> forward_, backward_;
-  Value<T> x_, y_;
-  Trainable<T> weight_, bias_;
-  bool relu_;
-  int packed_, padded_bias_, packed_backward_ = -1, gradients_ = -1, bias_gradients_ = -1;
-  int dy_ = -1, dx_ = -1, masked_ = -1;
+  using WeightedOp<T>::x_, WeightedOp<T>::y_, WeightedOp<T>::weight_, ConvolutionOp<T>::packed_,
+      ConvolutionOp<T>::packed_for_dx_, ConvolutionOp<T>::gradients_;
 };
 
 }  // namespace
 
 template <class T>
-OpPtr<T> make_winograd(Plan<T>& plan, const ConvGeometry& g, const Value<T>& x, const Value<T>& y,
-                       Trainable<T> weight, Trainable<T> bias, bool relu) {
-  return std::make_unique<WinogradOp<T>>(plan, g, x, y, weight, bias, relu);
+OpPtr<T> make_winograd(Plan<T>& plan, const ConvGeometry& g, const Site<T>& site) {
+  return std::make_unique<WinogradOp<T>>(plan, g, site);
 }
 
-template OpPtr<float> make_winograd(Plan<float>&, const ConvGeometry&, const Value<float>&,
-                                    const Value<float>&, Trainable<float>, Trainable<float>, bool);
-template OpPtr<double> make_winograd(Plan<double>&, const ConvGeometry&, const Value<double>&,
-                                     const Value<double>&, Trainable<double>, Trainable<double>,
-                                     bool);
+template OpPtr<float> make_winograd(Plan<float>&, const ConvGeometry&, const Site<float>&);
+template OpPtr<double> make_winograd(Plan<double>&, const ConvGeometry&, const Site<double>&);
 
 }  // namespace piste

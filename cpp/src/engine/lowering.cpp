@@ -117,15 +117,15 @@ class Lowering {
     const Node& node = nodes_[i];
     if (node.kind == NodeKind::input) return make_input(plan_, y);
     const Value<T> x = value(node.inputs[0]);
-    const Trainable<T> weight = trainable(node.weight), bias = trainable(node.bias);
+    const Site<T> site{x, y, trainable(node.weight), trainable(node.bias), relu_follows(i)};
     switch (node.kind) {
       case NodeKind::conv:
-      case NodeKind::linear:
-        return make_conv(plan_, node, x, y, weight, bias, relu_follows(i));
       case NodeKind::conv_transpose:
-        return make_conv_transpose(plan_, node, x, y, weight, bias, relu_follows(i));
+        return make_conv(plan_, node, site);
+      case NodeKind::linear:
+        return make_linear(plan_, site);
       case NodeKind::batch_norm:
-        return make_batch_norm(plan_, node, x, y, weight, bias, relu_follows(i));
+        return make_batch_norm(plan_, node, site);
       case NodeKind::activation:
         return make_activation(plan_, node, x, y);
       case NodeKind::dropout:
@@ -144,12 +144,12 @@ class Lowering {
       case NodeKind::log_softmax:
         if (sample_axis(node, node.first_axis, x.shape.logical().rank()) == 0)
           return make_softmax(plan_, node, x, y);
-        return make_sample_op(plan_, node, x, y, weight, bias);
+        return make_sample_op(node, site);
       case NodeKind::prelu:
       case NodeKind::layer_norm:
       case NodeKind::group_norm:
       case NodeKind::response_norm:
-        return make_sample_op(plan_, node, x, y, weight, bias);
+        return make_sample_op(node, site);
       default:
         return make_pool(plan_, node, x, y);
     }

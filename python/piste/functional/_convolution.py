@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _core
-from .._arrays import FloatArray, Output, as_float, as_optional_float, check_shape
+from .._arrays import FloatArray, Output, as_float, as_gradient, as_optional_float, check_shape
 from .._build import as_algorithm
 from ._arguments import as_int, as_ints, lifted
 
@@ -145,8 +145,7 @@ class Convolution:
     def backward(
         self, grad_output: npt.ArrayLike
     ) -> tuple[FloatArray, FloatArray, FloatArray | None]:
-        dy = as_float(grad_output, "grad_output", like=self.x)
-        check_shape(dy, self.shape, "grad_output")
+        dy = as_gradient(grad_output, self.x, self.shape)
         dx, dw = np.empty_like(self.x), np.empty_like(self.weight)
         db = None if self.bias is None else np.empty_like(self.bias)
         self._run_backward(

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _core
-from .._arrays import FloatArray, Output, as_float, check_shape, describe
+from .._arrays import FloatArray, Output, as_float, as_gradient, describe
 from ._arguments import as_number
 
 
@@ -80,8 +80,7 @@ def dropout_backward(
 ) -> tuple[FloatArray]:
     """Gradient of `dropout` with the same `rng`, which is needed where values were dropped."""
     x = as_float(input, "input")
-    dy = as_float(grad_output, "grad_output", like=x)
-    check_shape(dy, x.shape, "grad_output")
+    dy = as_gradient(grad_output, x, x.shape)
     rate = _probability(p) if training else 0.0
     if rng is None and 0 < rate < 1:
         raise ValueError("rng: expected the seed that dropout was called with, got None")

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _core
-from .._arrays import FloatArray, Output, as_float, check_shape
+from .._arrays import FloatArray, Output, as_float, as_gradient
 
 
 def forward(
@@ -26,8 +26,7 @@ def backward(
 ) -> tuple[FloatArray]:
     """Its gradient."""
     x = as_float(input, "input")
-    dy = as_float(grad_output, "grad_output", like=x)
-    check_shape(dy, x.shape, "grad_output")
+    dy = as_gradient(grad_output, x, x.shape)
     dx = np.empty_like(x)
     _core.activation_backward(kind, dy.reshape(-1), x.reshape(-1), dx.reshape(-1), a, b)
     return (dx,)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .. import _core
-from .._arrays import FloatArray, Output, as_float, as_optional_float, check_shape
+from .._arrays import FloatArray, Output, as_float, as_gradient, as_optional_floats, check_shape
 from ._arguments import as_finite, as_int
-from .norm import batch_norm, batch_norm_backward, check_updatable
+from .norm import as_planes, batch_norm, batch_norm_backward, check_updatable
 
 
 class _Problem:
@@ -25,21 +24,14 @@ class _Problem:
         bias: npt.ArrayLike | None,
         eps: float,
     ) -> None:
-        x = self.x = as_float(input, "input")
-        if x.ndim < 2:
-            raise ValueError(f"input: expected shape (n, channels, ...), got {x.shape}")
-        channels = x.shape[1]
+        self.x, self.lifted = as_planes(input)
+        x, channels = self.x, self.lifted[1]
         self.groups = channels if num_groups is None else as_int(num_groups, "num_groups", 1)
         if self.groups and channels % self.groups:
             raise ValueError(
                 f"num_groups: {channels} channels cannot be split into {self.groups} groups"
             )
-        self.weight = as_optional_float(weight, "weight", like=x)
-        self.bias = as_optional_float(bias, "bias", like=x)
-        for name, array in (("weight", self.weight), ("bias", self.bias)):
-            if array is not None:
-                check_shape(array, (channels,), name)
-        self.lifted = (len(x), channels, math.prod(x.shape[2:]))
+        self.weight, self.bias = as_optional_floats(x, (channels,), weight=weight, bias=bias)
         self.eps = as_finite(eps, "eps")
 
     def forward(
@@ -54,8 +46,7 @@ class _Problem:
     def backward(
         self, grad_output: npt.ArrayLike
     ) -> tuple[FloatArray, FloatArray | None, FloatArray | None]:
-        dy = as_float(grad_output, "grad_output", like=self.x)
-        check_shape(dy, self.x.shape, "grad_output")
+        dy = as_gradient(grad_output, self.x, self.x.shape)
         dx = np.empty_like(self.x)
         dw = None if self.weight is None else np.zeros_like(self.weight)
         db = None if self.bias is None else np.zeros_like(self.bias)

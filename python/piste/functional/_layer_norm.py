@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _core
-from .._arrays import FloatArray, Output, as_float, as_optional_float, check_shape, describe
+from .._arrays import FloatArray, Output, as_float, as_gradient, as_optional_floats, describe
 from ._arguments import as_finite, as_int
 
 
@@ -35,11 +35,7 @@ class _Problem:
                 f"normalized_shape: expected the input's last extents of {self.x.shape}, at least "
                 f"one, got {shape}"
             )
-        self.weight = as_optional_float(weight, "weight", like=self.x)
-        self.bias = as_optional_float(bias, "bias", like=self.x)
-        for name, array in (("weight", self.weight), ("bias", self.bias)):
-            if array is not None:
-                check_shape(array, shape, name)
+        self.weight, self.bias = as_optional_floats(self.x, shape, weight=weight, bias=bias)
         self.lifted = (math.prod(self.x.shape[: -len(shape)]), math.prod(shape))
         self.eps = as_finite(eps, "eps")
 
@@ -98,8 +94,7 @@ def layer_norm_backward(
 ) -> tuple[FloatArray, FloatArray | None, FloatArray | None]:
     """Gradients of `layer_norm` by input, weight and bias (None where there was none)."""
     p = _Problem(input, normalized_shape, weight, bias, eps)
-    dy = as_float(grad_output, "grad_output", like=p.x)
-    check_shape(dy, p.x.shape, "grad_output")
+    dy = as_gradient(grad_output, p.x, p.x.shape)
     dx = np.empty_like(p.x)
     dw = None if p.weight is None else np.empty_like(p.weight)
     db = None if p.bias is None else np.empty_like(p.bias)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _core
-from .._arrays import FloatArray, Output, as_float, as_optional_float, check_shape
+from .._arrays import FloatArray, Output, as_float, as_gradient, as_optional_float, check_shape
 
 
 def _arguments(
@@ -80,8 +80,7 @@ def linear_backward(
 ) -> tuple[FloatArray, FloatArray, FloatArray | None]:
     """Gradients of `linear` by input, weight and bias (None where there was none)."""
     x, w, b, shape = _arguments(input, weight, bias)
-    dy = as_float(grad_output, "grad_output", like=x)
-    check_shape(dy, shape, "grad_output")
+    dy = as_gradient(grad_output, x, shape)
     dx, dw = np.empty_like(x), np.empty_like(w)
     db = None if b is None else np.empty_like(b)
     lead = x.ndim - 1

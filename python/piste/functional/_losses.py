@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _core
-from .._arrays import FloatArray, as_float, as_optional_float, check_shape
+from .._arrays import FloatArray, as_float, as_gradient, as_optional_float, check_shape
 
 REDUCTIONS = ("none", "mean", "sum")
 
@@ -53,9 +53,7 @@ def as_grad_output(value: object, shape: tuple[int, ...], x: FloatArray) -> Floa
     """The gradient by a loss of `shape`; a Python number will do for a single value."""
     if shape == () and isinstance(value, (int, float)):
         value = np.asarray(value, x.dtype)
-    grad = as_float(value, "grad_output", like=x)
-    check_shape(grad, shape, "grad_output")
-    return grad
+    return as_gradient(value, x, shape)
 
 
 def expand(array: FloatArray, shape: tuple[int, ...]) -> FloatArray:

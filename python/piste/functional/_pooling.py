@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _core
-from .._arrays import FloatArray, Output, as_float, check_shape
+from .._arrays import FloatArray, Output, as_float, as_gradient
 from ._arguments import LARGEST, as_flag, as_int, as_ints, lifted
 
 Ints: TypeAlias = int | Sequence[int]
@@ -105,12 +105,6 @@ def _adaptive_shape(layout: Layout, axes: int, output_size: object) -> tuple[int
     )
 
 
-def _gradient(grad_output: npt.ArrayLike, x: FloatArray, shape: tuple[int, ...]) -> FloatArray:
-    dy = as_float(grad_output, "grad_output", like=x)
-    check_shape(dy, shape, "grad_output")
-    return dy
-
-
 # ---- both passes --------------------------------------------------------------------------------
 
 
@@ -134,7 +128,7 @@ def max_pool_backward(
     x = as_float(input, "input")
     layout = Layout(x, axes)
     options, shape = _window(layout, axes, *window)
-    dy = _gradient(grad_output, x, shape)
+    dy = as_gradient(grad_output, x, shape)
     dx = np.empty_like(x)
     _core.max_pool_backward(layout.core(dy), layout.core(x), layout.core(dx), options)
     return (dx,)
@@ -169,7 +163,7 @@ def avg_pool_backward(
     layout = Layout(x, axes)
     options, shape = _avg_window(layout, axes, *window)
     rule = (as_flag(count_include_pad, "count_include_pad"), as_divisor(divisor_override))
-    dy = _gradient(grad_output, x, shape)
+    dy = as_gradient(grad_output, x, shape)
     dx = np.empty_like(x)
     _core.avg_pool_backward(layout.core(dy), layout.core(dx), options, *rule)
     return (dx,)
@@ -183,17 +177,6 @@ def adaptive_avg_pool(
     output = Output(_adaptive_shape(layout, axes, output_size), x.dtype, out, (x,))
     _core.adaptive_avg_pool(layout.core(x), layout.core(output.buffer))
     return output.result()
-
-
-def adaptive_avg_pool_backward(
-    axes: int, grad_output: npt.ArrayLike, input: npt.ArrayLike, output_size: IntsOrNone
-) -> tuple[FloatArray]:
-    x = as_float(input, "input")
-    layout = Layout(x, axes)
-    dy = _gradient(grad_output, x, _adaptive_shape(layout, axes, output_size))
-    dx = np.empty_like(x)
-    _core.adaptive_avg_pool_backward(layout.core(dy), layout.core(dx))
-    return (dx,)
 
 
 def adaptive_max_pool(
@@ -213,12 +196,19 @@ def adaptive_max_pool(
     return output.result() if indices is None else (output.result(), indices)
 
 
-def adaptive_max_pool_backward(
-    axes: int, grad_output: npt.ArrayLike, input: npt.ArrayLike, output_size: IntsOrNone
+def adaptive_pool_backward(
+    axes: int,
+    grad_output: npt.ArrayLike,
+    input: npt.ArrayLike,
+    output_size: IntsOrNone,
+    largest: bool,
 ) -> tuple[FloatArray]:
     x = as_float(input, "input")
     layout = Layout(x, axes)
-    dy = _gradient(grad_output, x, _adaptive_shape(layout, axes, output_size))
+    dy = as_gradient(grad_output, x, _adaptive_shape(layout, axes, output_size))
     dx = np.empty_like(x)
-    _core.adaptive_max_pool_backward(layout.core(dy), layout.core(x), layout.core(dx))
+    if largest:
+        _core.adaptive_max_pool_backward(layout.core(dy), layout.core(x), layout.core(dx))
+    else:
+        _core.adaptive_avg_pool_backward(layout.core(dy), layout.core(dx))
     return (dx,)

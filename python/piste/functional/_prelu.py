@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _core
-from .._arrays import FloatArray, Output, as_float, check_shape
+from .._arrays import FloatArray, Output, as_float, as_gradient
 
 
 def _checked(
@@ -65,8 +65,7 @@ def prelu_backward(
 ) -> tuple[FloatArray, FloatArray]:
     """Gradients of `prelu` by input and weight; at 0 that of the negative side."""
     x, w, lifted = _checked(input, weight)
-    dy = as_float(grad_output, "grad_output", like=x)
-    check_shape(dy, x.shape, "grad_output")
+    dy = as_gradient(grad_output, x, x.shape)
     dx, dw = np.empty_like(x), np.empty_like(w)
     arrays = (dy.reshape(lifted), x.reshape(lifted))
     _core.prelu_backward(*arrays, w.reshape(-1), dx.reshape(lifted), dw.reshape(-1))

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _core
-from .._arrays import FloatArray, Output, as_array, as_dtype, as_float, check_shape
+from .._arrays import FloatArray, Output, as_array, as_dtype, as_float, as_gradient
 from ._arguments import as_axis
 
 
@@ -54,8 +54,7 @@ def _softmax_backward(
     log: bool,
 ) -> tuple[FloatArray]:
     x = _converted(input, dtype)
-    dy = as_float(grad_output, "grad_output", like=x)
-    check_shape(dy, x.shape, "grad_output")
+    dy = as_gradient(grad_output, x, x.shape)
     lifted = _lifted(x, dim)
     dx = np.empty_like(x)
     _core.softmax_backward(dy.reshape(lifted), x.reshape(lifted), dx.reshape(lifted), log)

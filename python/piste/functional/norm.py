@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _core
-from .._arrays import FloatArray, as_float, as_optional_float, check_shape, describe
+from .._arrays import FloatArray, as_float, as_gradient, as_optional_floats, describe
 from ._arguments import as_finite
 
 
@@ -20,6 +20,14 @@ def check_updatable(array: object, name: str) -> None:
         raise TypeError(f"{name}: expected a NumPy array to update, got {describe(array)}")
     if not array.flags.writeable:
         raise ValueError(f"{name}: the array is read-only and training updates it")
+
+
+def as_planes(input: npt.ArrayLike) -> tuple[FloatArray, tuple[int, int, int]]:
+    """The input, and its shape as (n, channels, pixels)."""
+    x = as_float(input, "input")
+    if x.ndim < 2:
+        raise ValueError(f"input: expected shape (n, channels, ...), got {x.shape}")
+    return x, (x.shape[0], x.shape[1], math.prod(x.shape[2:]))
 
 
 class _Problem:
@@ -36,20 +44,13 @@ class _Problem:
         momentum: float,
         eps: float,
     ) -> None:
-        x = as_float(input, "input")
-        if x.ndim < 2:
-            raise ValueError(f"input: expected shape (n, channels, ...), got {x.shape}")
+        x, self.lifted = as_planes(input)
         self.shape, channels = x.shape, x.shape[1]
-        self.lifted = (len(x), channels, math.prod(x.shape[2:]))
         self.x = x.reshape(self.lifted)
-        self.mean = as_optional_float(running_mean, "running_mean", like=x)
-        self.var = as_optional_float(running_var, "running_var", like=x)
-        self.weight = as_optional_float(weight, "weight", like=x)
-        self.bias = as_optional_float(bias, "bias", like=x)
-        named = {"running_mean": self.mean, "running_var": self.var}
-        for name, array in {**named, "weight": self.weight, "bias": self.bias}.items():
-            if array is not None:
-                check_shape(array, (channels,), name)
+        running = {"running_mean": running_mean, "running_var": running_var}
+        self.mean, self.var, self.weight, self.bias = as_optional_floats(
+            x, (channels,), **running, weight=weight, bias=bias
+        )
         if (self.mean is None) != (self.var is None):
             raise ValueError("running_mean, running_var: expected both or neither")
         if not training and self.mean is None:
@@ -134,8 +135,7 @@ def batch_norm_backward(
     The running statistics are not updated.
     """
     problem = _Problem(input, running_mean, running_var, weight, bias, training, momentum, eps)
-    dy = as_float(grad_output, "grad_output", like=problem.x)
-    check_shape(dy, problem.shape, "grad_output")
+    dy = as_gradient(grad_output, problem.x, problem.shape)
     dx = np.empty_like(problem.x)
     dw = None if problem.weight is None else np.empty_like(problem.weight)
     db = None if problem.bias is None else np.empty_like(problem.bias)

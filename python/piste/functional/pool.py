@@ -10,9 +10,8 @@ from ._pooling import (
     Ints,
     IntsOrNone,
     adaptive_avg_pool,
-    adaptive_avg_pool_backward,
     adaptive_max_pool,
-    adaptive_max_pool_backward,
+    adaptive_pool_backward,
     avg_pool,
     avg_pool_backward,
     max_pool,
@@ -170,7 +169,7 @@ def adaptive_avg_pool2d_backward(
     grad_output: npt.ArrayLike, input: npt.ArrayLike, output_size: IntsOrNone
 ) -> tuple[FloatArray]:
     """Gradient of `adaptive_avg_pool2d`."""
-    return adaptive_avg_pool_backward(2, grad_output, input, output_size)
+    return adaptive_pool_backward(2, grad_output, input, output_size, largest=False)
 
 
 def adaptive_max_pool2d(
@@ -211,4 +210,4 @@ def adaptive_max_pool2d_backward(
     return_indices: bool = False,
 ) -> tuple[FloatArray]:
     """Gradient of `adaptive_max_pool2d`: each part's goes to its maximum."""
-    return adaptive_max_pool_backward(2, grad_output, input, output_size)
+    return adaptive_pool_backward(2, grad_output, input, output_size, largest=True)

@@ -10,9 +10,8 @@ from ._pooling import (
     Ints,
     IntsOrNone,
     adaptive_avg_pool,
-    adaptive_avg_pool_backward,
     adaptive_max_pool,
-    adaptive_max_pool_backward,
+    adaptive_pool_backward,
     avg_pool,
     avg_pool_backward,
     max_pool,
@@ -155,7 +154,7 @@ def adaptive_avg_pool3d_backward(
     grad_output: npt.ArrayLike, input: npt.ArrayLike, output_size: IntsOrNone
 ) -> tuple[FloatArray]:
     """Gradient of `adaptive_avg_pool3d`."""
-    return adaptive_avg_pool_backward(3, grad_output, input, output_size)
+    return adaptive_pool_backward(3, grad_output, input, output_size, largest=False)
 
 
 def adaptive_max_pool3d(
@@ -196,4 +195,4 @@ def adaptive_max_pool3d_backward(
     return_indices: bool = False,
 ) -> tuple[FloatArray]:
     """Gradient of `adaptive_max_pool3d`: each part's goes to its maximum."""
-    return adaptive_max_pool_backward(3, grad_output, input, output_size)
+    return adaptive_pool_backward(3, grad_output, input, output_size, largest=True)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _core
-from .._arrays import FloatArray, Output, as_float, check_shape
+from .._arrays import FloatArray, Output, as_float, as_gradient
 from ._arguments import as_int, as_number
 
 
@@ -79,8 +79,7 @@ def local_response_norm_backward(
 ) -> tuple[FloatArray]:
     """Gradient of `local_response_norm`."""
     x, lifted, options = _checked(input, size, alpha, beta, k)
-    dy = as_float(grad_output, "grad_output", like=x)
-    check_shape(dy, x.shape, "grad_output")
+    dy = as_gradient(grad_output, x, x.shape)
     dx = np.empty_like(x)
     _core.local_response_norm_backward(
         dy.reshape(lifted), x.reshape(lifted), options, dx.reshape(lifted)

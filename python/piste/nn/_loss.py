@@ -1,0 +1,149 @@
+"""What every loss is: its options, its two passes, and how it is lowered to the engine."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import _core, functional
+from .._arrays import FloatArray, as_array, as_float
+from ..functional._losses import REDUCTIONS, as_reduction
+from ..functional.class_losses import NO_LABEL
+
+Flag = bool | None
+
+
+class Loss:
+    """What a network is trained to make small.
+
+    ``loss(input, target)`` is its value. ``loss.forward(input, target)`` is the same, after which
+    ``loss.backward()`` is the gradient by the input, to be handed to a model's ``backward``.
+    Targets and weights are taken in the input's dtype.
+
+    Attributes
+    ----------
+    reduction : str
+        ``"mean"``, ``"sum"``, or ``"none"``, which a Trainer does not take.
+    labels, numbers : bool
+        What targets may be: integer labels; an array of the input's shape.
+    target_range : tuple of float
+        Of those numbers.
+    ignore_index : int
+        Label that counts for nothing.
+    """
+
+    _function = ""  # of piste.functional
+    _kind = "pointwise"  # the engine's
+    _pointwise = ""  # its name of a pointwise loss
+    labels, numbers = False, True
+    target_range = (-math.inf, math.inf)
+    ignore_index = NO_LABEL
+    size_average: Flag = None  # `reduction` has what they asked for
+    reduce: Flag = None
+    _kept: tuple[Any, ...] | None = None
+
+    def __init__(
+        self,
+        reduction: str = "mean",
+        size_average: Flag = None,
+        reduce: Flag = None,
+        allowed: tuple[str, ...] = REDUCTIONS,
+    ) -> None:
+        self.reduction = as_reduction(reduction, size_average, reduce, allowed)
+
+    def __call__(self, input: npt.ArrayLike, target: npt.ArrayLike) -> FloatArray:
+        """The loss: one number of shape (), or without reduction one for each value or row."""
+        return self._value(self._arguments(input, target))
+
+    def forward(self, input: npt.ArrayLike, target: npt.ArrayLike) -> FloatArray:
+        """The loss, keeping what `backward` needs."""
+        self._kept = self._arguments(input, target)
+        return self._value(self._kept)
+
+    def backward(self, grad_output: npt.ArrayLike = 1.0) -> FloatArray:
+        """Gradient by the input of the last `forward`; `grad_output` has the loss's shape."""
+        if self._kept is None:
+            raise RuntimeError("backward: call forward first")
+        gradient: FloatArray = self._run("_backward", grad_output, *self._kept)[0]
+        return gradient
+
+    def _arguments(self, input: npt.ArrayLike, *others: npt.ArrayLike) -> tuple[Any, ...]:
+        x = as_float(input, "input")
+        return x, *(self._like(as_array(value, "target"), x) for value in others)
+
+    def _like(self, target: npt.NDArray[Any], x: FloatArray) -> npt.NDArray[Any]:
+        if self.labels and target.dtype.kind in "iu":
+            return target
+        return np.asarray(target, x.dtype) if target.dtype.kind in "fiub" else target
+
+    def _value(self, arrays: tuple[Any, ...]) -> FloatArray:
+        value: FloatArray = self._run("", *arrays)
+        return value
+
+    def _run(self, suffix: str, *arrays: Any) -> Any:
+        dtype = next(array.dtype for array in arrays if isinstance(array, np.ndarray))
+        options = {
+            name: np.asarray(value, dtype) if isinstance(value, np.ndarray) else value
+            for name, value in self._options().items()
+        }
+        return getattr(functional, self._function + suffix)(*arrays, **options)
+
+    def _options(self) -> dict[str, Any]:
+        """The constructor's arguments, which are those of the function too."""
+        names = inspect.signature(type(self).__init__).parameters
+        return {
+            name: getattr(self, name)
+            for name in names
+            if name not in ("self", "size_average", "reduce")
+        }
+
+    def _engine(self, dtype: np.dtype[Any], shape: tuple[int, ...]) -> dict[str, Any]:
+        """The engine's options for outputs of `shape`."""
+        return {"pointwise": self._pointwise}
+
+    def _lower(self, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
+        if self.reduction == "none":
+            raise ValueError("reduction: training needs 'mean' or 'sum', got 'none'")
+        make: Any = _core.LossF32 if dtype == np.float32 else _core.LossF64
+        return make(kind=self._kind, reduction=self.reduction, **self._engine(dtype, shape))
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self._options().items())})"
+        )
+
+
+def as_weight(value: npt.ArrayLike | None, name: str) -> npt.NDArray[np.float64] | None:
+    if value is None:
+        return None
+    weight = as_array(value, name)
+    if weight.dtype.kind not in "fiu":
+        raise TypeError(f"{name}: expected numbers, got dtype {weight.dtype}")
+    if not np.isfinite(weight).all() or (weight < 0).any():
+        raise ValueError(f"{name}: expected finite values of at least 0")
+    return np.array(weight, np.float64)
+
+
+def as_class_weight(value: npt.ArrayLike | None) -> npt.NDArray[np.float64] | None:
+    weight = as_weight(value, "weight")
+    if weight is not None and weight.ndim != 1:
+        raise ValueError(f"weight: expected one per class, got shape {weight.shape}")
+    return weight
+
+
+def spread(
+    weight: npt.NDArray[np.float64] | None, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]
+) -> FloatArray | None:
+    """A weight for each value of an output of `shape`."""
+    if weight is None:
+        return None
+    try:
+        return np.ascontiguousarray(np.broadcast_to(weight, shape), dtype)
+    except ValueError:
+        raise ValueError(
+            f"{name}: expected a shape that broadcasts to an output's {shape}, got {weight.shape}"
+        ) from None
