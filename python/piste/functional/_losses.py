@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any
 
@@ -45,6 +46,8 @@ def as_reduction(
 
 def quotient(a: float, b: float) -> float:
     """``a / b`` by IEEE's rules: NaN or infinity where `b` is 0."""
+    if b != 0:
+        return float(a) / float(b)
     with np.errstate(all="ignore"):
         return float(np.float64(a) / np.float64(b))
 
@@ -58,7 +61,9 @@ def as_grad_output(value: object, shape: tuple[int, ...], x: FloatArray) -> Floa
 
 def expand(array: FloatArray, shape: tuple[int, ...]) -> FloatArray:
     """`array` broadcast to `shape`, then as a vector in C order."""
-    return np.ascontiguousarray(np.broadcast_to(array, shape)).reshape(-1)
+    if array.shape != shape:
+        array = np.broadcast_to(array, shape)
+    return np.ascontiguousarray(array).reshape(-1)
 
 
 def sum_to(gradient: FloatArray, shape: tuple[int, ...]) -> FloatArray:
@@ -73,8 +78,14 @@ def sum_to(gradient: FloatArray, shape: tuple[int, ...]) -> FloatArray:
     return np.asarray(total.reshape(shape), gradient.dtype)
 
 
+_SURELY_FINITE = 1e38
+"""Smaller numbers are finite in float32 too."""
+
+
 def as_loss(value: float, x: FloatArray) -> FloatArray:
     """A loss computed in double, as an array of shape () and the input's dtype."""
+    if abs(value) < _SURELY_FINITE:
+        return np.asarray(value, x.dtype)
     with np.errstate(over="ignore"):
         return np.asarray(value).astype(x.dtype)
 
@@ -137,7 +148,7 @@ class PointwiseLoss:
         e = _expandable(extra[1], extra[0], self.x, shape)
         self.shape, self.reduction = shape, reduction
         self.sources = (self.x, t, e)[:differentiable]
-        self.size = int(np.prod(shape, dtype=np.int64))
+        self.size = math.prod(shape)
         self.divisor = 1.0
         if reduction == "mean":
             self.divisor = float(self.size)
@@ -176,6 +187,8 @@ class PointwiseLoss:
 
 
 def _common_shape(x: FloatArray, t: FloatArray) -> tuple[int, ...]:
+    if x.shape == t.shape:
+        return x.shape
     try:
         shape = np.broadcast_shapes(x.shape, t.shape)
     except ValueError:
