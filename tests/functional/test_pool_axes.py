@@ -22,6 +22,24 @@ def test_max_pool3d(dtype, problem, seed, ties):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("kernel", [1, 2, 3, 5])
+def test_max_pool1d_of_every_width(kernel, stride, dtype):
+    # Vectors along the row: full ones, a last one that overlaps, and windows that lack pixels.
+    rng = np.random.default_rng(kernel * 10 + stride)
+    special = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0]
+    for width in range(kernel, 50):
+        x = rng.choice(special, (2, 3, width), p=[0.03, 0.07, 0.3, 0.2, 0.2, 0.2]).astype(dtype)
+        for padding in {0, kernel // 2}:
+            for ceil_mode in (False, True):
+                window = (kernel, stride, padding, 1, ceil_mode)
+                y = F.max_pool1d(x, *window)
+                expected, _ = reference.max_pool(x, *((v,) for v in window[:4]), ceil_mode)
+                np.testing.assert_array_equal(y, expected)
+                np.testing.assert_array_equal(np.signbit(y), np.signbit(expected))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @settings(max_examples=40)
 @given(
     problem=problems(3, MOST, dilated=False),

@@ -58,6 +58,30 @@ void run_max_backward(const PoolProblem& problem, View<const T> dy, View<const T
   });
 }
 
+/// Whether volumes are one row each that the kernel for rows takes: what makes channels worth
+/// transposing, several rows to a window, isn't there.
+bool is_row(const PoolProblem& problem, const PoolWindow& window, Index lanes, PoolRow& row) {
+  if (problem.in[0] * problem.in[1] * problem.out[0] * problem.out[1] != 1) return false;
+  if (window.dilation[2] != 1 || window.stride[2] > 2) return false;
+  const std::vector<PoolSpan>& spans = problem.spans[2];
+  const auto whole = [&](const PoolSpan& s) { return s.count == window.kernel[2]; };
+  const auto first = std::find_if(spans.begin(), spans.end(), whole);
+  const auto end = std::find_if_not(first, spans.end(), whole);
+  row = {spans.data(),     problem.out[2],        window.kernel[2],
+         window.stride[2], first - spans.begin(), end - spans.begin()};
+  return row.end - row.first >= lanes;
+}
+
+template <class T>
+void run_max_row(const PoolProblem& problem, const PoolRow& row, View<const T> x, View<T> y) {
+  const Index in = problem.in_pixels();
+  const Split split(problem.volumes, std::max<Index>(elementwise_grain / in, 1));
+  parallel_for(split.count, [&](Index task, int) {
+    for (Index i = split.begin(task); i < split.end(task); ++i)
+      kernel_table<T>().pool->max_row(row, x.data + i * in, y.data + i * row.out);
+  });
+}
+
 /// One mean per volume needs no windows.
 template <class T>
 void run_global_avg(const PoolProblem& problem, View<const T> x, View<T> y, T divisor) {
@@ -145,7 +169,11 @@ Index pool_extent(Index in, Index kernel, Index stride, Index padding, Index dil
 
 template <class T>
 void max_pool(View<const T> x, View<T> y, View<Index> indices, const PoolWindow& window) {
-  run_max(windows("max_pool", x.shape, y.shape, window, false), x, y, indices);
+  const PoolProblem problem = windows("max_pool", x.shape, y.shape, window, false);
+  PoolRow row;
+  if (!indices && is_row(problem, window, kernel_table<T>().lanes, row))
+    return run_max_row(problem, row, x, y);
+  run_max(problem, x, y, indices);
 }
 
 template <class T>

@@ -8,6 +8,7 @@
 
 namespace piste {
 
+using kernels::PoolRow;
 using kernels::PoolSpan;
 using PoolSpans = std::array<std::vector<PoolSpan>, 3>;
 

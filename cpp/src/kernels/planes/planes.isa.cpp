@@ -1,8 +1,6 @@
 #include "kernels/planes/planes.h"
 
-#include <utility>
-
-#include "simd/vec.h"
+#include "simd/strided.h"
 
 namespace piste::PISTE_ISA {
 namespace {
@@ -216,15 +214,6 @@ void dots(int filters, const kernels::PlaneDots<T>& a) {
   if (k < a.depth) dots_rest<T, Filters, width>(a, k);
 }
 
-/// Every second of the 2 * lanes - 1 values from `from` on.
-template <class T, int... J>
-Vec<T> every_second(const T* from, std::integer_sequence<int, J...>) {
-  constexpr int lanes = Vec<T>::lanes;
-  // The second load begins one earlier, so that it reads nothing behind the last value.
-  return __builtin_shufflevector(Vec<T>::load(from).v, Vec<T>::load(from + lanes - 1).v,
-                                 (J < lanes / 2 ? 2 * J : 2 * J + 1)...);
-}
-
 template <class T>
 void fill_zeros(T* to, Index n) {
   constexpr int lanes = Vec<T>::lanes;
@@ -240,8 +229,7 @@ inline __attribute__((always_inline)) void copy_row(const T* from, Index step, T
                                                     Index readable, Index more) {
   constexpr int lanes = Vec<T>::lanes;
   const auto load = [&](Index j) __attribute__((always_inline)) {
-    return step == 1 ? Vec<T>::load(from + j)
-                     : every_second(from + 2 * j, std::make_integer_sequence<int, lanes>());
+    return step == 1 ? Vec<T>::load(from + j) : every_second(from + 2 * j);
   };
   Index j = 0;
   if (step <= 2) {

@@ -21,6 +21,14 @@ struct PoolGeometry {
   const PoolSpan* spans[3];  // out[axis] of them
 };
 
+/// Windows over one row of pixels, the same everywhere but at its ends: outputs [first, end), at
+/// least a vector of them, take `kernel` pixels side by side, `stride` (1 or 2) from one to the
+/// next.
+struct PoolRow {
+  const PoolSpan* spans;  // of `out` outputs; step 1
+  Index out, kernel, stride, first, end;
+};
+
 /// One sample per call: x and dx are [input pixels][row_stride], y and dy [output
 /// pixels][row_stride], and so is argmax. Channels between `channels` and `row_stride` may hold
 /// anything when read, and anything may be written to them.
@@ -30,6 +38,8 @@ struct PoolKernels {
   /// row. Of equal values the first counts; a NaN is larger than any number, and the last NaN
   /// counts. Where a span is empty y = -infinity and argmax = -1.
   void (*max_forward)(const PoolGeometry& g, const T* x, T* y, std::int32_t* argmax);
+  /// As max_forward without argmax, of one channel's only row.
+  void (*max_row)(const PoolRow& row, const T* x, T* y);
   /// dx[argmax] += dy over all windows, from dx = 0.
   void (*max_backward)(const PoolGeometry& g, const T* dy, const std::int32_t* argmax, T* dx);
 

@@ -1,6 +1,6 @@
 #include "kernels/pool/pool.h"
 
-#include "simd/vec.h"
+#include "simd/strided.h"
 
 namespace piste::PISTE_ISA {
 namespace {
@@ -83,22 +83,32 @@ inline __attribute__((always_inline)) void with_extent(const Window& w, Body bod
   body(Extent<0, 0>());
 }
 
+template <class T>
+Vec<T> lowest() {
+  return Vec<T>(-static_cast<T>(__builtin_inf()));
+}
+
+// A comparison with NaN is false: a NaN comes in by the second test and, no number being greater,
+// stays. The max instructions would drop it on one of their two sides.
+template <class T>
+typename Vec<T>::Mask beats(Vec<T> value, Vec<T> best) {
+  return (value > best) | (value != value);
+}
+
 // The window's maximum in each lane of one vector of channels, with its pixel if `argmax`.
 template <bool indexed, class T, class Extent>
 inline __attribute__((always_inline)) void max_window(const PoolGeometry& g, const Window& w,
                                                       Extent extent, const T* x, T* y,
                                                       std::int32_t* argmax) {
   const Index m = extent.rows_of(w), n = extent.columns_of(w);
-  Vec<T> best(-static_cast<T>(__builtin_inf()));
+  Vec<T> best = lowest<T>();
   auto best_pixel = all_lanes<T>(w.taps() ? w.pixel(g, 0, 0) : -1);
   for (Index d = 0; d < w.depth.count; ++d)
     for (Index i = 0; i < m; ++i) {
       Index pixel = w.pixel(g, d, i);
       for (Index j = 0; j < n; ++j, pixel += w.columns.step) {
         const Vec<T> value = Vec<T>::load(x + pixel * g.row_stride);
-        // A comparison with NaN is false: a NaN comes in by the second test and, no number being
-        // greater, stays. The max instructions would drop it on one of their two sides.
-        const auto wins = (value > best) | (value != value);
+        const auto wins = beats(value, best);
         best = Vec<T>::select(wins, value, best);
         if constexpr (indexed) best_pixel = wins ? all_lanes<T>(pixel) : best_pixel;
       }
@@ -123,6 +133,45 @@ void max_forward(const PoolGeometry& g, const T* x, T* y, std::int32_t* argmax) 
     max_windows<T, true>(g, x, y, argmax);
   else
     max_windows<T, false>(g, x, y, nullptr);
+}
+
+/// `taps` is the kernel's size, or 0 where it is known at run time only.
+template <class T, int stride, int taps>
+void max_row_of(const kernels::PoolRow& r, const T* x, T* y) {
+  constexpr int lanes = Vec<T>::lanes;
+  const Index kernel = taps ? taps : r.kernel;
+  for (Index o = 0; o < r.out; ++o) {
+    if (o == r.first) o = r.end;
+    if (o == r.out) break;
+    T best = -static_cast<T>(__builtin_inf());
+    for (const T *at = x + r.spans[o].first, *end = at + r.spans[o].count; at != end; ++at)
+      if (*at > best || *at != *at) best = *at;
+    y[o] = best;
+  }
+  const T* from = x + r.spans[r.first].first;
+  for (Index o = r.first; o < r.end; o += lanes) {
+    // The last vector begins earlier rather than end behind the last output.
+    const Index at = o + lanes <= r.end ? o : r.end - lanes;
+    Vec<T> best = lowest<T>();
+    for (Index k = 0; k < kernel; ++k) {
+      const T* tap = from + (at - r.first) * stride + k;
+      const Vec<T> value = stride == 1 ? Vec<T>::load(tap) : every_second(tap);
+      best = Vec<T>::select(beats(value, best), value, best);
+    }
+    best.store(y + at);
+  }
+}
+
+template <class T, int stride>
+void max_row_by(const kernels::PoolRow& r, const T* x, T* y) {
+  if (r.kernel == 2) return max_row_of<T, stride, 2>(r, x, y);
+  if (r.kernel == 3) return max_row_of<T, stride, 3>(r, x, y);
+  max_row_of<T, stride, 0>(r, x, y);
+}
+
+template <class T>
+void max_row(const kernels::PoolRow& r, const T* x, T* y) {
+  r.stride == 1 ? max_row_by<T, 1>(r, x, y) : max_row_by<T, 2>(r, x, y);
 }
 
 // dx[pixel] += lane for each tap of the window where `addend(pixel)` says what to add.
@@ -208,8 +257,8 @@ void avg_backward(const PoolGeometry& g, const T* dy, T* dx, Index divisor_overr
 }
 
 template <class T>
-constexpr kernels::PoolKernels<T> kernels_of{max_forward<T>, max_backward<T>, avg_forward<T>,
-                                             avg_backward<T>};
+constexpr kernels::PoolKernels<T> kernels_of{max_forward<T>, max_row<T>, max_backward<T>,
+                                             avg_forward<T>, avg_backward<T>};
 
 }  // namespace
 
