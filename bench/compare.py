@@ -162,14 +162,15 @@ def start(pythons: list[str], peers: list[str], threads: int) -> list[Worker]:
 
 
 def machine() -> str:
-    """The CPU's name and how many of them this process may use."""
+    """The CPU's name, on Linux with its generation, and how many this process may use."""
     name = platform.processor() or platform.machine()
     information = Path("/proc/cpuinfo")
     if information.exists():
-        for row in information.read_text().splitlines():
-            if row.startswith("model name"):
-                name = row.split(":", 1)[1].strip()
-                break
+        rows = (row.partition(":") for row in information.read_text().splitlines())
+        first = {key.strip(): value.strip() for key, _, value in reversed([*rows])}
+        name = first.get("model name", name)
+        if "cpu family" in first:
+            name += f" (family {first['cpu family']}, model {first.get('model')})"
     return f"{name}, {os.cpu_count()} CPUs"
 
 
