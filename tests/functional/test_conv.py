@@ -145,6 +145,24 @@ def test_classes_of_shapes(n, channels, filters, size, kernel, groups, dtype, bi
     check(problem, dtype)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("width", [*range(16, 41), 70, 100])
+@pytest.mark.parametrize(
+    ("stride", "kernel", "dilation", "pad"),
+    [(2, 3, 1, 1), (3, 2, 1, 1), (2, 1, 1, 0), (2, 3, 2, 2), (4, 3, 1, 0), ((2, 1), 3, 1, (0, 1))],
+)
+def test_depthwise_with_strides_in_rows_of_every_width(stride, kernel, dilation, pad, width, dtype):
+    # Borders, whole vectors, and a last one that overlaps.
+    pair = lambda value: value if isinstance(value, tuple) else (value, value)  # noqa: E731
+    strides, pads = pair(stride), pair(pad)
+    problem = {
+        "x": (2, 5, 7, width * strides[1]), "weight": (5, 1, kernel, kernel), "stride": strides,
+        "padding": tuple((p, p) for p in pads), "dilation": (dilation, dilation), "groups": 5,
+        "bias": width % 2 == 0, "seed": width,
+    }  # fmt: skip
+    check(problem, dtype, ["auto"])
+
+
 @pytest.mark.parametrize("size", [5, 6])
 @pytest.mark.parametrize("stride", [1, 2, 3])
 def test_same_padding_gives_ceil_of_size_over_stride(size, stride):

@@ -10,6 +10,7 @@
 #include "ops/conv_nhwc.h"
 #include "ops/conv_planes.h"
 #include "ops/conv_pointwise.h"
+#include "ops/conv_strided_planes.h"
 #include "ops/conv_winograd.h"
 #include "ops/plane_sums.h"
 #include "piste/linear.h"
@@ -135,6 +136,9 @@ void conv(View<const T> x, View<const T> weight, View<const T> bias, const ConvO
       winograd_map<T>(Winograd<T>::forward_pass(g), Winograd<T>::tile_size(g), n, x.data,
                       weight.data, bias.data, y.data))
     return;
+  const bool named = algorithm == Algorithm::planes || algorithm == Algorithm::rows;
+  if (!named && takes_strided_planes(g, kernel_table<T>().lanes))
+    return conv_strided_planes(g, n, x.data, weight.data, bias.data, y.data);
   const DirectWay way = direct_way(g, algorithm);
   if (way == DirectWay::planes) return conv_planes(g, n, x.data, weight.data, bias.data, y.data);
   if (way == DirectWay::pointwise)

@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "piste/index.h"
 #include "simd/vec.h"
 
 namespace piste::PISTE_ISA {
@@ -20,6 +21,16 @@ Vec<T> every_second(const T* from, std::integer_sequence<int, J...>) {
 template <class T>
 Vec<T> every_second(const T* from) {
   return every_second(from, std::make_integer_sequence<int, Vec<T>::lanes>());
+}
+
+/// The values at from + i * step; `known` is the step where it is 1 or 2, else 0.
+template <class T, int known>
+Vec<T> strided(const T* from, Index step) {
+  if constexpr (known == 1) return Vec<T>::load(from);
+  if constexpr (known == 2) return every_second(from);
+  Vec<T> result;
+  for (int i = 0; i < Vec<T>::lanes; ++i) result.v[i] = from[i * step];
+  return result;
 }
 
 }  // namespace

@@ -155,7 +155,7 @@ void max_row_of(const kernels::PoolRow& r, const T* x, T* y) {
     Vec<T> best = lowest<T>();
     for (Index k = 0; k < kernel; ++k) {
       const T* tap = from + (at - r.first) * stride + k;
-      const Vec<T> value = stride == 1 ? Vec<T>::load(tap) : every_second(tap);
+      const Vec<T> value = strided<T, stride>(tap, stride);
       best = Vec<T>::select(beats(value, best), value, best);
     }
     best.store(y + at);
