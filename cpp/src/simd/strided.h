@@ -3,7 +3,6 @@
 
 #include <utility>
 
-#include "piste/index.h"
 #include "simd/vec.h"
 
 namespace piste::PISTE_ISA {
@@ -25,7 +24,7 @@ Vec<T> every_second(const T* from) {
 
 /// The values at from + i * step; `known` is the step where it is 1 or 2, else 0.
 template <class T, int known>
-Vec<T> strided(const T* from, Index step) {
+Vec<T> strided(const T* from, std::int64_t step) {
   if constexpr (known == 1) return Vec<T>::load(from);
   if constexpr (known == 2) return every_second(from);
   Vec<T> result;
