@@ -163,6 +163,22 @@ def test_depthwise_with_strides_in_rows_of_every_width(stride, kernel, dilation,
     check(problem, dtype, ["auto"])
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("groups", [1, 3, 12])
+@pytest.mark.parametrize(
+    ("size", "stride", "high"),
+    [((11, 13), (2, 3), 0), ((9,), (4,), 0), ((5, 6, 7), (1, 2, 2), 0), ((8, 8), (3, 3), 1)],
+)
+def test_single_pixels_with_strides(size, stride, high, groups, dtype):
+    axes = len(size)
+    problem = {
+        "x": (3, 12, *size), "weight": (24, 12 // groups, *(1,) * axes), "stride": stride,
+        "padding": ((0, high),) * axes, "dilation": (1,) * axes, "groups": groups, "bias": True,
+        "seed": groups,
+    }  # fmt: skip
+    check(problem, dtype, ["auto", "direct"])
+
+
 @pytest.mark.parametrize("size", [5, 6])
 @pytest.mark.parametrize("stride", [1, 2, 3])
 def test_same_padding_gives_ceil_of_size_over_stride(size, stride):

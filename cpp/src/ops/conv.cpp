@@ -10,6 +10,7 @@
 #include "ops/conv_nhwc.h"
 #include "ops/conv_planes.h"
 #include "ops/conv_pointwise.h"
+#include "ops/conv_sampled.h"
 #include "ops/conv_strided_planes.h"
 #include "ops/conv_winograd.h"
 #include "ops/plane_sums.h"
@@ -94,6 +95,12 @@ void from_rows(const T* rows, Index channels, Index pixels, T* nchw, Index strid
                                       end - begin, channels, end - begin);
 }
 
+/// Whether one of the direct ways is asked for.
+bool is_named(Algorithm algorithm) {
+  return algorithm == Algorithm::planes || algorithm == Algorithm::pointwise ||
+         algorithm == Algorithm::rows;
+}
+
 /// Whether every sum of products has no term: the algorithms below need not think of it.
 bool no_products(const ConvGeometry& g, Index n) {
   return n == 0 || g.channels == 0 || g.filters == 0 || g.in_pixels() == 0 || g.out_pixels() == 0;
@@ -136,9 +143,9 @@ void conv(View<const T> x, View<const T> weight, View<const T> bias, const ConvO
       winograd_map<T>(Winograd<T>::forward_pass(g), Winograd<T>::tile_size(g), n, x.data,
                       weight.data, bias.data, y.data))
     return;
-  const bool named = algorithm == Algorithm::planes || algorithm == Algorithm::rows;
-  if (!named && takes_strided_planes(g, kernel_table<T>().lanes))
+  if (!is_named(algorithm) && takes_strided_planes(g, kernel_table<T>().lanes))
     return conv_strided_planes(g, n, x.data, weight.data, bias.data, y.data);
+  if (!is_named(algorithm) && is_sampled(g)) return conv_sampled(g, x, weight, bias, options, y);
   const DirectWay way = direct_way(g, algorithm);
   if (way == DirectWay::planes) return conv_planes(g, n, x.data, weight.data, bias.data, y.data);
   if (way == DirectWay::pointwise)
@@ -197,6 +204,8 @@ void conv_backward(View<const T> dy, View<const T> x, View<const T> weight,
                               {dweight.data, dweight ? filters : Shape()}, dbias);
   }
   const Algorithm algorithm = options.algorithm.value_or(default_algorithm());
+  if (!is_named(algorithm) && is_sampled(g))
+    return conv_sampled_backward(g, dy, x, weight, options, dx, dweight, dbias);
   if (Winograd<T>::chosen(g, algorithm)) {
     const int m = Winograd<T>::tile_size(g);
     if (dbias) sum_planes(dy, dbias);
