@@ -27,8 +27,9 @@ function(piste_add_kernels)
     piste_add_isa(avx2 32 -march=x86-64-v3)
     piste_add_isa(avx512 64 -march=x86-64-v4 -mprefer-vector-width=512)
     if(PISTE_TEST_ISA)
-      # The 16-lane code on machines without AVX-512: the compiler splits each vector in two.
-      piste_add_isa(avx2x2 64 -march=x86-64-v3)
+      # The 16-lane code on machines without AVX-512: the compiler splits each vector in two. It is
+      # there to be right, not fast: small code keeps the wheel small.
+      piste_add_isa(avx2x2 64 -march=x86-64-v3 -Os)
     endif()
   elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
     piste_add_isa(neon 16)
