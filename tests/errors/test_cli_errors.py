@@ -19,6 +19,8 @@ def npz(path, **arrays):
 
 def write_files(folder):
     npz(folder / "good.npz")
+    (folder / "link.npz").symlink_to("good.npz")
+    (folder / "hard.png").hardlink_to(folder / "good.npz")
     (folder / "text.npz").write_text("not an archive")
     (folder / "empty.npz").write_bytes(b"")
     (folder / "folder.npz").mkdir()
@@ -110,6 +112,14 @@ MISTAKES = [
     ("train --save /proc/weights", "/proc/weights: cannot be written"),
     ("train --plot no/where.png", "no/where.png: no such folder"),
     ("train --plot loss.xyz", "loss.xyz: expected a name ending in .png, .pdf, .svg"),
+    ("train --data good.npz --save good.npz", "--save: expected a file of its own, got that of --"),
+    ("train --data good.npz --save ./good.npz", "got that of --data: ./good.npz"),
+    ("train --data good.npz --save link.npz", "got that of --data: link.npz"),
+    ("train --data good.npz --plot hard.png", "--plot: expected a file of its own, got that of"),
+    ("train --save new.png --plot ./new.png", "got that of --save: ./new.png"),
+    ("train --save=", "argument --save: expected a path, got ''"),
+    ("train --plot=", "argument --plot: expected a path, got ''"),
+    ("train --data=", "argument --data: expected a path, got ''"),
     ("train --speed", "unrecognized arguments: --speed"),
     ("train --data", "argument --data: expected one argument"),
     ("predict missing images.npz", "missing: no such file"),
@@ -134,10 +144,14 @@ def folder(tmp_path_factory):
     return path
 
 
+def contents(folder):
+    return {path.name: path.is_file() and path.read_bytes() for path in folder.iterdir()}
+
+
 @pytest.mark.parametrize(("command", "message"), MISTAKES, ids=[m[0] or "-" for m in MISTAKES])
 def test_one_line_and_status_2(folder, monkeypatch, capsys, command, message):
     monkeypatch.chdir(folder)
-    before = {path.name for path in folder.iterdir()}
+    before = contents(folder)
     try:
         status = cli.main(command.split())
     except SystemExit as end:  # argparse's own way
@@ -149,7 +163,7 @@ def test_one_line_and_status_2(folder, monkeypatch, capsys, command, message):
     assert printed.err.startswith("piste")
     if "diverged" not in message:  # all else is found before anything begins
         assert printed.out == ""
-    assert {path.name for path in folder.iterdir()} == before
+    assert contents(folder) == before
 
 
 def test_no_traceback_from_a_process_of_its_own(folder):
