@@ -27,6 +27,7 @@ class CompiledNetwork:
     """The engine's network of one module; its parameters are the module's arrays."""
 
     def __init__(self, module: Module) -> None:
+        module._check_passes()
         parameters = module.parameters()
         if len({id(array) for array in parameters}) < len(parameters):
             raise ValueError(

@@ -217,8 +217,49 @@ def test_layers_of_the_users_own_say_what_they_lack():
     class Own(nn.Module):
         pass
 
-    with pytest.raises(NotImplementedError, match="Own cannot be lowered"):
+    class Twice(nn.Module):
+        def forward(self, x):
+            return 2 * x
+
+    advice = "cannot be lowered to C.*compose layers of piste.nn instead, by Sequential"
+    with pytest.raises(NotImplementedError, match=f"Own {advice}"):
         Own()(maps(1, 2))
+    for use in (Twice(), nn.Sequential(nn.ReLU(), Twice())):
+        with pytest.raises(NotImplementedError, match=f"Twice {advice}"):
+            use(maps(1, 2))
+
+
+@pytest.mark.parametrize("name", ["forward", "backward", "__call__"])
+def test_passes_that_the_engine_would_not_run(name):
+    import piste
+
+    other = type("R2", (nn.ReLU,), {name: lambda self, x: x})
+    message = f"^R2 overrides {name}, but networks are lowered to C.*compose layers of piste.nn"
+    model = nn.Sequential(nn.Linear(2, 2), nn.Residual(other()))
+    with pytest.raises(TypeError, match=message):
+        model(maps(1, 2))
+    with pytest.raises(TypeError, match=message):
+        nn.summary(model, (2,))
+    with pytest.raises(TypeError, match=message):
+        piste.Trainer(model, nn.MSELoss(), SGD(0.1))
+    if name != "__call__":
+        with pytest.raises(TypeError, match=message):
+            other()(maps(1, 2))
+
+
+def test_a_pass_set_on_one_layer_is_refused_too():
+    layer = nn.ReLU()
+    layer.forward = lambda x: x
+    with pytest.raises(TypeError, match="ReLU overrides forward"):
+        nn.Sequential(layer)(maps(1, 2))
+
+
+def test_subclasses_that_change_no_pass():
+    class Doubled(nn.Sequential):
+        def __init__(self):
+            super().__init__(nn.Identity(), nn.ReLU())
+
+    np.testing.assert_array_equal(Doubled()(np.ones((1, 2))), [[1, 1]])
 
 
 def test_backward_needs_a_forward_and_its_shape():

@@ -16,6 +16,8 @@ from ..functional._arguments import as_int
 if TYPE_CHECKING:
     from ._summary import Summary
 
+_COMPOSE = "compose layers of piste.nn instead, by Sequential, Residual and Concat"
+
 _generator: np.random.Generator | None = None  # made when needed: NumPy loads its module late
 
 
@@ -152,7 +154,21 @@ class Module:
         return self.train(False)
 
     def _lower(self, net: Any, value: int, name: str) -> int:
-        raise NotImplementedError(f"{type(self).__name__} cannot be lowered")
+        raise NotImplementedError(f"{type(self).__name__} cannot be lowered to C++; {_COMPOSE}")
+
+    def _check_passes(self) -> None:
+        """Refuse passes written in Python, here and below: the engine would never run them."""
+        for _, module in self.named_modules():
+            kind = type(module)
+            if kind._lower is Module._lower:
+                continue  # which says so itself
+            for name in ("forward", "backward", "__call__"):
+                own = getattr(module, name)
+                if getattr(own, "__func__", own) is not getattr(Module, name):
+                    raise TypeError(
+                        f"{kind.__name__} overrides {name}, but networks are lowered to C++, which "
+                        f"does not call it; {_COMPOSE}"
+                    )
 
     def _network(self) -> CompiledNetwork:
         if self._compiled is None:
