@@ -8,7 +8,8 @@ import sys
 
 import numpy as np
 import pytest
-from piste import Trainer, cli
+from piste import Trainer, cli, nn
+from piste.optim import SGD
 
 
 def piste(*arguments, cwd, **environment):
@@ -147,3 +148,15 @@ def test_an_unknown_isa_lists_those_available(tmp_path):
     result = piste("train", cwd=tmp_path, PISTE_ISA="mmx")
     assert result.returncode == 2
     assert re.search(r"PISTE_ISA=mmx is unknown .*; available: .*baseline", result.stderr)
+
+
+@pytest.mark.parametrize("command", [["train"], ["info"], ["predict", "w", "x.npz"]])
+def test_a_number_of_threads_that_is_none(tmp_path, command):
+    x = np.zeros((64, 28, 28), np.uint8)
+    np.savez(tmp_path / "x.npz", x=x)
+    model = nn.Sequential(nn.Conv2d(1, 32, 3), nn.Flatten(), nn.Linear(32 * 26 * 26, 3))
+    Trainer(model, nn.CrossEntropyLoss(), SGD(0.1)).save(tmp_path / "w")
+    result = piste(*command, cwd=tmp_path, PISTE_NUM_THREADS="many")
+    assert result.returncode == 2
+    message = "piste: [threads] PISTE_NUM_THREADS=many is no whole number from 1 to 1024\n"
+    assert result.stderr == message
