@@ -7,9 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from . import serialize
-from ._arrays import check_shape
 from .checkpoint import load_arrays, save_arrays
-from .functional._arguments import as_finite, as_int
+from .functional._arguments import as_int
 from .history import History
 from .optim import Schedule
 
@@ -73,16 +72,7 @@ def load_trainer(
         trainer.model.load_state_dict(
             {k.removeprefix("model."): v for k, v in arrays.items() if k.startswith("model.")}
         )
-        updates, gathered, divisor, averaged = state["counters"]
-        trainer._state.counters = (
-            as_int(updates, "updates", 0),
-            as_int(gathered, "gathered", 0),
-            as_finite(divisor, "divisor", 0),
-            as_int(averaged, "averaged", 0),
-        )
-        for name, array in trainer._state.arrays().items():
-            check_shape(arrays[name], array.shape, name)
-            array[...] = arrays[name]
+        trainer._state.restore(state["counters"], arrays)
         trainer.steps = as_int(state["steps"], "steps", 0)
         trainer._rng.bit_generator.state = state["rng"]
         trainer.history = History(**state["history"])

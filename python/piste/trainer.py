@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .plan import Mode, Plan
 
 _EVALUATION_BATCH = 256
+_IN_CORE = ("_network", "_augmentation", "_state")  # what a trainer cannot hand on as it is
 
 
 class Trainer:
@@ -115,20 +116,39 @@ class Trainer:
         self._average = average
         self._averages_in_use = False
         self._rng = np.random.Generator(np.random.PCG64(self.seed))
-        self._network: CompiledNetwork = model._network()
         self.augment = augment
+        self._compile(as_schedule(schedule, optimizer))
+
+    def _compile(self, schedule: Schedule | None) -> None:
+        """Make all that lives in the core."""
+        model, augment = self._model, self.augment
+        self._network: CompiledNetwork = model._network()
         self._augmentation = None if augment is None else augment._lower(self._network.dtype)
         self._state = OptimizerState(
-            optimizer,
+            self._optimizer,
             [name for name, _ in model.named_parameters()],
             model.parameters(),
             averaged={name: a for name, a in model._named_state() if a.dtype.kind == "f"},
-            schedule=as_schedule(schedule, optimizer),
-            averaging=average,
+            schedule=schedule,
+            averaging=self._average,
             clip_value=self.clip_grad_value or math.inf,
             clip_norm=self.clip_grad_norm or math.inf,
             accumulate=self.accumulation_steps,
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles, which go on with the same bits."""
+        if self._averages_in_use:
+            raise RuntimeError("copy: not inside averaged_weights()")
+        state = self._state
+        kept = {name: value for name, value in vars(self).items() if name not in _IN_CORE}
+        return kept | {"_state": (state.schedule, state.counters, state.arrays())}
+
+    def __setstate__(self, kept: dict[str, Any]) -> None:
+        schedule, counters, arrays = kept.pop("_state")
+        vars(self).update(kept)
+        self._compile(schedule)
+        self._state.restore(counters, arrays)
 
     @property
     def model(self) -> Module:

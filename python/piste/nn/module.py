@@ -69,6 +69,10 @@ class Module:
     _modules: dict[str, Module]
     _compiled: CompiledNetwork | None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles, which are lowered anew: they keep nothing for `backward`."""
+        return self.__dict__ | {"_compiled": None}
+
     def __getattr__(self, name: str) -> Any:
         for table in ("_parameters", "_buffers", "_modules"):
             entries = self.__dict__.get(table, {})
