@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
@@ -14,7 +15,7 @@ from ._progress import progress_bar
 from ._samples import Samples, check_finite
 from .errors import DivergenceError
 from .functional._arguments import as_int
-from .history import History
+from .history import History, check_defined
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -61,6 +62,9 @@ def fit(
             raise TypeError(f"callbacks: expected functions, got {callback!r}")
     if progress not in (True, False, "auto"):
         raise ValueError(f"progress: expected True, False or 'auto', got {progress!r}")
+    _check_monitors(trainer, samples, held_out, callbacks)
+    if epochs and n % size == 1 % size:
+        _check_single(trainer, samples, size)
     history = History()
     trainer.stop_training = False
     hooks = [callback for callback in callbacks if isinstance(callback, Callback)]
@@ -89,6 +93,30 @@ def fit(
     for hook in hooks:
         hook.end(trainer, history)
     return history
+
+
+def _check_monitors(
+    trainer: Trainer, samples: Samples, held_out: Samples | None, callbacks: tuple[AnyCallback, ...]
+) -> None:
+    """Is what will be watched defined? A function may put its own figures into the history."""
+    from .callbacks import Callback
+
+    known = itertools.takewhile(lambda callback: isinstance(callback, Callback), callbacks)
+    for watcher in (trainer.schedule, *known):
+        name = getattr(watcher, "monitor", None)
+        if isinstance(name, str):
+            seen = held_out if held_out and name.startswith("val_") else samples
+            check_defined(name, seen.has_labels)
+
+
+def _check_single(trainer: Trainer, samples: Samples, size: int) -> None:
+    """A last batch of one sample: is there a batch norm that needs more?"""
+    layer = trainer._network.single_value_norm(samples.images)
+    if layer is not None:
+        raise ValueError(
+            f"batch_size: the last batch has 1 sample, of which batch norm {layer!r} has no "
+            f"statistics; got {size} for {len(samples)} samples"
+        )
 
 
 def _end_epoch(

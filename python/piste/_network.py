@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -94,6 +95,12 @@ class CompiledNetwork:
     def output_shape(self, x: npt.NDArray[Any]) -> tuple[int, ...]:
         """Shape of the whole output for the images `x`."""
         return (len(x), *self.net.output_shape(x.shape[1:]))
+
+    def single_value_norm(self, x: npt.NDArray[Any]) -> str | None:
+        """The first batch norm that gets one value per channel of each of the images `x`."""
+        steps = self.net.plan("train", 1, x.shape[1:]).steps
+        norms = (step for step in steps if step.kernel.startswith("batch norm"))
+        return next((norm.layer for norm in norms if math.prod(norm.input[1:]) == 1), None)
 
     def count_batches(self, batches: int) -> None:
         """Note that the running statistics have seen so many batches more."""

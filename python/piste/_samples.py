@@ -84,9 +84,14 @@ class Samples:
             raise ValueError("validation_data: expected at least one sample, got none")
         return cls.of(network, loss, x, y, weight[0] if weight else None, layout)
 
+    @property
+    def has_labels(self) -> bool:
+        """Whether the targets are integer labels, of which there is an accuracy."""
+        return bool(self.targets.dtype == np.int64)
+
     def share(self, correct: int, loss: Loss) -> float:
         """Accuracy: the share of labels that counts; NaN where there are none."""
-        if self.targets.dtype != np.int64:
+        if not self.has_labels:
             return math.nan
         counted = int(np.count_nonzero(self.targets != getattr(loss, "ignore_index", -100)))
         return correct / counted if counted else math.nan

@@ -299,6 +299,29 @@ def test_a_batch_of_one_value_per_channel_has_no_statistics():
     assert unchanged(trainer, before)
 
 
+@pytest.mark.parametrize(("samples", "size"), [(20, 19), (20, 1), (1, 64), (1, "full"), (41, 8)])
+def test_a_last_batch_of_one_sample_is_found_before_the_first(samples, size):
+    nn.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.ReLU(), nn.Linear(3, 2))
+    trainer = piste.Trainer(model, nn.CrossEntropyLoss(), SGD(0.1))
+    x = np.random.default_rng(0).standard_normal((samples, 4)).astype(np.float32)
+    before = state_of(trainer)
+    got = samples if size == "full" else size
+    message = f"^batch_size: the last batch has 1 sample, .* '1' .*; got {got} for {samples} samp"
+    with pytest.raises(ValueError, match=message):
+        trainer.fit(x, np.zeros(samples, int), batch_size=size)
+    assert unchanged(trainer, before)
+    trainer.fit(x, np.zeros(samples, int), batch_size=size, epochs=0)
+
+
+def test_a_last_batch_of_one_image_has_statistics():
+    trainer = make_trainer()  # its batch norm sees 6x6 pixels
+    trainer.fit(np.ones((5, 8, 8), np.float32), np.arange(5), batch_size=4)
+    piste.Trainer(nn.Linear(4, 2), nn.CrossEntropyLoss(), SGD(0.1)).fit(
+        np.ones((5, 4)), np.zeros(5, int), batch_size=1
+    )
+
+
 def test_outputs_too_large_for_any_machine():
     huge = nn.Sequential(nn.Conv2d(1, 1, 1, padding=2**31 - 1), nn.AdaptiveAvgPool2d(1))
     trainer = piste.Trainer(huge, nn.MSELoss(), SGD(0.1))
