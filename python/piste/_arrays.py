@@ -95,6 +95,13 @@ def check_shape(array: npt.NDArray[Any], shape: tuple[int, ...], name: str) -> N
         raise ValueError(f"{name}: expected shape {shape}, got {array.shape}")
 
 
+def check_kind(array: npt.NDArray[Any], like: npt.NDArray[Any], name: str) -> None:
+    """Raise ValueError unless `array` has the shape and dtype of `like`."""
+    check_shape(array, like.shape, name)
+    if array.dtype != like.dtype:
+        raise ValueError(f"{name}: expected dtype {like.dtype}, got {array.dtype}")
+
+
 def as_gradient(value: object, x: FloatArray, shape: tuple[int, ...]) -> FloatArray:
     """`grad_output` of an output of `shape`, in the dtype of the input `x`."""
     dy = as_float(value, "grad_output", like=x)

@@ -117,6 +117,6 @@ def load_arrays(path: Path_) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any
         raise ValueError(f"{os.fspath(path)}: not a whole weights file ({error})") from None
     try:
         state = json.loads(metadata.get("piste", "{}"))
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{os.fspath(path)}: broken metadata ({error})") from None
     return arrays, state

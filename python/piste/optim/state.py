@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _core
-from .._arrays import FloatArray, check_shape
+from .._arrays import FloatArray, check_kind
 from ..functional._arguments import as_finite, as_int
 from ..history import History
 from .averages import Averaging
@@ -227,5 +227,5 @@ class OptimizerState:
             as_int(averaged, "averaged", 0),
         )
         for name, array in self.arrays().items():
-            check_shape(arrays[name], array.shape, name)
+            check_kind(arrays[name], array, name)
             array[...] = arrays[name]
