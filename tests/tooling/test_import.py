@@ -48,6 +48,8 @@ LATE_NAMES = {
     "piste.plan.PlanStep": "piste.plan",
     "piste.Sweep": "piste._sweep",
     "piste.sweep": "piste._sweep",
+    "piste.data.load_digits": "piste.data",
+    "piste.models.lenet": "piste.models",
     "piste.callbacks.EarlyStopping": "piste.callbacks",
     "piste.functional.linear": "piste.functional._operations",
     "piste.nn.Summary": "piste.nn._summary",
