@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -34,9 +35,19 @@ def as_dtype(dtype: npt.DTypeLike | None) -> np.dtype[Any]:
     return result
 
 
+def check_unmasked(array: npt.NDArray[Any], name: str) -> None:
+    """Raise TypeError for an array of `numpy.ma`, whose mask nothing here would look at."""
+    if type(array) is np.ndarray:
+        return
+    masked = sys.modules.get("numpy.ma")  # not loaded for the sake of a question
+    if masked is not None and isinstance(array, masked.MaskedArray):
+        raise TypeError(f"{name}: expected an array without a mask, got a masked one")
+
+
 def as_array(value: object, name: str) -> npt.NDArray[Any]:
     """`value` as a NumPy array: ndarray, ``__array__``, buffer, ``__dlpack__`` or sequence."""
     if isinstance(value, np.ndarray):
+        check_unmasked(value, name)
         return value
     if value is None:
         raise TypeError(f"{name}: expected an array, got None")
@@ -66,7 +77,7 @@ def as_float(value: object, name: str, like: FloatArray | None = None) -> FloatA
     Raises
     ------
     TypeError
-        For any other dtype, or one that differs from `like`'s.
+        For any other dtype, or one that differs from `like`'s, or a masked array.
     """
     array = as_array(value, name)
     dtype = array.dtype
@@ -140,6 +151,7 @@ class Output:
             return
         if not isinstance(out, np.ndarray):
             raise TypeError(f"out: expected a NumPy array, got {describe(out)}")
+        check_unmasked(out, "out")
         if out.dtype != dtype:
             raise TypeError(f"out: expected dtype {dtype}, got {out.dtype}")
         check_shape(out, shape, "out")
