@@ -160,3 +160,14 @@ def test_a_number_of_threads_that_is_none(tmp_path, command):
     assert result.returncode == 2
     message = "piste: [threads] PISTE_NUM_THREADS=many is no whole number from 1 to 1024\n"
     assert result.stderr == message
+
+
+def test_classes_that_are_in_the_test_set_only(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    x = np.arange(20 * 16, dtype=np.float32).reshape(20, 4, 4) / 320
+    y = np.arange(20) % 10
+    np.savez("data.npz", x_train=x, y_train=y % 3, x_test=x, y_test=y)
+    command = "train --data data.npz --model logistic --epochs 1 --save w --plot p.png"
+    assert cli.main(command.split()) == 0
+    note = "piste: note: y_test has classes that y_train lacks: 3, 4, 5, 6, 7, ...\n"
+    assert capsys.readouterr().err == note

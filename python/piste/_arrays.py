@@ -29,7 +29,10 @@ def as_dtype(dtype: npt.DTypeLike | None) -> np.dtype[Any]:
     TypeError
         For any other.
     """
-    result = np.dtype(np.float32 if dtype is None else dtype)
+    try:
+        result = np.dtype(np.float32 if dtype is None else dtype)
+    except TypeError:
+        raise TypeError(f"dtype: expected float32 or float64, got {describe(dtype)}") from None
     if result not in _FLOATS:
         raise TypeError(f"dtype: expected float32 or float64, got {result}")
     return result

@@ -14,7 +14,7 @@ from . import _core
 from ._progress import progress_bar
 from ._samples import Samples, check_finite
 from .errors import DivergenceError
-from .functional._arguments import as_int
+from .functional._arguments import as_flag, as_int
 from .history import History, check_defined
 
 if TYPE_CHECKING:
@@ -52,20 +52,46 @@ def fit(
     slice_seconds: float,
 ) -> Calls[History]:
     """All epochs, each of as many calls as its time takes slices."""
-    from .callbacks import Callback
-
     n = len(samples)
     size = n if batch_size == "full" else as_int(batch_size, "batch_size", 1)
     epochs = as_int(epochs, "epochs", 0)
+    shuffle = as_flag(shuffle, "shuffle")
     for callback in callbacks:
-        if not callable(callback):
+        if not callable(callback) or isinstance(callback, type):
             raise TypeError(f"callbacks: expected functions, got {callback!r}")
     if progress not in (True, False, "auto"):
         raise ValueError(f"progress: expected True, False or 'auto', got {progress!r}")
     _check_monitors(trainer, samples, held_out, callbacks)
     if epochs and n % size == 1 % size:
         _check_single(trainer, samples, size)
-    history = History()
+    if trainer._fitting:
+        raise RuntimeError("fit: called within fit of the same trainer, by a callback, say")
+    trainer._fitting = True
+    try:
+        return (
+            yield from _epochs(
+                trainer, samples, held_out, epochs, size, shuffle, callbacks, progress,
+                slice_seconds,
+            )
+        )  # fmt: skip
+    finally:
+        trainer._fitting = False
+
+
+def _epochs(
+    trainer: Trainer,
+    samples: Samples,
+    held_out: Samples | None,
+    epochs: int,
+    size: int,
+    shuffle: bool,
+    callbacks: tuple[AnyCallback, ...],
+    progress: bool | Literal["auto"],
+    slice_seconds: float,
+) -> Calls[History]:
+    from .callbacks import Callback
+
+    n, history = len(samples), History()
     trainer.stop_training = False
     hooks = [callback for callback in callbacks if isinstance(callback, Callback)]
     for hook in hooks:
@@ -196,7 +222,7 @@ def run(
     if result.diverged:
         batch = order[(first + result.batches) * size :][:size]
         if not result.undone:
-            check_finite(samples.images, batch)
+            check_finite(samples.images, batch, trainer._network.dtype)
         rate = max(trainer.learning_rates().values(), default=0.0)
         raise DivergenceError(result.step, result.loss, rate, result.layer)
     return result

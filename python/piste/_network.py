@@ -94,7 +94,10 @@ class CompiledNetwork:
 
     def output_shape(self, x: npt.NDArray[Any]) -> tuple[int, ...]:
         """Shape of the whole output for the images `x`."""
-        return (len(x), *self.net.output_shape(x.shape[1:]))
+        try:
+            return (len(x), *self.net.output_shape(x.shape[1:]))
+        except ValueError as error:
+            raise ValueError(f"{error}; x has shape {x.shape}") from None
 
     def single_value_norm(self, x: npt.NDArray[Any]) -> str | None:
         """The first batch norm that gets one value per channel of each of the images `x`."""

@@ -109,6 +109,8 @@ def load_arrays(path: Path_) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any
 
     if not Path(path).exists():
         raise FileNotFoundError(f"{os.fspath(path)}: no such file")
+    if Path(path).is_dir():
+        raise ValueError(f"{os.fspath(path)}: not a whole weights file (it is a folder)")
     try:
         with safe_open(os.fspath(path), framework="numpy") as file:
             metadata = file.metadata() or {}

@@ -96,7 +96,7 @@ def _check_images(x: npt.NDArray[Any], name: str) -> None:
     if x.ndim not in (2, 3, 4) or 0 in x.shape:
         raise ValueError(
             f"{name}: expected images (n, [channels,] height, width) or features (n, features), "
-            f"got shape {x.shape}"
+            f"got shape {x.shape}{', which is empty' * (0 in x.shape)}"
         )
     if x.dtype != np.uint8 and x.dtype.kind != "f":
         raise ValueError(f"{name}: expected uint8 or floats, got dtype {x.dtype}")
@@ -154,6 +154,10 @@ def _check_outputs(options: argparse.Namespace) -> None:
         raise ValueError(f"{options.plot}: expected a name ending in {', '.join(FORMATS)}")
 
 
+def _some(values: npt.NDArray[Any]) -> str:
+    return ", ".join(map(str, values[:5])) + ", ..." * (len(values) > 5)
+
+
 def _train(options: argparse.Namespace) -> None:
     if options.threads is not None:
         set_num_threads(options.threads)
@@ -165,6 +169,11 @@ def _train(options: argparse.Namespace) -> None:
     _check_outputs(options)
     data = load_digits() if options.data is None else load_npz(options.data)
     shape, classes = _checked(data)
+    unseen = np.setdiff1d(data.y_test, data.y_train)
+    if len(unseen):
+        print(
+            f"piste: note: y_test has classes that y_train lacks: {_some(unseen)}", file=sys.stderr
+        )
     epochs = options.epochs if options.epochs is not None else (20 if options.data is None else 2)
     nn.manual_seed(options.seed)
     model = MODELS[options.model](shape, classes)

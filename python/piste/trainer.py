@@ -114,7 +114,7 @@ class Trainer:
         self.clip_grad_norm = _bound(clip_grad_norm, "clip_grad_norm")
         self.accumulation_steps = as_int(accumulation_steps, "accumulation_steps", 1)
         self._average = average
-        self._averages_in_use = False
+        self._averages_in_use = self._fitting = False
         self._rng = np.random.Generator(np.random.PCG64(self.seed))
         self.augment = augment
         self._compile(as_schedule(schedule, optimizer))
@@ -142,7 +142,10 @@ class Trainer:
             raise RuntimeError("copy: not inside averaged_weights()")
         state = self._state
         kept = {name: value for name, value in vars(self).items() if name not in _IN_CORE}
-        return kept | {"_state": (state.schedule, state.counters, state.arrays())}
+        return kept | {
+            "_fitting": False,
+            "_state": (state.schedule, state.counters, state.arrays()),
+        }
 
     def __setstate__(self, kept: dict[str, Any]) -> None:
         schedule, counters, arrays = kept.pop("_state")
@@ -373,6 +376,8 @@ class Trainer:
         slice_seconds: float = math.inf,
     ) -> Calls[History]:
         """`fit`, one call into the engine after the other; each ends about when told to."""
+        if not isinstance(callbacks, Iterable):
+            raise TypeError(f"callbacks: expected a list of functions, got {callbacks!r}")
         samples = Samples.of(self._network, self.loss, x, y, sample_weight, layout)
         held_out = Samples.held_out(self._network, self.loss, validation_data, layout)
         return fit(

@@ -106,7 +106,7 @@ def test_a_file_of_another_kind(path, content):
 
 
 def test_a_folder_and_nothing(tmp_path):
-    with pytest.raises(ValueError, match="not a whole weights file"):
+    with pytest.raises(ValueError, match=r"not a whole weights file \(it is a folder\)"):
         piste.Trainer.load(tmp_path)
     with pytest.raises(FileNotFoundError, match="nothing: no such file"):
         piste.Trainer.load(tmp_path / "nothing")

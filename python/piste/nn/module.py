@@ -144,6 +144,7 @@ class Module:
                 raise ValueError(f"{name}: expected shape {own[name].shape}, got {array.shape}")
             if array.dtype.kind not in "fiu":
                 raise TypeError(f"{name}: expected numbers, got dtype {array.dtype}")
+            _check_range(array, own[name].dtype, name)
         for name, array in arrays.items():
             own[name][...] = array
 
@@ -218,7 +219,17 @@ def _assign(target: npt.NDArray[Any] | None, value: object, name: str) -> None:
         raise ValueError(f"{name}: expected shape {target.shape}, got {array.shape}")
     if target.dtype.kind == "f" and array.dtype.kind not in "fiu":
         raise TypeError(f"{name}: expected numbers, got {describe(value)}")
+    _check_range(array, target.dtype, name)
     target[...] = array
+
+
+def _check_range(array: npt.NDArray[Any], dtype: np.dtype[Any], name: str) -> None:
+    """Refuse finite numbers that would become infinite."""
+    if array.dtype.kind == dtype.kind == "f" and array.dtype.itemsize > dtype.itemsize:
+        with np.errstate(over="ignore"):
+            lost = np.isinf(array.astype(dtype)) & np.isfinite(array)
+        if lost.any():
+            raise ValueError(f"{name}: {array[lost].flat[0]:g} is too large for {dtype}")
 
 
 __all__ = ["Module", "as_float", "manual_seed", "uniform"]
