@@ -185,6 +185,14 @@ def test_errors():
         trainer.predict(LABELS[:, None])
 
 
+def test_long_doubles_that_float32_does_not_hold():
+    x = FLOATS.astype(np.longdouble)
+    x[3, 0, 0, 0] = 1e300
+    assert np.isnan(trainer_for().predict(x)[3]).any()
+    with pytest.raises(ValueError, match="x: sample 3 holds NaN or infinity"):
+        trainer_for().step(x, LABELS)
+
+
 def test_masks_are_not_dropped():
     trainer = trainer_for()
     masked, weight = np.ma.masked_equal(FLOATS, 0), np.ma.masked_equal(np.ones(45), 0)

@@ -109,6 +109,13 @@ def check_shape(array: npt.NDArray[Any], shape: tuple[int, ...], name: str) -> N
         raise ValueError(f"{name}: expected shape {shape}, got {array.shape}")
 
 
+def within_int64(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Integers that can be converted to int64; those beyond, no labels either, as its largest."""
+    if labels.dtype.kind == "u" and labels.dtype.itemsize == 8:
+        labels = np.minimum(labels, np.iinfo(np.int64).max)
+    return labels
+
+
 def check_kind(array: npt.NDArray[Any], like: npt.NDArray[Any], name: str) -> None:
     """Raise ValueError unless `array` has the shape and dtype of `like`."""
     check_shape(array, like.shape, name)

@@ -78,7 +78,8 @@ class CompiledNetwork:
                     "x: expected a memory map of native float32, float64 or uint8, got "
                     f"{array.dtype.str}, which would have to be converted in memory"
                 )
-            array = as_float(np.asarray(array, dtype=self.dtype), "x")
+            with np.errstate(over="ignore"):  # training and evaluation see infinity
+                array = as_float(np.asarray(array, dtype=self.dtype), "x")
         if array.ndim == 3 and self._adds_channels:
             array = array[:, None]
         elif array.ndim > 2 and layout == "NHWC":

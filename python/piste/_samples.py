@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ._arrays import FloatArray, as_array, as_float, describe
+from ._arrays import FloatArray, as_array, as_float, describe, within_int64
 from ._network import CompiledNetwork
 from .nn.losses import Loss
 
@@ -111,11 +111,10 @@ def _targets(
         shape = (expected[0], *expected[2:])
         if y.shape != shape:
             raise ValueError(f"y: expected labels of shape {shape}, got {y.shape}")
-        labels = np.array(y, np.int64, order="C")  # a copy: what was checked here stays so
+        # A copy: what was checked here stays so.
+        labels = np.array(within_int64(y), np.int64, order="C")
         ignored = getattr(loss, "ignore_index", -100)
         wrong = ((labels < 0) | (labels >= expected[1])) & (labels != ignored)
-        if y.dtype == np.uint64:
-            wrong |= labels < 0  # above 2**63, whatever they have become
         if wrong.any():
             at = int(np.flatnonzero(wrong)[0])
             raise ValueError(f"y: label {y.flat[at]} at index {at} is not in [0, {expected[1]})")
