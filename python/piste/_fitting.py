@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 import time
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
@@ -64,9 +65,10 @@ def fit(
     _check_monitors(trainer, samples, held_out, callbacks)
     if epochs and n % size == 1 % size:
         _check_single(trainer, samples, size)
-    if trainer._fitting:
+    thread = threading.get_ident()
+    if trainer._fitting == thread:
         raise RuntimeError("fit: called within fit of the same trainer, by a callback, say")
-    trainer._fitting = True
+    trainer._fitting = thread
     try:
         return (
             yield from _epochs(
@@ -75,7 +77,7 @@ def fit(
             )
         )  # fmt: skip
     finally:
-        trainer._fitting = False
+        trainer._fitting = None
 
 
 def _epochs(

@@ -42,6 +42,7 @@ class EarlyStopping(Callback):
     ----------
     monitor
         The history's list to watch; ``"val_loss"`` becomes ``"loss"`` without validation data.
+        `fit` refuses an accuracy that is not defined.
     min_delta
         What is less than this is no improvement.
     patience

@@ -34,6 +34,8 @@ _IN_CORE = ("_network", "_augmentation", "_state")  # what a trainer cannot hand
 class Trainer:
     """Trains a model by gradient descent; every step is one call into C++.
 
+    Copies (by `copy.deepcopy` or `pickle`) have models of their own and go on with the same bits.
+
     Parameters
     ----------
     model
@@ -114,7 +116,8 @@ class Trainer:
         self.clip_grad_norm = _bound(clip_grad_norm, "clip_grad_norm")
         self.accumulation_steps = as_int(accumulation_steps, "accumulation_steps", 1)
         self._average = average
-        self._averages_in_use = self._fitting = False
+        self._averages_in_use = False
+        self._fitting: int | None = None  # the thread that is inside `fit`
         self._rng = np.random.Generator(np.random.PCG64(self.seed))
         self.augment = augment
         self._compile(as_schedule(schedule, optimizer))
@@ -143,7 +146,7 @@ class Trainer:
         state = self._state
         kept = {name: value for name, value in vars(self).items() if name not in _IN_CORE}
         return kept | {
-            "_fitting": False,
+            "_fitting": None,
             "_state": (state.schedule, state.counters, state.arrays()),
         }
 
@@ -280,6 +283,8 @@ class Trainer:
         DivergenceError, ValueError, TypeError, KeyboardInterrupt
             As `step`: the model is as the last whole step left it, whatever a callback raises
             included. Ctrl-C is served within a step.
+        RuntimeError
+            Where a callback calls it for the same trainer.
         """
         return finish(
             self._fit(
