@@ -148,6 +148,8 @@ def test_samples_of_a_batch_are_drawn_one_by_one():
         (lambda: Augment(0, -1), ValueError, "crop_padding: expected an integer from 0"),
         (lambda: Augment(0, 2**21), ValueError, "crop_padding: expected at most 1048576"),
         (lambda: Augment(mean=[np.nan]), ValueError, "mean: expected finite numbers, got"),
+        (lambda: Augment(mean=[]), ValueError, "mean: expected at least one number, got none"),
+        (lambda: Augment(std=()), ValueError, "std: expected at least one number, got none"),
         (lambda: Augment(mean=["a"]), TypeError, "mean: expected numbers, one per channel, got"),
         (lambda: Augment(mean=[[1.0]]), TypeError, "mean: expected numbers, one per channel, got"),
         (lambda: Augment(std=[1.0, 0.0]), ValueError, "std: expected numbers above 0, got"),

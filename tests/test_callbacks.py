@@ -5,7 +5,7 @@ import piste
 import pytest
 from piste import nn
 from piste.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint
-from piste.optim import SGD, StepLR
+from piste.optim import SGD, ReduceLROnPlateau, StepLR
 from reference.training import IMAGES, LABELS, everything, network, same
 
 
@@ -168,3 +168,73 @@ def test_an_exception_leaves_the_model_at_a_step_boundary(error):
 def test_errors(make_one, error, message):
     with pytest.raises(error, match=message):
         make_one()
+
+
+WATCHERS = [
+    (lambda: {"callbacks": [EarlyStopping("val_accuracy", patience=3)]}, "val_accuracy"),
+    (lambda: {"callbacks": [EarlyStopping("accuracy")]}, "accuracy"),
+    (lambda: {"callbacks": [Callback(), ModelCheckpoint("w", monitor="accuracy")]}, "accuracy"),
+    (lambda: {"schedule": ReduceLROnPlateau("max", monitor="val_accuracy")}, "val_accuracy"),
+]
+
+
+@pytest.mark.parametrize("held_out", [False, True])
+@pytest.mark.parametrize(("make_options", "name"), WATCHERS)
+def test_an_accuracy_that_is_not_defined_is_not_watched(make_options, name, held_out):
+    options = make_options()
+    callbacks = options.pop("callbacks", [])
+    trainer = piste.Trainer(network(), nn.MSELoss(), SGD(0.01), **options)
+    y = np.eye(10)[LABELS]
+    message = f"monitor: '{name}' is defined for integer labels only; expected '{name[:-8]}loss'"
+    data = (IMAGES, y) if held_out else None
+    with pytest.raises(ValueError, match=message):
+        trainer.fit(IMAGES, y, callbacks=callbacks, validation_data=data)
+    assert trainer.steps == 0
+    later = [lambda *_: None, *callbacks]  # a function might have put a figure there: it did not
+    with pytest.raises(ValueError, match=message):
+        trainer.fit(IMAGES, y, epochs=3, callbacks=later, validation_data=data)
+    assert len(trainer.history) == (1 if callbacks else 0)
+
+
+def test_labels_that_all_are_ignored_have_no_accuracy():
+    trainer = piste.Trainer(network(), nn.CrossEntropyLoss(ignore_index=3), SGD(0.0))
+    held_out = IMAGES[:3], np.full(3, 3)
+    with pytest.raises(ValueError, match="monitor: 'val_accuracy' is defined for integer labels"):
+        trainer.fit(
+            IMAGES, LABELS, validation_data=held_out, callbacks=[EarlyStopping("val_accuracy")]
+        )
+
+
+def test_a_figure_of_the_users_own_may_be_watched():
+    def note(trainer, history):
+        history.val_accuracy.append(1 / len(history))
+
+    trainer = piste.Trainer(network(), nn.MSELoss(), SGD(0.01))
+    stopping = EarlyStopping("val_accuracy", patience=1)
+    trainer.fit(IMAGES, np.eye(10)[LABELS], epochs=5, callbacks=[note, stopping])
+    assert (stopping.best, stopping.stopped_epoch) == (1.0, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "message"),
+    [
+        ("none/w", FileNotFoundError, "none/w: no such folder"),
+        ("none/{epoch}", FileNotFoundError, "none/3: no such folder"),
+        ("", IsADirectoryError, "is a folder"),
+    ],
+)
+def test_places_for_no_checkpoint_are_found_before_training(tmp_path, name, error, message):
+    trainer = make()
+    with pytest.raises(error, match=message):
+        trainer.fit(IMAGES, LABELS, callbacks=[ModelCheckpoint(tmp_path / name, 3)])
+    assert trainer.steps == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folders_of_their_own_may_appear_later(tmp_path):
+    def make_folder(trainer, history):
+        (tmp_path / str(len(trainer.history))).mkdir()
+
+    saved = ModelCheckpoint(tmp_path / "{epoch}" / "w")
+    make().fit(IMAGES, LABELS, epochs=2, callbacks=[make_folder, saved])
+    assert (tmp_path / "2" / "w").is_file()

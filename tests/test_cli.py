@@ -8,7 +8,8 @@ import sys
 
 import numpy as np
 import pytest
-from piste import Trainer, cli
+from piste import Trainer, cli, nn
+from piste.optim import SGD
 
 
 def piste(*arguments, cwd, **environment):
@@ -147,3 +148,26 @@ def test_an_unknown_isa_lists_those_available(tmp_path):
     result = piste("train", cwd=tmp_path, PISTE_ISA="mmx")
     assert result.returncode == 2
     assert re.search(r"PISTE_ISA=mmx is unknown .*; available: .*baseline", result.stderr)
+
+
+@pytest.mark.parametrize("command", [["train"], ["info"], ["predict", "w", "x.npz"]])
+def test_a_number_of_threads_that_is_none(tmp_path, command):
+    x = np.zeros((64, 28, 28), np.uint8)
+    np.savez(tmp_path / "x.npz", x=x)
+    model = nn.Sequential(nn.Conv2d(1, 32, 3), nn.Flatten(), nn.Linear(32 * 26 * 26, 3))
+    Trainer(model, nn.CrossEntropyLoss(), SGD(0.1)).save(tmp_path / "w")
+    result = piste(*command, cwd=tmp_path, PISTE_NUM_THREADS="many")
+    assert result.returncode == 2
+    message = "piste: [threads] PISTE_NUM_THREADS=many is no whole number from 1 to 1024\n"
+    assert result.stderr == message
+
+
+def test_classes_that_are_in_the_test_set_only(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    x = np.arange(20 * 16, dtype=np.float32).reshape(20, 4, 4) / 320
+    y = np.arange(20) % 10
+    np.savez("data.npz", x_train=x, y_train=y % 3, x_test=x, y_test=y)
+    command = "train --data data.npz --model logistic --epochs 1 --save w --plot p.png"
+    assert cli.main(command.split()) == 0
+    note = "piste: note: y_test has classes that y_train lacks: 3, 4, 5, 6, 7, ...\n"
+    assert capsys.readouterr().err == note

@@ -6,6 +6,7 @@ import resource
 import numpy as np
 import piste
 import pytest
+from piste import functional as F
 from piste import nn
 from piste.optim import SGD
 
@@ -182,3 +183,38 @@ def test_errors():
         trainer.predict(BYTES, layout="NHWC")
     with pytest.raises(TypeError, match="x: expected floats or uint8, got int64"):
         trainer.predict(LABELS[:, None])
+
+
+def test_long_doubles_that_float32_does_not_hold():
+    x = FLOATS.astype(np.longdouble)
+    x[3, 0, 0, 0] = 1e300
+    assert np.isnan(trainer_for().predict(x)[3]).any()
+    with pytest.raises(ValueError, match="x: sample 3 holds NaN or infinity"):
+        trainer_for().step(x, LABELS)
+
+
+def test_masks_are_not_dropped():
+    trainer = trainer_for()
+    masked, weight = np.ma.masked_equal(FLOATS, 0), np.ma.masked_equal(np.ones(45), 0)
+    labels = np.ma.masked_equal(LABELS, 3)
+    message = "expected an array without a mask, got a masked one"
+    for name, call in {
+        "x": lambda: trainer.step(masked, LABELS),
+        "y": lambda: trainer.fit(FLOATS, labels),
+        "sample_weight": lambda: trainer.evaluate(FLOATS, LABELS, weight),
+        "input": lambda: F.relu(masked),
+        "out": lambda: F.relu(FLOATS, out=masked),
+        "bias": lambda: setattr(trainer.model[0], "bias", np.ma.ones(7)),
+        "0.bias": lambda: trainer.model.load_state_dict(
+            trainer.model.state_dict() | {"0.bias": np.ma.ones(7)}
+        ),
+    }.items():
+        with pytest.raises(TypeError, match=f"^{name}: {message}"):
+            call()
+    assert trainer.steps == 0
+
+
+def test_other_kinds_of_arrays_are_arrays(tmp_path):
+    mapped = np.memmap(tmp_path / "x", np.float32, "w+", shape=(4, 3))
+    for x in (mapped, np.ones((4, 3), np.float32).view(np.recarray)):
+        assert F.relu(x).shape == (4, 3)

@@ -14,7 +14,7 @@ from ._late import late
 from .errors import DivergenceError
 
 if TYPE_CHECKING:
-    from . import callbacks, functional, nn, optim
+    from . import callbacks, data, functional, models, nn, optim
     from ._sweep import Sweep, sweep
     from .history import History
     from .plan import Plan
@@ -23,7 +23,9 @@ else:
     __getattr__, __dir__ = late(
         __name__,
         callbacks=[],
+        data=[],
         functional=[],
+        models=[],
         nn=[],
         optim=[],
         _sweep=["Sweep", "sweep"],
@@ -40,9 +42,11 @@ __all__ = [
     "Trainer",
     "__version__",
     "callbacks",
+    "data",
     "functional",
     "get_algorithm",
     "get_num_threads",
+    "models",
     "nn",
     "optim",
     "set_algorithm",

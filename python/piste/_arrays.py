@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -28,15 +29,28 @@ def as_dtype(dtype: npt.DTypeLike | None) -> np.dtype[Any]:
     TypeError
         For any other.
     """
-    result = np.dtype(np.float32 if dtype is None else dtype)
+    try:
+        result = np.dtype(np.float32 if dtype is None else dtype)
+    except TypeError:
+        raise TypeError(f"dtype: expected float32 or float64, got {describe(dtype)}") from None
     if result not in _FLOATS:
         raise TypeError(f"dtype: expected float32 or float64, got {result}")
     return result
 
 
+def check_unmasked(array: npt.NDArray[Any], name: str) -> None:
+    """Raise TypeError for an array of `numpy.ma`, whose mask nothing here would look at."""
+    if type(array) is np.ndarray:
+        return
+    masked = sys.modules.get("numpy.ma")  # not loaded for the sake of a question
+    if masked is not None and isinstance(array, masked.MaskedArray):
+        raise TypeError(f"{name}: expected an array without a mask, got a masked one")
+
+
 def as_array(value: object, name: str) -> npt.NDArray[Any]:
     """`value` as a NumPy array: ndarray, ``__array__``, buffer, ``__dlpack__`` or sequence."""
     if isinstance(value, np.ndarray):
+        check_unmasked(value, name)
         return value
     if value is None:
         raise TypeError(f"{name}: expected an array, got None")
@@ -66,7 +80,7 @@ def as_float(value: object, name: str, like: FloatArray | None = None) -> FloatA
     Raises
     ------
     TypeError
-        For any other dtype, or one that differs from `like`'s.
+        For any other dtype, or one that differs from `like`'s, or a masked array.
     """
     array = as_array(value, name)
     dtype = array.dtype
@@ -93,6 +107,20 @@ def check_shape(array: npt.NDArray[Any], shape: tuple[int, ...], name: str) -> N
     """Raise ValueError unless `array` has `shape`."""
     if array.shape != shape:
         raise ValueError(f"{name}: expected shape {shape}, got {array.shape}")
+
+
+def within_int64(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Integers that can be converted to int64; those beyond, no labels either, as its largest."""
+    if labels.dtype.kind == "u" and labels.dtype.itemsize == 8:
+        labels = np.minimum(labels, np.iinfo(np.int64).max)
+    return labels
+
+
+def check_kind(array: npt.NDArray[Any], like: npt.NDArray[Any], name: str) -> None:
+    """Raise ValueError unless `array` has the shape and dtype of `like`."""
+    check_shape(array, like.shape, name)
+    if array.dtype != like.dtype:
+        raise ValueError(f"{name}: expected dtype {like.dtype}, got {array.dtype}")
 
 
 def as_gradient(value: object, x: FloatArray, shape: tuple[int, ...]) -> FloatArray:
@@ -133,6 +161,7 @@ class Output:
             return
         if not isinstance(out, np.ndarray):
             raise TypeError(f"out: expected a NumPy array, got {describe(out)}")
+        check_unmasked(out, "out")
         if out.dtype != dtype:
             raise TypeError(f"out: expected dtype {dtype}, got {out.dtype}")
         check_shape(out, shape, "out")

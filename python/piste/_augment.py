@@ -72,6 +72,8 @@ def _per_channel(values: float | Sequence[float] | None, name: str) -> tuple[flo
     numbers = np.atleast_1d(np.asarray(values)) if _is_array_like(values) else None
     if numbers is None or numbers.ndim != 1 or numbers.dtype.kind not in "fiu":
         raise TypeError(f"{name}: expected numbers, one per channel, got {describe(values)}")
+    if not numbers.size:
+        raise ValueError(f"{name}: expected at least one number, got none")
     if not np.isfinite(numbers).all():
         raise ValueError(f"{name}: expected finite numbers, got {values}")
     return tuple(float(number) for number in numbers)

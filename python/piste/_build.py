@@ -21,7 +21,7 @@ def set_num_threads(n: int) -> None:
         Unless ``1 <= n <= 1024``.
     """
     try:
-        count = operator.index(n)
+        count = operator.index(None if isinstance(n, bool) else n)  # type: ignore[arg-type]
     except TypeError:
         raise TypeError(f"n: expected a whole number of threads, got {n!r}") from None
     if not 1 <= count <= 1024:
@@ -30,7 +30,13 @@ def set_num_threads(n: int) -> None:
 
 
 def get_num_threads() -> int:
-    """Threads that the next operation uses, the calling one included."""
+    """Threads that the next operation uses, the calling one included.
+
+    Raises
+    ------
+    ValueError
+        Where ``PISTE_NUM_THREADS`` is set and no whole number from 1 to 1024.
+    """
     return _core.num_threads()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
 import time
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
@@ -13,8 +15,8 @@ from . import _core
 from ._progress import progress_bar
 from ._samples import Samples, check_finite
 from .errors import DivergenceError
-from .functional._arguments import as_int
-from .history import History
+from .functional._arguments import as_flag, as_int
+from .history import History, check_defined
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -51,17 +53,47 @@ def fit(
     slice_seconds: float,
 ) -> Calls[History]:
     """All epochs, each of as many calls as its time takes slices."""
-    from .callbacks import Callback
-
     n = len(samples)
     size = n if batch_size == "full" else as_int(batch_size, "batch_size", 1)
     epochs = as_int(epochs, "epochs", 0)
+    shuffle = as_flag(shuffle, "shuffle")
     for callback in callbacks:
-        if not callable(callback):
+        if not callable(callback) or isinstance(callback, type):
             raise TypeError(f"callbacks: expected functions, got {callback!r}")
     if progress not in (True, False, "auto"):
         raise ValueError(f"progress: expected True, False or 'auto', got {progress!r}")
-    history = History()
+    _check_monitors(trainer, samples, held_out, callbacks)
+    if epochs and n % size == 1 % size:
+        _check_single(trainer, samples, size)
+    thread = threading.get_ident()
+    if trainer._fitting == thread:
+        raise RuntimeError("fit: called within fit of the same trainer, by a callback, say")
+    trainer._fitting = thread
+    try:
+        return (
+            yield from _epochs(
+                trainer, samples, held_out, epochs, size, shuffle, callbacks, progress,
+                slice_seconds,
+            )
+        )  # fmt: skip
+    finally:
+        trainer._fitting = None
+
+
+def _epochs(
+    trainer: Trainer,
+    samples: Samples,
+    held_out: Samples | None,
+    epochs: int,
+    size: int,
+    shuffle: bool,
+    callbacks: tuple[AnyCallback, ...],
+    progress: bool | Literal["auto"],
+    slice_seconds: float,
+) -> Calls[History]:
+    from .callbacks import Callback
+
+    n, history = len(samples), History()
     trainer.stop_training = False
     hooks = [callback for callback in callbacks if isinstance(callback, Callback)]
     for hook in hooks:
@@ -89,6 +121,30 @@ def fit(
     for hook in hooks:
         hook.end(trainer, history)
     return history
+
+
+def _check_monitors(
+    trainer: Trainer, samples: Samples, held_out: Samples | None, callbacks: tuple[AnyCallback, ...]
+) -> None:
+    """Is what will be watched defined? A function may put its own figures into the history."""
+    from .callbacks import Callback
+
+    known = itertools.takewhile(lambda callback: isinstance(callback, Callback), callbacks)
+    for watcher in (trainer.schedule, *known):
+        name = getattr(watcher, "monitor", None)
+        if isinstance(name, str):
+            seen = held_out if held_out and name.startswith("val_") else samples
+            check_defined(name, seen.has_labels)
+
+
+def _check_single(trainer: Trainer, samples: Samples, size: int) -> None:
+    """A last batch of one sample: is there a batch norm that needs more?"""
+    layer = trainer._network.single_value_norm(samples.images)
+    if layer is not None:
+        raise ValueError(
+            f"batch_size: the last batch has 1 sample, of which batch norm {layer!r} has no "
+            f"statistics; got {size} for {len(samples)} samples"
+        )
 
 
 def _end_epoch(
@@ -168,7 +224,7 @@ def run(
     if result.diverged:
         batch = order[(first + result.batches) * size :][:size]
         if not result.undone:
-            check_finite(samples.images, batch)
+            check_finite(samples.images, batch, trainer._network.dtype)
         rate = max(trainer.learning_rates().values(), default=0.0)
         raise DivergenceError(result.step, result.loss, rate, result.layer)
     return result

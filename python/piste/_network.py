@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +28,7 @@ class CompiledNetwork:
     """The engine's network of one module; its parameters are the module's arrays."""
 
     def __init__(self, module: Module) -> None:
+        module._check_passes()
         parameters = module.parameters()
         if len({id(array) for array in parameters}) < len(parameters):
             raise ValueError(
@@ -76,7 +78,8 @@ class CompiledNetwork:
                     "x: expected a memory map of native float32, float64 or uint8, got "
                     f"{array.dtype.str}, which would have to be converted in memory"
                 )
-            array = as_float(np.asarray(array, dtype=self.dtype), "x")
+            with np.errstate(over="ignore"):  # training and evaluation see infinity
+                array = as_float(np.asarray(array, dtype=self.dtype), "x")
         if array.ndim == 3 and self._adds_channels:
             array = array[:, None]
         elif array.ndim > 2 and layout == "NHWC":
@@ -92,7 +95,16 @@ class CompiledNetwork:
 
     def output_shape(self, x: npt.NDArray[Any]) -> tuple[int, ...]:
         """Shape of the whole output for the images `x`."""
-        return (len(x), *self.net.output_shape(x.shape[1:]))
+        try:
+            return (len(x), *self.net.output_shape(x.shape[1:]))
+        except ValueError as error:
+            raise ValueError(f"{error}; x has shape {x.shape}") from None
+
+    def single_value_norm(self, x: npt.NDArray[Any]) -> str | None:
+        """The first batch norm that gets one value per channel of each of the images `x`."""
+        steps = self.net.plan("train", 1, x.shape[1:]).steps
+        norms = (step for step in steps if step.kernel.startswith("batch norm"))
+        return next((norm.layer for norm in norms if math.prod(norm.input[1:]) == 1), None)
 
     def count_batches(self, batches: int) -> None:
         """Note that the running statistics have seen so many batches more."""

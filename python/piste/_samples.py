@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ._arrays import FloatArray, as_array, as_float, describe
+from ._arrays import FloatArray, as_array, as_float, describe, within_int64
 from ._network import CompiledNetwork
 from .nn.losses import Loss
 
@@ -51,7 +51,8 @@ class Samples:
             factors = as_array(sample_weight, "sample_weight")
             if factors.dtype.kind not in "fiub":
                 raise TypeError(f"sample_weight: expected numbers, got dtype {factors.dtype}")
-            weights = as_float(np.asarray(factors, network.dtype), "sample_weight")
+            with np.errstate(over="ignore"):  # which is refused right away
+                weights = as_float(np.asarray(factors, network.dtype), "sample_weight")
             if weights.shape != (len(images),):
                 raise ValueError(
                     f"sample_weight: expected shape {(len(images),)}, got {weights.shape}"
@@ -80,13 +81,22 @@ class Samples:
                 f"validation_data: expected (x, y) or (x, y, sample_weight), got {describe(data)}"
             )
         x, y, *weight = data
-        if not len(network.images(x, layout)):
-            raise ValueError("validation_data: expected at least one sample, got none")
-        return cls.of(network, loss, x, y, weight[0] if weight else None, layout)
+        try:
+            if not len(network.images(x, layout)):
+                raise ValueError("expected at least one sample, got none")
+            return cls.of(network, loss, x, y, weight[0] if weight else None, layout)
+        except (TypeError, ValueError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"validation_data: {error}") from None
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether the targets are integer labels, of which there is an accuracy."""
+        return bool(self.targets.dtype == np.int64)
 
     def share(self, correct: int, loss: Loss) -> float:
         """Accuracy: the share of labels that counts; NaN where there are none."""
-        if self.targets.dtype != np.int64:
+        if not self.has_labels:
             return math.nan
         counted = int(np.count_nonzero(self.targets != getattr(loss, "ignore_index", -100)))
         return correct / counted if counted else math.nan
@@ -101,14 +111,13 @@ def _targets(
         shape = (expected[0], *expected[2:])
         if y.shape != shape:
             raise ValueError(f"y: expected labels of shape {shape}, got {y.shape}")
-        labels = np.array(y, np.int64, order="C")  # a copy: what was checked here stays so
+        # A copy: what was checked here stays so.
+        labels = np.array(within_int64(y), np.int64, order="C")
         ignored = getattr(loss, "ignore_index", -100)
         wrong = ((labels < 0) | (labels >= expected[1])) & (labels != ignored)
         if wrong.any():
             at = int(np.flatnonzero(wrong)[0])
-            raise ValueError(
-                f"y: label {labels.flat[at]} at index {at} is not in [0, {expected[1]})"
-            )
+            raise ValueError(f"y: label {y.flat[at]} at index {at} is not in [0, {expected[1]})")
         return labels
     if not loss.numbers:
         raise TypeError(f"y: expected integer labels, got dtype {y.dtype}")
@@ -116,7 +125,8 @@ def _targets(
         raise TypeError(f"y: expected numbers, got dtype {y.dtype}")
     if y.shape != expected:
         raise ValueError(f"y: expected shape {expected}, got {y.shape}")
-    targets = np.ascontiguousarray(y, dtype)
+    with np.errstate(over="ignore"):  # which is refused right away
+        targets = np.ascontiguousarray(y, dtype)
     if not np.isfinite(targets).all():
         raise ValueError("y: expected finite targets, got NaN or infinity")
     low, high = loss.target_range
@@ -128,10 +138,17 @@ def _targets(
     return targets
 
 
-def check_finite(images: npt.NDArray[Any], batch: npt.NDArray[np.int64]) -> None:
-    """A batch whose loss is not finite: are the data to blame?"""
+def check_finite(
+    images: npt.NDArray[Any], batch: npt.NDArray[np.int64], dtype: np.dtype[Any]
+) -> None:
+    """A batch whose loss is not finite in `dtype`: are the data to blame?"""
     if images.dtype == np.uint8:
         return
     for sample in np.sort(batch):
         if not np.isfinite(images[sample]).all():
             raise ValueError(f"x: sample {sample} holds NaN or infinity; nothing has changed")
+        largest = float(np.abs(images[sample]).max(initial=0))
+        if largest > float(np.finfo(dtype).max):
+            raise ValueError(
+                f"x: sample {sample} holds {largest:g}, too large for {dtype}; nothing has changed"
+            )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy.typing as npt
 
+from .checkpoint import check_target
 from .functional._arguments import as_finite, as_int
 from .history import History, check_monitor, monitored
 
@@ -41,6 +42,7 @@ class EarlyStopping(Callback):
     ----------
     monitor
         The history's list to watch; ``"val_loss"`` becomes ``"loss"`` without validation data.
+        `fit` refuses an accuracy that is not defined.
     min_delta
         What is less than this is no improvement.
     patience
@@ -129,6 +131,8 @@ class ModelCheckpoint(Callback):
     ------
     ValueError, TypeError
         For arguments that make no sense.
+    OSError
+        By `fit`, before it begins, where no file can be written there.
     """
 
     def __init__(
@@ -145,9 +149,14 @@ class ModelCheckpoint(Callback):
             raise ValueError(f"path: expected no field but {{epoch}}, got {self.path!r}") from error
         self.every = as_int(every, "every", 1)
         self._best = None if monitor is None else EarlyStopping(monitor, 0.0, 0, mode, False)
+        self.monitor = monitor
 
     def begin(self, trainer: Trainer) -> None:
-        """Forget the best of an earlier call of `fit`."""
+        """Forget the best of an earlier call of `fit`, and look whether a file can be written."""
+        folder = os.path.dirname(self.path)
+        if folder == folder.format(epoch=0):  # those of later epochs may come with them
+            first = (len(trainer.history) // self.every + 1) * self.every
+            check_target(self.path.format(epoch=first))
         if self._best is not None:
             self._best._reset()
 

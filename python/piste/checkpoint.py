@@ -109,6 +109,8 @@ def load_arrays(path: Path_) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any
 
     if not Path(path).exists():
         raise FileNotFoundError(f"{os.fspath(path)}: no such file")
+    if Path(path).is_dir():
+        raise ValueError(f"{os.fspath(path)}: not a whole weights file (it is a folder)")
     try:
         with safe_open(os.fspath(path), framework="numpy") as file:
             metadata = file.metadata() or {}
@@ -117,6 +119,6 @@ def load_arrays(path: Path_) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any
         raise ValueError(f"{os.fspath(path)}: not a whole weights file ({error})") from None
     try:
         state = json.loads(metadata.get("piste", "{}"))
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{os.fspath(path)}: broken metadata ({error})") from None
     return arrays, state

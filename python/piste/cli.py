@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import sys
 import time
@@ -41,13 +42,21 @@ def _batch_size(text: str) -> int | str:
     return int(text)
 
 
+def _path(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError(f"expected a path, got {text!r}")
+    return text
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="piste", description="Train networks on the CPU.")
     parser.add_argument("--version", action="version", version=f"piste {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
 
     train = commands.add_parser("train", help="train a network; without --data, on digits")
-    train.add_argument("--data", metavar="FILE.npz", help="x_train y_train x_test y_test")
+    train.add_argument(
+        "--data", type=_path, metavar="FILE.npz", help="x_train y_train x_test y_test"
+    )
     train.add_argument("--model", choices=sorted(MODELS), default="lenet")
     train.add_argument(
         "--epochs", type=int, metavar="N", help="by default 2, or 20 on the small set of digits"
@@ -67,16 +76,18 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--weight-decay", type=float, default=0.0, help="default: 0")
     train.add_argument("--seed", type=int, default=0, help="default: 0")
     train.add_argument("--threads", type=int, metavar="N", help="default: the CPUs granted")
-    train.add_argument("--save", default="piste-weights.safetensors", metavar="PATH")
-    train.add_argument("--plot", default="piste-loss.png", metavar="PATH")
+    train.add_argument("--save", type=_path, default="piste-weights.safetensors", metavar="PATH")
+    train.add_argument("--plot", type=_path, default="piste-loss.png", metavar="PATH")
     train.set_defaults(run=_train)
 
     info = commands.add_parser("info", help="version, instruction set, threads, compiler")
     info.set_defaults(run=_info)
 
     predict = commands.add_parser("predict", help="print the class of each image")
-    predict.add_argument("weights", metavar="WEIGHTS")
-    predict.add_argument("images", metavar="IMAGES.npz", help="with an array x, x_test or one only")
+    predict.add_argument("weights", type=_path, metavar="WEIGHTS")
+    predict.add_argument(
+        "images", type=_path, metavar="IMAGES.npz", help="with an array x, x_test or one only"
+    )
     predict.set_defaults(run=_predict)
     return parser
 
@@ -85,7 +96,7 @@ def _check_images(x: npt.NDArray[Any], name: str) -> None:
     if x.ndim not in (2, 3, 4) or 0 in x.shape:
         raise ValueError(
             f"{name}: expected images (n, [channels,] height, width) or features (n, features), "
-            f"got shape {x.shape}"
+            f"got shape {x.shape}{', which is empty' * (0 in x.shape)}"
         )
     if x.dtype != np.uint8 and x.dtype.kind != "f":
         raise ValueError(f"{name}: expected uint8 or floats, got dtype {x.dtype}")
@@ -124,12 +135,27 @@ def _checked(data: Dataset) -> tuple[tuple[int, int, int], int]:
     return (channels, height, width), largest + 1
 
 
+def _is_same_file(path: str, other: str) -> bool:
+    try:
+        return os.path.samefile(path, other)
+    except OSError:  # one of them is not there yet
+        return os.path.realpath(path) == os.path.realpath(other)
+
+
 def _check_outputs(options: argparse.Namespace) -> None:
     """Before an hour of training, not after."""
+    files = {"--data": options.data, "--save": options.save, "--plot": options.plot}
+    for (name, path), (output, target) in itertools.combinations(files.items(), 2):
+        if path is not None and _is_same_file(path, target):
+            raise ValueError(f"{output}: expected a file of its own, got that of {name}: {target}")
     check_target(options.save)
     check_target(options.plot)
     if not options.plot.endswith(FORMATS):
         raise ValueError(f"{options.plot}: expected a name ending in {', '.join(FORMATS)}")
+
+
+def _some(values: npt.NDArray[Any]) -> str:
+    return ", ".join(map(str, values[:5])) + ", ..." * (len(values) > 5)
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -141,9 +167,14 @@ def _train(options: argparse.Namespace) -> None:
         raise ValueError(f"lr-decay: expected a finite number, 0 or more, got {options.lr_decay}")
     optimizer = SGD(options.lr, options.momentum, weight_decay=options.weight_decay)
     _check_outputs(options)
-    data = load_npz(options.data) if options.data else load_digits()
+    data = load_digits() if options.data is None else load_npz(options.data)
     shape, classes = _checked(data)
-    epochs = options.epochs if options.epochs is not None else (2 if options.data else 20)
+    unseen = np.setdiff1d(data.y_test, data.y_train)
+    if len(unseen):
+        print(
+            f"piste: note: y_test has classes that y_train lacks: {_some(unseen)}", file=sys.stderr
+        )
+    epochs = options.epochs if options.epochs is not None else (20 if options.data is None else 2)
     nn.manual_seed(options.seed)
     model = MODELS[options.model](shape, classes)
     trainer = Trainer(model, nn.CrossEntropyLoss(), optimizer, seed=options.seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 
@@ -54,7 +55,29 @@ def check_monitor(name: object) -> str:
     return str(name)
 
 
+def check_defined(name: str, defined: bool) -> None:
+    """Refuse to watch an accuracy where there is none: no epoch would ever be better.
+
+    Raises
+    ------
+    ValueError
+        Where `name` is such a figure and it is not defined.
+    """
+    if name.endswith("accuracy") and not defined:
+        raise ValueError(
+            f"monitor: {name!r} is defined for integer labels only; "
+            f"expected {name.replace('accuracy', 'loss')!r}, say"
+        )
+
+
 def monitored(history: History, name: str) -> float:
-    """The last figure of that name; without validation data that of the training."""
+    """The last figure of that name; without validation data that of the training.
+
+    Raises
+    ------
+    ValueError
+        Where it is an accuracy that is not defined.
+    """
     values = getattr(history, name) or getattr(history, name.removeprefix("val_"))
+    check_defined(name, not math.isnan(values[-1]))
     return float(values[-1])

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import serialize
-from ._arrays import check_shape
+from ._arrays import check_kind
 from .checkpoint import load_arrays, save_arrays
-from .functional._arguments import as_finite, as_int
+from .functional._arguments import as_int
 from .history import History
 from .optim import Schedule
 
@@ -70,23 +70,40 @@ def load_trainer(
             augment=None if augment is None else serialize.build_augment(augment),
             **state["options"],
         )
-        trainer.model.load_state_dict(
-            {k.removeprefix("model."): v for k, v in arrays.items() if k.startswith("model.")}
-        )
-        updates, gathered, divisor, averaged = state["counters"]
-        trainer._state.counters = (
-            as_int(updates, "updates", 0),
-            as_int(gathered, "gathered", 0),
-            as_finite(divisor, "divisor", 0),
-            as_int(averaged, "averaged", 0),
-        )
-        for name, array in trainer._state.arrays().items():
-            check_shape(arrays[name], array.shape, name)
-            array[...] = arrays[name]
+        weights = {k.removeprefix("model."): v for k, v in arrays.items() if k.startswith("model.")}
+        for name, array in trainer.model._named_state():
+            check_kind(weights[name], array, name)
+        trainer.model.load_state_dict(weights)
+        trainer._state.restore(state["counters"], arrays)
         trainer.steps = as_int(state["steps"], "steps", 0)
-        trainer._rng.bit_generator.state = state["rng"]
-        trainer.history = History(**state["history"])
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        trainer._rng.bit_generator.state = _generator_state(state["rng"])
+        trainer.history = _history(state["history"])
+    except (
+        AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError,
+    ) as error:  # fmt: skip
         text = f"{os.fspath(path)}: not a whole file of Trainer.save ({error})"
         raise ValueError(text) from None
     return trainer
+
+
+def _generator_state(state: dict[str, Any]) -> dict[str, Any]:
+    """NumPy takes some numbers that are none of a generator's state."""
+    numbers = state["state"]
+    for value, bits, name in (
+        (numbers["state"], 128, "state"),
+        (numbers["inc"], 128, "inc"),
+        (state["has_uint32"], 1, "has_uint32"),
+        (state["uinteger"], 32, "uinteger"),
+    ):
+        if type(value) is not int or not 0 <= value < 1 << bits:
+            raise ValueError(f"rng: expected an integer of {bits} bits as {name}, got {value!r}")
+    if numbers["inc"] % 2 == 0:
+        raise ValueError(f"rng: expected an odd number as inc, got {numbers['inc']}")
+    return state
+
+
+def _history(lists: dict[str, Any]) -> History:
+    for name, values in lists.items():
+        if not isinstance(values, list) or not all(type(v) in (int, float) for v in values):
+            raise TypeError(f"history: expected a list of numbers as {name}")
+    return History(**lists)

@@ -9,6 +9,7 @@ import numpy as np
 
 from . import nn, optim
 from ._augment import Augment
+from .functional._arguments import as_int, as_number
 
 
 def describe(value: Any) -> Any:
@@ -110,7 +111,8 @@ def build_schedule(description: dict[str, Any]) -> optim.Schedule:
     state = arguments.pop("state", None)
     schedule: optim.Schedule = _instance({"class": name, **arguments}, optim.Schedule)
     if isinstance(schedule, optim.ReduceLROnPlateau):
-        schedule.state = {key: float(state[key]) for key in schedule.state}
+        counts = {key: as_int(int(state[key]), key, 0) for key in schedule.state if key != "best"}
+        schedule.state = {"best": as_number(float(state["best"]), "best"), **counts}
     return schedule
 
 

@@ -28,10 +28,13 @@ if TYPE_CHECKING:
     from .plan import Mode, Plan
 
 _EVALUATION_BATCH = 256
+_IN_CORE = ("_network", "_augmentation", "_state")  # what a trainer cannot hand on as it is
 
 
 class Trainer:
     """Trains a model by gradient descent; every step is one call into C++.
+
+    Copies (by `copy.deepcopy` or `pickle`) have models of their own and go on with the same bits.
 
     Parameters
     ----------
@@ -114,21 +117,44 @@ class Trainer:
         self.accumulation_steps = as_int(accumulation_steps, "accumulation_steps", 1)
         self._average = average
         self._averages_in_use = False
+        self._fitting: int | None = None  # the thread that is inside `fit`
         self._rng = np.random.Generator(np.random.PCG64(self.seed))
-        self._network: CompiledNetwork = model._network()
         self.augment = augment
+        self._compile(as_schedule(schedule, optimizer))
+
+    def _compile(self, schedule: Schedule | None) -> None:
+        """Make all that lives in the core."""
+        model, augment = self._model, self.augment
+        self._network: CompiledNetwork = model._network()
         self._augmentation = None if augment is None else augment._lower(self._network.dtype)
         self._state = OptimizerState(
-            optimizer,
+            self._optimizer,
             [name for name, _ in model.named_parameters()],
             model.parameters(),
             averaged={name: a for name, a in model._named_state() if a.dtype.kind == "f"},
-            schedule=as_schedule(schedule, optimizer),
-            averaging=average,
+            schedule=schedule,
+            averaging=self._average,
             clip_value=self.clip_grad_value or math.inf,
             clip_norm=self.clip_grad_norm or math.inf,
             accumulate=self.accumulation_steps,
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles, which go on with the same bits."""
+        if self._averages_in_use:
+            raise RuntimeError("copy: not inside averaged_weights()")
+        state = self._state
+        kept = {name: value for name, value in vars(self).items() if name not in _IN_CORE}
+        return kept | {
+            "_fitting": None,
+            "_state": (state.schedule, state.counters, state.arrays()),
+        }
+
+    def __setstate__(self, kept: dict[str, Any]) -> None:
+        schedule, counters, arrays = kept.pop("_state")
+        vars(self).update(kept)
+        self._compile(schedule)
+        self._state.restore(counters, arrays)
 
     @property
     def model(self) -> Module:
@@ -257,6 +283,8 @@ class Trainer:
         DivergenceError, ValueError, TypeError, KeyboardInterrupt
             As `step`: the model is as the last whole step left it, whatever a callback raises
             included. Ctrl-C is served within a step.
+        RuntimeError
+            Where a callback calls it for the same trainer.
         """
         return finish(
             self._fit(
@@ -353,6 +381,8 @@ class Trainer:
         slice_seconds: float = math.inf,
     ) -> Calls[History]:
         """`fit`, one call into the engine after the other; each ends about when told to."""
+        if not isinstance(callbacks, Iterable):
+            raise TypeError(f"callbacks: expected a list of functions, got {callbacks!r}")
         samples = Samples.of(self._network, self.loss, x, y, sample_weight, layout)
         held_out = Samples.held_out(self._network, self.loss, validation_data, layout)
         return fit(

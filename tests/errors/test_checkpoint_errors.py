@@ -11,14 +11,16 @@ import piste
 import pytest
 from piste import nn
 from piste.checkpoint import load_arrays, save_arrays
-from piste.optim import SGD
+from piste.optim import SGD, ReduceLROnPlateau
 from safetensors.numpy import save_file
 
 
 def make_trainer(**options):
     nn.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
-    return piste.Trainer(model, nn.CrossEntropyLoss(), SGD(0.1, 0.9, **options))
+    return piste.Trainer(
+        model, nn.CrossEntropyLoss(), SGD(0.1, 0.9, **options), schedule=ReduceLROnPlateau()
+    )
 
 
 @pytest.fixture
@@ -104,7 +106,7 @@ def test_a_file_of_another_kind(path, content):
 
 
 def test_a_folder_and_nothing(tmp_path):
-    with pytest.raises(ValueError, match="not a whole weights file"):
+    with pytest.raises(ValueError, match=r"not a whole weights file \(it is a folder\)"):
         piste.Trainer.load(tmp_path)
     with pytest.raises(FileNotFoundError, match="nothing: no such file"):
         piste.Trainer.load(tmp_path / "nothing")
@@ -121,6 +123,9 @@ def test_broken_metadata(path):
     save_file({"weight": np.zeros(3)}, path, {"piste": "{"})
     with pytest.raises(ValueError, match="weights: broken metadata"):
         piste.Trainer.load(path)
+    save_file({"weight": np.zeros(3)}, path, {"piste": "[" * 100_000})
+    with pytest.raises(ValueError, match="weights: broken metadata"):
+        piste.Trainer.load(path)
 
 
 def test_weights_of_a_kind_that_numpy_has_not(path):
@@ -134,6 +139,10 @@ def changed(path, change):
     arrays, state = load_arrays(path)
     change(arrays, state)
     save_arrays(path, arrays, state)
+
+
+def retyped(arrays, name, dtype):
+    arrays[name] = arrays[name].astype(dtype)
 
 
 CHANGES = {
@@ -155,6 +164,26 @@ CHANGES = {
         {"optimizer.momentum_buffer.1.weight": np.zeros(1)}
     ),
     "no weight": lambda a, s: a.pop("model.1.weight"),
+    "a weight of integers": lambda a, s: retyped(a, "model.1.weight", np.int32),
+    "a weight of another size": lambda a, s: retyped(a, "model.1.weight", np.float64),
+    "momentum of integers": lambda a, s: retyped(a, "optimizer.momentum_buffer.1.weight", np.int32),
+    "a generator that is none": lambda a, s: s.update(rng=[]),
+    "a generator beyond 128 bits": lambda a, s: s["rng"]["state"].update(state=2**200),
+    "a generator below 0": lambda a, s: s["rng"]["state"].update(state=-1),
+    "a fractional generator": lambda a, s: s["rng"]["state"].update(state=1.5),
+    "a generator that is true": lambda a, s: s["rng"]["state"].update(state=True),
+    "a generator of even steps": lambda a, s: s["rng"]["state"].update(inc=4),
+    "a generator of negative steps": lambda a, s: s["rng"]["state"].update(inc=-3),
+    "a generator with a long rest": lambda a, s: s["rng"].update(uinteger=2**40),
+    "a generator with seven rests": lambda a, s: s["rng"].update(has_uint32=7),
+    "a generator with half a rest": lambda a, s: s["rng"].update(has_uint32=0.5),
+    "a history of letters": lambda a, s: s["history"].update(loss="abc"),
+    "a history of texts": lambda a, s: s["history"].update(loss=["a"]),
+    "a history of nothing": lambda a, s: s["history"].update(lr=[None]),
+    "a history of names": lambda a, s: s["history"].update(accuracy={"a": 1}),
+    "reductions without end": lambda a, s: s["schedule"]["state"].update(reductions="inf"),
+    "half a reduction": lambda a, s: s["schedule"]["state"].update(reductions="0.5"),
+    "a best that is none": lambda a, s: s["schedule"]["state"].update(best="nan"),
     "one weight more": lambda a, s: a.update({"model.2.weight": np.zeros(1)}),
 }
 

@@ -19,6 +19,8 @@ def npz(path, **arrays):
 
 def write_files(folder):
     npz(folder / "good.npz")
+    (folder / "link.npz").symlink_to("good.npz")
+    (folder / "hard.png").hardlink_to(folder / "good.npz")
     (folder / "text.npz").write_text("not an archive")
     (folder / "empty.npz").write_bytes(b"")
     (folder / "folder.npz").mkdir()
@@ -77,6 +79,7 @@ MISTAKES = [
     ("train --data partial.npz", "missing ['y_train', 'x_test', 'y_test']"),
     ("train --data uneven.npz", "y_train: expected 4 labels, one per image, got shape (3,)"),
     ("train --data none.npz", "x_train: expected images (n, [channels,] height, width)"),
+    ("train --data none.npz", "got shape (0, 8, 8), which is empty"),
     ("train --data flat.npz", "got shape (4, 0, 8)"),
     ("train --data deep.npz", "got shape (4, 1, 1, 8, 8)"),
     ("train --data scalar.npz", "x_train: expected images"),
@@ -110,16 +113,24 @@ MISTAKES = [
     ("train --save /proc/weights", "/proc/weights: cannot be written"),
     ("train --plot no/where.png", "no/where.png: no such folder"),
     ("train --plot loss.xyz", "loss.xyz: expected a name ending in .png, .pdf, .svg"),
+    ("train --data good.npz --save good.npz", "--save: expected a file of its own, got that of --"),
+    ("train --data good.npz --save ./good.npz", "got that of --data: ./good.npz"),
+    ("train --data good.npz --save link.npz", "got that of --data: link.npz"),
+    ("train --data good.npz --plot hard.png", "--plot: expected a file of its own, got that of"),
+    ("train --save new.png --plot ./new.png", "got that of --save: ./new.png"),
+    ("train --save=", "argument --save: expected a path, got ''"),
+    ("train --plot=", "argument --plot: expected a path, got ''"),
+    ("train --data=", "argument --data: expected a path, got ''"),
     ("train --speed", "unrecognized arguments: --speed"),
     ("train --data", "argument --data: expected one argument"),
     ("predict missing images.npz", "missing: no such file"),
-    ("predict folder.npz images.npz", "folder.npz: not a whole weights file"),
+    ("predict folder.npz images.npz", "folder.npz: not a whole weights file (it is a folder)"),
     ("predict images.npz images.npz", "images.npz: not a whole weights file"),
     ("predict empty.npz images.npz", "empty.npz: not a whole weights file"),
     ("predict weights missing.npz", "missing.npz: no such file"),
     ("predict weights text.npz", "text.npz: not a readable npz file"),
     ("predict weights two.npz", "two.npz: expected an array x or x_test, got ['a', 'b']"),
-    ("predict weights wide.npz", "expected 64 input features, got 56"),
+    ("predict weights wide.npz", "expected 64 input features, got 56; x has shape (4, 1, 8, 7)"),
     ("predict weights nan-images.npz", "x: sample 2 holds NaN or infinity"),
     ("predict weights", "the following arguments are required: IMAGES.npz"),
     ("fly", "invalid choice: 'fly'"),
@@ -134,10 +145,14 @@ def folder(tmp_path_factory):
     return path
 
 
+def contents(folder):
+    return {path.name: path.is_file() and path.read_bytes() for path in folder.iterdir()}
+
+
 @pytest.mark.parametrize(("command", "message"), MISTAKES, ids=[m[0] or "-" for m in MISTAKES])
 def test_one_line_and_status_2(folder, monkeypatch, capsys, command, message):
     monkeypatch.chdir(folder)
-    before = {path.name for path in folder.iterdir()}
+    before = contents(folder)
     try:
         status = cli.main(command.split())
     except SystemExit as end:  # argparse's own way
@@ -149,7 +164,7 @@ def test_one_line_and_status_2(folder, monkeypatch, capsys, command, message):
     assert printed.err.startswith("piste")
     if "diverged" not in message:  # all else is found before anything begins
         assert printed.out == ""
-    assert {path.name for path in folder.iterdir()} == before
+    assert contents(folder) == before
 
 
 def test_no_traceback_from_a_process_of_its_own(folder):

@@ -11,6 +11,18 @@ def test_shares_that_leave_nothing(share):
         load_digits(share)
 
 
+@pytest.mark.parametrize("share", ["a", None, [0.2]])
+def test_shares_that_are_no_numbers(share):
+    with pytest.raises(TypeError, match="test_share: expected a number, got"):
+        load_digits(share)
+
+
+@pytest.mark.parametrize(("seed", "error"), [(-1, ValueError), ("a", TypeError), (0.5, TypeError)])
+def test_seeds_that_are_none(seed, error):
+    with pytest.raises(error, match="seed: expected an integer"):
+        load_digits(seed=seed)
+
+
 def test_the_digits():
     data = load_digits()
     assert data.x_train.shape == (1438, 8, 8)

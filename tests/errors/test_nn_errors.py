@@ -20,6 +20,10 @@ CONSTRUCTORS = [
     (lambda: nn.Conv2d(1, 1, 1, dtype=int), TypeError, "dtype: expected float32 or float64, got"),
     (lambda: nn.Linear(0, 1), ValueError, "in_features: expected an integer from 1"),
     (lambda: nn.Linear(1, None), TypeError, "out_features: expected an integer, got NoneType"),
+    (lambda: nn.Linear(1, 1, dtype=0), TypeError, "dtype: expected float32 or float64, got int 0"),
+    (lambda: nn.Linear(1, 1, dtype="x"), TypeError, "dtype: expected float32 or float64, got str"),
+    (lambda: nn.summary(nn.ReLU(), 64), TypeError, "input_shape: expected that of a sample, such"),
+    (lambda: nn.Loss(), TypeError, "Loss is the base of all losses; expected one of them, such"),
     (lambda: nn.Linear(1, 1, dtype="f2"), TypeError, "dtype: expected float32 or float64, got"),
     (lambda: nn.BatchNorm2d(0), ValueError, "num_features: expected an integer from 1"),
     (lambda: nn.BatchNorm2d(1, eps=-1), ValueError, "eps: expected a finite number of at least 0"),
@@ -163,6 +167,11 @@ def test_the_layer_is_named():
             "bias: expected numbers, got dtype",
         ),
         ({"weight": maps(2, 3), "bias": None}, TypeError, "bias: expected an array, got None"),
+        (
+            {"weight": maps(2, 3), "bias": [0, 1e300]},
+            ValueError,
+            r"^bias: 1e\+300 is too large for float32",
+        ),
         ({"weight": maps(2, 3), "bias": [1j, 0]}, TypeError, "bias: expected numbers, got dtype"),
     ],
 )
@@ -181,6 +190,7 @@ def test_load_state_dict_changes_nothing_on_error(state, error, message):
         ("weight", maps(3, 3), ValueError, r"weight: expected shape \(2, 3\), got \(3, 3\)"),
         ("weight", [["a"] * 3] * 2, TypeError, "weight: expected numbers, got list"),
         ("weight", None, TypeError, "weight: expected an array, got None"),
+        ("weight", np.full((2, 3), -1e39), ValueError, r"weight: -1e\+39 is too large for float32"),
         ("bias", 1.0, ValueError, "bias: this layer has none"),
     ],
 )
@@ -188,6 +198,13 @@ def test_assignments_that_do_not_fit(name, value, error, message):
     layer = nn.Linear(3, 2, bias=False)
     with pytest.raises(error, match=message):
         setattr(layer, name, value)
+
+
+def test_what_float32_holds_is_taken():
+    layer = nn.Linear(3, 1)
+    for value in (3.4028235e38, np.inf, np.nan):
+        layer.weight = np.full((1, 3), value)
+        np.testing.assert_array_equal(layer.weight, np.full((1, 3), value, np.float32))
 
 
 def test_attributes_that_are_not_there():
@@ -217,8 +234,49 @@ def test_layers_of_the_users_own_say_what_they_lack():
     class Own(nn.Module):
         pass
 
-    with pytest.raises(NotImplementedError, match="Own cannot be lowered"):
+    class Twice(nn.Module):
+        def forward(self, x):
+            return 2 * x
+
+    advice = "cannot be lowered to C.*compose layers of piste.nn instead, by Sequential"
+    with pytest.raises(NotImplementedError, match=f"Own {advice}"):
         Own()(maps(1, 2))
+    for use in (Twice(), nn.Sequential(nn.ReLU(), Twice())):
+        with pytest.raises(NotImplementedError, match=f"Twice {advice}"):
+            use(maps(1, 2))
+
+
+@pytest.mark.parametrize("name", ["forward", "backward", "__call__"])
+def test_passes_that_the_engine_would_not_run(name):
+    import piste
+
+    other = type("R2", (nn.ReLU,), {name: lambda self, x: x})
+    message = f"^R2 overrides {name}, but networks are lowered to C.*compose layers of piste.nn"
+    model = nn.Sequential(nn.Linear(2, 2), nn.Residual(other()))
+    with pytest.raises(TypeError, match=message):
+        model(maps(1, 2))
+    with pytest.raises(TypeError, match=message):
+        nn.summary(model, (2,))
+    with pytest.raises(TypeError, match=message):
+        piste.Trainer(model, nn.MSELoss(), SGD(0.1))
+    if name != "__call__":
+        with pytest.raises(TypeError, match=message):
+            other()(maps(1, 2))
+
+
+def test_a_pass_set_on_one_layer_is_refused_too():
+    layer = nn.ReLU()
+    layer.forward = lambda x: x
+    with pytest.raises(TypeError, match="ReLU overrides forward"):
+        nn.Sequential(layer)(maps(1, 2))
+
+
+def test_subclasses_that_change_no_pass():
+    class Doubled(nn.Sequential):
+        def __init__(self):
+            super().__init__(nn.Identity(), nn.ReLU())
+
+    np.testing.assert_array_equal(Doubled()(np.ones((1, 2))), [[1, 1]])
 
 
 def test_backward_needs_a_forward_and_its_shape():

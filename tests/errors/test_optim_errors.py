@@ -105,5 +105,33 @@ def test_a_parameter_that_is_not_there():
         piste.Trainer(model, nn.MSELoss(), optimizer)
 
 
+@pytest.mark.parametrize(
+    ("groups", "by"),
+    [
+        ([["1"], ["1.bias"]], "'1' and '1.bias'"),
+        ([["1.bias"], ["1.bias"]], "'1.bias' and '1.bias'"),
+        ([["1.bias", "1.weight", "1.bias"]], "'1.bias' and '1.bias'"),
+        ([["1.weight"], ["1.bias"], ["1.bias"]], "'1.bias' and '1.bias'"),
+    ],
+)
+def test_a_parameter_that_is_named_twice(groups, by):
+    import piste
+
+    model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    optimizer = SGD(0.1, groups=[{"params": names, "lr": 0.2} for names in groups])
+    message = f"groups: expected each parameter at most once, got '1.bias' by {by}"
+    with pytest.raises(ValueError, match=message):
+        piste.Trainer(model, nn.MSELoss(), optimizer)
+
+
+def test_params_that_are_arrays_are_not_printed():
+    layer = nn.Linear(2, 2)
+    message = r"'params' to be a list of names, got an array of shape \(2, 2\) and dtype float32"
+    with pytest.raises(TypeError, match=f"{message} in it$"):
+        SGD(0.1, groups=[{"params": layer.parameters()}])
+    with pytest.raises(TypeError, match=f"{message}$"):
+        SGD(0.1, groups=[{"params": layer.weight}])
+
+
 def test_numpy_numbers_are_numbers():
     assert SGD(np.float32(0.5), np.float64(0.9)).lr == 0.5

@@ -1,10 +1,12 @@
 """Data, options and models that a trainer refuses; the model is then as it was."""
 
+import copy
+
 import numpy as np
 import piste
 import pytest
 from piste import nn
-from piste.optim import SGD, Adam, RMSprop
+from piste.optim import SGD, Adam, RMSprop, StepLR
 
 X = np.zeros((3, 8, 8), np.float32)
 Y = np.array([0, 1, 2])
@@ -47,6 +49,7 @@ BAD_DATA = [
     (X[:, 0], Y, ValueError, "expected an input of shape .*channels, height, width"),
     (np.zeros((3, 2, 8, 8), "f"), Y, ValueError, "expected 1 input channels"),
     (X[:, :2], Y, ValueError, "a window of 3 does not fit an input of 2"),
+    (X[:, :2], Y, ValueError, r"; x has shape \(3, 1, 2, 8\)$"),
     (np.zeros((3, 9, 9), "f"), Y, ValueError, "expected 108 input features, got 147"),
     (np.zeros((3, 0, 8), "f"), Y, ValueError, "samples of shape .* are empty"),
     (X[:0], Y[:0], ValueError, "x: expected at least one sample, got none"),
@@ -60,6 +63,9 @@ BAD_DATA = [
     (X, [0, 1, 10], ValueError, r"y: label 10 at index 2 is not in \[0, 10\)"),
     (X, [0, -1, 1], ValueError, r"y: label -1 at index 1 is not in \[0, 10\)"),
     (X, np.array([0, 1, 2**63], np.uint64), ValueError, "y: label .* at index 2 is not in"),
+    (X, np.array([0, 1, 2**63], np.uint64), ValueError, "y: label 9223372036854775808 at index 2"),
+    (X, np.array([0, 2**64 - 100, 1], np.uint64), ValueError, "y: label 18446744073709551516 at"),
+    (X, np.full((3, 10), 1e300), ValueError, "y: expected finite targets, got NaN or infinity"),
     (X, [0.0, 1.0, 2.0], TypeError, "y: expected integer labels, got dtype float64"),
     (X, [True, False, True], TypeError, "y: expected integer labels, got dtype bool"),
     (X, ["a", "b", "c"], TypeError, "y: expected integer labels, got dtype <U1"),
@@ -90,6 +96,35 @@ def test_infinity_in_one_batch_of_many():
     with pytest.raises(ValueError, match="x: sample 45 holds NaN or infinity"):
         trainer.fit(x, np.arange(60) % 10, batch_size=7)
     assert all(np.isfinite(a).all() for a in trainer.model.parameters())
+
+
+@pytest.mark.parametrize("value", [1e300, -1e39])
+def test_doubles_that_float32_does_not_hold(value):
+    trainer = make_trainer()
+    before = state_of(trainer)
+    x = np.zeros((60, 8, 8))
+    x[45, 0, 0] = value
+    message = f"x: sample 45 holds {abs(value):g}, too large for float32; nothing has changed"
+    with pytest.raises(ValueError, match=message.replace("+", r"\+")):
+        trainer.fit(x, np.arange(60) % 10, batch_size="full")
+    assert unchanged(trainer, before)
+
+
+def test_fit_within_fit():
+    trainer = make_trainer()
+    x = np.ones_like(X)
+
+    def again(trainer, history):
+        trainer.fit(x, Y)
+
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="fit: called within fit of the same trainer"):
+            trainer.fit(x, Y, callbacks=[again])
+    twins = []
+    trainer.fit(x, Y, callbacks=[lambda t, _: twins.append(copy.deepcopy(t))])
+    twins[0].fit(x, Y)  # the copy is in no fit
+    assert len(twins[0].history) == len(trainer.history) + 1
+    trainer.fit(x, Y, callbacks=[lambda t, _: make_trainer().fit(x, Y)])
 
 
 def test_evaluate_and_predict_answer_nan_with_nan():
@@ -149,12 +184,25 @@ BAD_OPTIONS = [
     ({"batch_size": "half"}, TypeError, "batch_size: expected an integer, got str 'half'"),
     ({"batch_size": True}, TypeError, "batch_size: expected an integer, got bool True"),
     ({"callbacks": [print, 3]}, TypeError, "callbacks: expected functions, got 3"),
+    ({"callbacks": None}, TypeError, "callbacks: expected a list of functions, got None"),
+    ({"callbacks": print}, TypeError, "callbacks: expected a list of functions, got <built-in fu"),
+    ({"callbacks": [SGD]}, TypeError, "callbacks: expected functions, got <class .*SGD'>"),
+    ({"shuffle": "no"}, TypeError, "shuffle: expected True or False, got str 'no'"),
+    ({"shuffle": 0}, TypeError, "shuffle: expected True or False, got int 0"),
     ({"progress": "yes"}, ValueError, "progress: expected True, False or 'auto', got 'yes'"),
     ({"validation_data": X}, TypeError, r"expected \(x, y\) or .*, got an array"),
     ({"validation_data": (X, Y, Y, Y)}, TypeError, r"expected \(x, y\) or \(x, y, sample_weig"),
-    ({"validation_data": (X, Y, [1])}, ValueError, r"sample_weight: expected shape \(3,\)"),
-    ({"validation_data": (X, Y[:2])}, ValueError, "y: expected labels of shape"),
-    ({"validation_data": (X[:0], Y[:0])}, ValueError, "validation_data: expected at least one"),
+    *(
+        ({"validation_data": data}, error, f"^validation_data: {message}")
+        for data, error, message in [
+            ((X, Y, [1]), ValueError, r"sample_weight: expected shape \(3,\)"),
+            ((X, Y[:2]), ValueError, "y: expected labels of shape"),
+            ((X[:0], Y[:0]), ValueError, "expected at least one sample, got none"),
+            ((None, Y), TypeError, "x: expected an array, got None"),
+            ((X, [0.5, 1, 2]), TypeError, "y: expected integer labels, got dtype float64"),
+            ((X[:, :2], Y), ValueError, r".*a window of 3 does not fit an input of 2"),
+        ]
+    ),
 ]
 
 
@@ -174,6 +222,7 @@ def test_bad_options_of_fit(options, error, message):
         ((3, nn.MSELoss(), SGD(0.1)), {}, TypeError, "model: expected a piste Module, got int"),
         ((nn.ReLU(), 3, SGD(0.1)), {}, TypeError, "loss: expected a piste Loss, got int"),
         ((nn.ReLU(), nn.MSELoss(), 0.1), {}, TypeError, "optimizer: expected a piste Opti"),
+        ((nn.ReLU(), nn.MSELoss, SGD(0.1)), {}, TypeError, "loss: expected a piste Loss, got typ"),
         ((nn.ReLU(), nn.MSELoss(), SGD(0.1)), {"seed": -1}, ValueError, "seed: expected an integ"),
         ((nn.ReLU(), nn.MSELoss(), SGD(0.1)), {"seed": 0.5}, TypeError, "seed: expected an integ"),
         *(
@@ -184,6 +233,11 @@ def test_bad_options_of_fit(options, error, message):
                 ({"clip_grad_norm": np.inf}, ValueError, "clip_grad_norm: expected a finite numb"),
                 ({"clip_grad_norm": "a"}, TypeError, "clip_grad_norm: expected a number, got str"),
                 ({"accumulation_steps": 0}, ValueError, "accumulation_steps: expected an integer"),
+                (
+                    {"schedule": StepLR},
+                    TypeError,
+                    "schedule: expected a schedule or a function, go",
+                ),
                 ({"accumulation_steps": 1.5}, TypeError, "accumulation_steps: expected an integ"),
             ]
         ),
@@ -297,6 +351,29 @@ def test_a_batch_of_one_value_per_channel_has_no_statistics():
     with pytest.raises(ValueError, match=r"\[0\] batch norm expects more than 1 value"):
         trainer.step(np.ones((1, 4, 1, 1), np.float32), [1])
     assert unchanged(trainer, before)
+
+
+@pytest.mark.parametrize(("samples", "size"), [(20, 19), (20, 1), (1, 64), (1, "full"), (41, 8)])
+def test_a_last_batch_of_one_sample_is_found_before_the_first(samples, size):
+    nn.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.ReLU(), nn.Linear(3, 2))
+    trainer = piste.Trainer(model, nn.CrossEntropyLoss(), SGD(0.1))
+    x = np.random.default_rng(0).standard_normal((samples, 4)).astype(np.float32)
+    before = state_of(trainer)
+    got = samples if size == "full" else size
+    message = f"^batch_size: the last batch has 1 sample, .* '1' .*; got {got} for {samples} samp"
+    with pytest.raises(ValueError, match=message):
+        trainer.fit(x, np.zeros(samples, int), batch_size=size)
+    assert unchanged(trainer, before)
+    trainer.fit(x, np.zeros(samples, int), batch_size=size, epochs=0)
+
+
+def test_a_last_batch_of_one_image_has_statistics():
+    trainer = make_trainer()  # its batch norm sees 6x6 pixels
+    trainer.fit(np.ones((5, 8, 8), np.float32), np.arange(5), batch_size=4)
+    piste.Trainer(nn.Linear(4, 2), nn.CrossEntropyLoss(), SGD(0.1)).fit(
+        np.ones((5, 4)), np.zeros(5, int), batch_size=1
+    )
 
 
 def test_outputs_too_large_for_any_machine():

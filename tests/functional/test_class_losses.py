@@ -259,6 +259,11 @@ MAP = np.zeros((1, 3, 2, 2))
     ("arguments", "error", "message"),
     [
         ((X, [0, 3]), ValueError, r"target: label 3 at index 1 is not in \[0, 3\)"),
+        (
+            (X, np.array([0, 2**64 - 100], np.uint64)),  # as int64 the default ignore_index
+            ValueError,
+            r"target: label 18446744073709551516 at index 1 is not in \[0, 3\)",
+        ),
         ((X, [-1, 3]), ValueError, r"target: label -1 at index 0 is not in \[0, 3\)"),
         (
             (MAP, [[[0, 1], [7, 2]]]),

@@ -48,6 +48,8 @@ LATE_NAMES = {
     "piste.plan.PlanStep": "piste.plan",
     "piste.Sweep": "piste._sweep",
     "piste.sweep": "piste._sweep",
+    "piste.data.load_digits": "piste.data",
+    "piste.models.lenet": "piste.models",
     "piste.callbacks.EarlyStopping": "piste.callbacks",
     "piste.functional.linear": "piste.functional._operations",
     "piste.nn.Summary": "piste.nn._summary",
@@ -110,8 +112,26 @@ def test_omp_num_threads_only_lowers():
 
 
 @pytest.mark.parametrize("text", ["", "0", "-2", "many", "1025"])
-def test_a_number_of_threads_that_is_none_counts_as_unset(text):
-    assert threads(PISTE_NUM_THREADS=text) == _core.available_cpus()
+def test_an_omp_number_of_threads_that_is_none_counts_as_unset(text):
+    assert threads(OMP_NUM_THREADS=text) == _core.available_cpus()
+
+
+def test_an_empty_piste_num_threads_counts_as_unset():
+    assert threads(PISTE_NUM_THREADS="") == _core.available_cpus()
+
+
+@pytest.mark.parametrize("text", ["0", "-2", "many", "1025", "2.5", "4,2", "4 ", "9" * 30])
+def test_a_piste_num_threads_that_is_none_is_refused(text):
+    code = """
+import piste
+for _ in range(2):
+    try:
+        piste.get_num_threads()
+    except ValueError as error:
+        print(error)
+"""
+    message = f"[threads] PISTE_NUM_THREADS={text} is no whole number from 1 to 1024"
+    assert python(code, PISTE_NUM_THREADS=text).splitlines() == [message] * 2
 
 
 @pytest.mark.parametrize("n", [0, -1, 1025])
@@ -122,7 +142,7 @@ def test_set_num_threads_out_of_range(n):
     assert piste.get_num_threads() == before
 
 
-@pytest.mark.parametrize("n", [1.5, "2", None, np.float32(2)])
+@pytest.mark.parametrize("n", [1.5, "2", None, True, np.True_, np.float32(2)])
 def test_set_num_threads_of_another_type(n):
     before = piste.get_num_threads()
     with pytest.raises(TypeError, match="n: expected a whole number of threads, got"):

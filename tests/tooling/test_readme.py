@@ -54,6 +54,8 @@ def test_the_command_line_on_data_of_your_own(tmp_path):
             cwd=tmp_path, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert result.returncode == 0, result.stderr
+        accuracy = re.search(r"test accuracy ([\d.]+)", result.stdout)
+        assert accuracy is None or float(accuracy[1]) > 0.95
     assert len(result.stdout.split()) == 100
 
 

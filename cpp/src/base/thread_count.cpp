@@ -25,21 +25,24 @@ int affinity_cpus() {
   return std::max(1u, std::thread::hardware_concurrency());
 }
 
-/// A whole number from 1 to max_num_threads from the environment, or 0.
-int from_environment(const char* name) {
-  const char* text = std::getenv(name);
-  if (!text) return 0;
-  char* end = nullptr;
-  const long value = std::strtol(text, &end, 10);  // "4,2" (nested levels) counts as 4
-  if (end == text || value < 1 || value > max_num_threads) return 0;
-  return static_cast<int>(value);
+/// The number from 1 to max_num_threads that a text begins with, or 0, and where it ends.
+int leading_number(const char* text, char** end) {
+  const long value = std::strtol(text, end, 10);
+  return *end != text && value >= 1 && value <= max_num_threads ? static_cast<int>(value) : 0;
 }
 
 int default_threads() {
-  if (const int forced = from_environment("PISTE_NUM_THREADS")) return forced;
+  char* end = nullptr;
+  if (const char* forced = std::getenv("PISTE_NUM_THREADS"); forced && *forced) {
+    const int threads = leading_number(forced, &end);
+    check(threads && !*end, "threads", "PISTE_NUM_THREADS=", forced,
+          " is no whole number from 1 to ", max_num_threads);
+    return threads;
+  }
   const int cpus = available_cpus();
-  const int openmp = from_environment("OMP_NUM_THREADS");
-  return openmp ? std::min(cpus, openmp) : cpus;
+  const char* openmp = std::getenv("OMP_NUM_THREADS");
+  const int most = openmp ? leading_number(openmp, &end) : 0;  // "4,2" (nested levels) counts as 4
+  return most ? std::min(cpus, most) : cpus;
 }
 
 std::atomic<int>& setting() {

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .._arrays import describe
 from .._augment import Augment
+from ..functional._arguments import as_int
 
 
 @dataclass(frozen=True)
@@ -30,13 +32,20 @@ def load_digits(test_share: float = 0.2, seed: int = 0) -> Dataset:
 
     Images are (n, 8, 8) uint8, the values 0 to 16 of the original spread over 0 to 255. From the
     UCI repository's "Optical Recognition of Handwritten Digits" (Alpaydin and Kaynak, CC BY 4.0).
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a share that is not between 0 and 1, or a seed that is no integer from 0.
     """
+    if not isinstance(test_share, (int, float, np.number)):
+        raise TypeError(f"test_share: expected a number, got {describe(test_share)}")
     if not 0 < test_share < 1:
         raise ValueError(f"test_share: expected a share between 0 and 1, got {test_share}")
     with files(__package__).joinpath("digits.npz").open("rb") as file, np.load(file) as arrays:
         x, y = arrays["x"], arrays["y"]
     images = np.minimum(x.astype(np.uint16) * 16, 255).astype(np.uint8)
-    order = np.random.Generator(np.random.PCG64(seed)).permutation(len(x))
+    order = np.random.Generator(np.random.PCG64(as_int(seed, "seed", 0))).permutation(len(x))
     cut = round(len(x) * test_share)
     test, train = order[:cut], order[cut:]
     return Dataset(images[train], y[train], images[test], y[test])

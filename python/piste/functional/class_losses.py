@@ -9,7 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _core
-from .._arrays import FloatArray, as_array, as_float, as_optional_float, check_shape, describe
+from .._arrays import (
+    FloatArray,
+    as_array,
+    as_float,
+    as_optional_float,
+    check_shape,
+    describe,
+    within_int64,
+)
 from ._arguments import as_number
 from ._losses import as_loss, as_reduction, quotient, split_grad_output
 from .losses import Gradients
@@ -107,7 +115,7 @@ def label_loss(
     if target.dtype.kind not in "iu":
         raise TypeError(f"target: expected integer labels, got dtype {target.dtype}")
     check_shape(target, scores.per_row, "target")
-    labels = scores.rows(np.ascontiguousarray(target, np.int64))
+    labels = scores.rows(np.ascontiguousarray(within_int64(target), np.int64))
     count = _core.count_labels(labels, scores.classes, scores.weight, ignore_index)
     if count.first_wrong >= 0:
         at = tuple(int(i) for i in np.unravel_index(count.first_wrong, target.shape or (1,)))

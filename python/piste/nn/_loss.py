@@ -53,6 +53,8 @@ class Loss:
         reduce: Flag = None,
         allowed: tuple[str, ...] = REDUCTIONS,
     ) -> None:
+        if type(self) is Loss:
+            raise TypeError("Loss is the base of all losses; expected one of them, such as MSELoss")
         self.reduction = as_reduction(reduction, size_average, reduce, allowed)
 
     def __call__(self, input: npt.ArrayLike, target: npt.ArrayLike) -> FloatArray:

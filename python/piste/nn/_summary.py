@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,6 +129,10 @@ def summary(model: Module, input_shape: Sequence[int]) -> Summary:
     """
     from .._network import CompiledNetwork
 
+    if not isinstance(input_shape, Iterable):
+        raise TypeError(
+            f"input_shape: expected that of a sample, such as (1, 28, 28), got {input_shape!r}"
+        )
     shape = tuple(as_int(size, "input_shape", 1) for size in input_shape)
     compiled = CompiledNetwork(model)  # its own: the model's plans stay as they are
     net = type(compiled.net)()

@@ -16,6 +16,8 @@ from ..functional._arguments import as_int
 if TYPE_CHECKING:
     from ._summary import Summary
 
+_COMPOSE = "compose layers of piste.nn instead, by Sequential, Residual and Concat"
+
 _generator: np.random.Generator | None = None  # made when needed: NumPy loads its module late
 
 
@@ -66,6 +68,10 @@ class Module:
     _buffers: dict[str, npt.NDArray[Any] | None]
     _modules: dict[str, Module]
     _compiled: CompiledNetwork | None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles, which are lowered anew: they keep nothing for `backward`."""
+        return self.__dict__ | {"_compiled": None}
 
     def __getattr__(self, name: str) -> Any:
         for table in ("_parameters", "_buffers", "_modules"):
@@ -138,6 +144,7 @@ class Module:
                 raise ValueError(f"{name}: expected shape {own[name].shape}, got {array.shape}")
             if array.dtype.kind not in "fiu":
                 raise TypeError(f"{name}: expected numbers, got dtype {array.dtype}")
+            _check_range(array, own[name].dtype, name)
         for name, array in arrays.items():
             own[name][...] = array
 
@@ -152,7 +159,21 @@ class Module:
         return self.train(False)
 
     def _lower(self, net: Any, value: int, name: str) -> int:
-        raise NotImplementedError(f"{type(self).__name__} cannot be lowered")
+        raise NotImplementedError(f"{type(self).__name__} cannot be lowered to C++; {_COMPOSE}")
+
+    def _check_passes(self) -> None:
+        """Refuse passes written in Python, here and below: the engine would never run them."""
+        for _, module in self.named_modules():
+            kind = type(module)
+            if kind._lower is Module._lower:
+                continue  # which says so itself
+            for name in ("forward", "backward", "__call__"):
+                own = getattr(module, name)
+                if getattr(own, "__func__", own) is not getattr(Module, name):
+                    raise TypeError(
+                        f"{kind.__name__} overrides {name}, but networks are lowered to C++, which "
+                        f"does not call it; {_COMPOSE}"
+                    )
 
     def _network(self) -> CompiledNetwork:
         if self._compiled is None:
@@ -198,7 +219,17 @@ def _assign(target: npt.NDArray[Any] | None, value: object, name: str) -> None:
         raise ValueError(f"{name}: expected shape {target.shape}, got {array.shape}")
     if target.dtype.kind == "f" and array.dtype.kind not in "fiu":
         raise TypeError(f"{name}: expected numbers, got {describe(value)}")
+    _check_range(array, target.dtype, name)
     target[...] = array
+
+
+def _check_range(array: npt.NDArray[Any], dtype: np.dtype[Any], name: str) -> None:
+    """Refuse finite numbers that would become infinite."""
+    if array.dtype.kind == dtype.kind == "f" and array.dtype.itemsize > dtype.itemsize:
+        with np.errstate(over="ignore"):
+            lost = np.isinf(array.astype(dtype)) & np.isfinite(array)
+        if lost.any():
+            raise ValueError(f"{name}: {array[lost].flat[0]:g} is too large for {dtype}")
 
 
 __all__ = ["Module", "as_float", "manual_seed", "uniform"]

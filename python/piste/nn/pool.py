@@ -35,13 +35,16 @@ class _Pool(Module):
                 raise ValueError(
                     f"padding: expected at most half of kernel_size {kernel_size}, got {padding}"
                 )
-        self._window = _core.PoolWindow(
+        self._window = (
             lifted(kernel, 1),
             lifted(as_ints(self.stride, "stride", axes, 1), 1),
             lifted(pads, 0),
             lifted(as_ints(dilation, "dilation", axes, 1), 1),
             self.ceil_mode,
         )
+
+    def _core_window(self) -> _core.PoolWindow:
+        return _core.PoolWindow(*self._window)
 
     def extra_repr(self) -> str:
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
@@ -62,7 +65,7 @@ class _MaxPool(_Pool):
         self._configure(kernel_size, stride, padding, dilation, ceil_mode)
 
     def _lower(self, net: Any, value: int, name: str) -> int:
-        return int(net.max_pool(value, name or "max_pool", self._axes, self._window))
+        return int(net.max_pool(value, name or "max_pool", self._axes, self._core_window()))
 
     def extra_repr(self) -> str:
         return super().extra_repr() + f", dilation={self.dilation}, ceil_mode={self.ceil_mode}"
@@ -93,7 +96,7 @@ class _AvgPool(_Pool):
         self._configure(kernel_size, stride, padding, 1, ceil_mode)
 
     def _lower(self, net: Any, value: int, name: str) -> int:
-        options = self._window, self.count_include_pad, self._divisor
+        options = self._core_window(), self.count_include_pad, self._divisor
         return int(net.avg_pool(value, name or "avg_pool", self._axes, *options))
 
 

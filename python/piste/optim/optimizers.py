@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from .._arrays import describe
 from ..functional._arguments import as_finite, as_share
 
 Groups = Sequence[dict[str, Any]]
@@ -41,8 +42,13 @@ class Optimizer:
             if unknown or "params" not in group:
                 raise ValueError(f"groups: expected 'params' and hyperparameters, got {group}")
             names = group["params"]
-            if not isinstance(names, (list, tuple)) or not all(isinstance(n, str) for n in names):
-                raise TypeError(f"groups: expected 'params' to be a list of names, got {names!r}")
+            listed = isinstance(names, (list, tuple))
+            wrong = [n for n in names if not isinstance(n, str)] if listed else [names]
+            if wrong:
+                raise TypeError(
+                    "groups: expected 'params' to be a list of names, got "
+                    f"{describe(wrong[0])}{' in it' * listed}"
+                )
             self._check({**self._defaults(), **group})
 
     def _defaults(self) -> dict[str, Any]:
@@ -54,7 +60,8 @@ class Optimizer:
         Raises
         ------
         ValueError, TypeError
-            Where a group names no parameter, or a hyperparameter has been set to nonsense.
+            Where groups name no parameter, or one of them twice, or a hyperparameter has been set
+            to nonsense.
         """
         for group in self.groups:
             for wanted in group["params"]:
@@ -63,9 +70,19 @@ class Optimizer:
         result = []
         for name in names:
             options = self._defaults()
-            for group in self.groups:
-                if any(_matches(name, wanted) for wanted in group["params"]):
-                    options.update({k: v for k, v in group.items() if k != "params"})
+            named = [
+                (wanted, group)
+                for group in self.groups
+                for wanted in group["params"]
+                if _matches(name, wanted)
+            ]
+            if len(named) > 1:
+                by = " and ".join(repr(wanted) for wanted, _ in named)
+                raise ValueError(
+                    f"groups: expected each parameter at most once, got {name!r} by {by}"
+                )
+            for _, group in named:
+                options.update({k: v for k, v in group.items() if k != "params"})
             self._check(options)
             result.append(options)
         return result

@@ -348,7 +348,7 @@ def as_schedule(
     if schedule is None:
         return None
     if not isinstance(schedule, Schedule):
-        if not callable(schedule):
+        if not callable(schedule) or isinstance(schedule, type):
             raise TypeError(f"schedule: expected a schedule or a function, got {schedule!r}")
         schedule = LambdaLR(schedule)
     if schedule._cycles_momentum and optimizer._momentum is None:

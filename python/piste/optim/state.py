@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .. import _core
-from .._arrays import FloatArray
+from .._arrays import FloatArray, check_kind
+from ..functional._arguments import as_finite, as_int
 from ..history import History
 from .averages import Averaging
 from .optimizers import Optimizer
@@ -209,3 +210,22 @@ class OptimizerState:
             for name, array in zip(self.names, self.sums, strict=True):
                 result[f"gradient_sum.{name}"] = array
         return result | {f"average.{name}": array for name, array in self.means.items()}
+
+    def restore(self, counters: Sequence[float], arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Go on from the `counters` and `arrays` of another.
+
+        Raises
+        ------
+        KeyError, ValueError, TypeError
+            Where they are none, or those of another model or optimiser.
+        """
+        updates, gathered, divisor, averaged = counters
+        self.counters = (
+            as_int(updates, "updates", 0),
+            as_int(gathered, "gathered", 0),
+            as_finite(divisor, "divisor", 0),
+            as_int(averaged, "averaged", 0),
+        )
+        for name, array in self.arrays().items():
+            check_kind(arrays[name], array, name)
+            array[...] = arrays[name]
