@@ -2,16 +2,40 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from . import _core
+
 FloatArray: TypeAlias = npt.NDArray[np.floating[Any]]
 """float32 or float64."""
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+_POOLED_BYTES = range(1 << 20, 1 << 27)
+"""Sizes of arrays whose memory is kept for the next ones."""
+
+
+def empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """A new array; a large one in memory that earlier results have given back.
+
+    What the allocator takes anew from the system costs more to touch than most operations do.
+    """
+    kind = np.dtype(dtype)
+    size = math.prod(shape) * kind.itemsize
+    if size not in _POOLED_BYTES:
+        return np.empty(shape, kind)
+    return _core.empty(size).view(kind).reshape(shape)
+
+
+def empty_like(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """A new array of another's shape and dtype, in C order; see `empty`."""
+    return empty(array.shape, array.dtype)
 
 
 def describe(value: object) -> str:
@@ -157,7 +181,7 @@ class Output:
     ) -> None:
         self._out = out
         if out is None:
-            self.buffer: npt.NDArray[Any] = np.empty(shape, dtype)
+            self.buffer: npt.NDArray[Any] = empty(shape, dtype)
             return
         if not isinstance(out, np.ndarray):
             raise TypeError(f"out: expected a NumPy array, got {describe(out)}")
@@ -172,7 +196,7 @@ class Output:
             and out.dtype.isnative
             and not any(x is not None and np.may_share_memory(out, x) for x in inputs)
         )
-        self.buffer = out if direct else np.empty(shape, dtype.newbyteorder("="))
+        self.buffer = out if direct else empty(shape, dtype.newbyteorder("="))
 
     def result(self) -> npt.NDArray[Any]:
         """The user's array, filled."""

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
-from ._arrays import FloatArray, as_array, as_float, check_shape
+from ._arrays import FloatArray, as_array, as_float, check_shape, empty
 
 if TYPE_CHECKING:
     from .nn.module import Module
@@ -116,7 +116,7 @@ class CompiledNetwork:
     ) -> FloatArray:
         """Outputs in evaluation mode."""
         images = self.images(x, layout)
-        out = np.empty(self.output_shape(images), self.dtype)
+        out = empty(self.output_shape(images), self.dtype)
         if len(images):
             self.net.predict(images, out, augmentation)
         return out
@@ -124,7 +124,7 @@ class CompiledNetwork:
     def forward(self, x: npt.ArrayLike, training: bool) -> FloatArray:
         """Outputs, keeping what `backward` needs."""
         images = self.images(x)
-        out = np.empty(self.output_shape(images), self.dtype)
+        out = empty(self.output_shape(images), self.dtype)
         self.net.forward(images, out, training, 0, self._steps)
         self._steps += 1
         if training:
@@ -142,6 +142,6 @@ class CompiledNetwork:
             raise TypeError(f"grad_output: expected floats, got {grad.dtype}")
         grad = as_float(np.asarray(grad, dtype=self.dtype), "grad_output")
         check_shape(grad, self._output_shape, "grad_output")
-        grad_input = np.empty(self._input_shape, self.dtype)
+        grad_input = empty(self._input_shape, self.dtype)
         self.net.backward(grad, grad_input)
         return grad_input

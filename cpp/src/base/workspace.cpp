@@ -1,9 +1,12 @@
 #include "base/workspace.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <mutex>
 #include <utility>
 #include <vector>
+
+#include "piste/memory.h"
 
 namespace piste {
 namespace {
@@ -30,13 +33,14 @@ constexpr std::size_t max_blocks = 16;
 
 // try_lock, never lock: a child of fork() may inherit the mutex locked by a thread that it does
 // not have. Such a child (or a loser of a race) simply allocates.
-Workspace::Workspace(std::size_t bytes)
+Workspace::Workspace(std::size_t bytes, Fit fit)
     : capacity_(round_up(std::max<std::size_t>(bytes, 1), 4096)) {
   Cache& c = cache();
+  const std::size_t most = fit == Fit::any ? SIZE_MAX : capacity_ + capacity_ / 4;
   if (std::unique_lock lock(c.mutex, std::try_to_lock); lock) {
     auto best = c.blocks.end();
     for (auto block = c.blocks.begin(); block != c.blocks.end(); ++block)
-      if (block->capacity >= capacity_ &&
+      if (block->capacity >= capacity_ && block->capacity <= most &&
           (best == c.blocks.end() || block->capacity < best->capacity))
         best = block;
     if (best != c.blocks.end()) {
@@ -63,6 +67,11 @@ Workspace::~Workspace() {
   if (capacity_ > workspace_cache_limit) return;
   c.bytes += capacity_;
   c.blocks.push_back({std::move(memory_), capacity_});
+}
+
+std::shared_ptr<std::byte> result_memory(std::size_t bytes) {
+  const auto memory = std::make_shared<Workspace>(bytes, Workspace::Fit::close);
+  return {memory, memory->data()};
 }
 
 std::size_t workspace_cache_bytes() {

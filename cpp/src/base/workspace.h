@@ -10,7 +10,10 @@ namespace piste {
 /// calls neither allocate nor touch new pages. Contents are undefined.
 class Workspace {
  public:
-  explicit Workspace(std::size_t bytes);
+  enum class Fit { any, close };
+
+  /// `close` takes no block of the cache that is much larger: for memory that may be kept.
+  explicit Workspace(std::size_t bytes, Fit fit = Fit::any);
   ~Workspace();
   Workspace(const Workspace&) = delete;
   Workspace& operator=(const Workspace&) = delete;

@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
-import numpy as np
 import numpy.typing as npt
 
 from .. import _core
-from .._arrays import FloatArray, Output, as_float, as_gradient, as_optional_float, check_shape
+from .._arrays import (
+    FloatArray,
+    Output,
+    as_float,
+    as_gradient,
+    as_optional_float,
+    check_shape,
+    empty_like,
+)
 from .._build import as_algorithm
 from ._arguments import as_int, as_ints, lifted
 
@@ -146,8 +153,8 @@ class Convolution:
         self, grad_output: npt.ArrayLike
     ) -> tuple[FloatArray, FloatArray, FloatArray | None]:
         dy = as_gradient(grad_output, self.x, self.shape)
-        dx, dw = np.empty_like(self.x), np.empty_like(self.weight)
-        db = None if self.bias is None else np.empty_like(self.bias)
+        dx, dw = empty_like(self.x), empty_like(self.weight)
+        db = None if self.bias is None else empty_like(self.bias)
         self._run_backward(
             _lift(dy.reshape(self.out_shape)),
             _lift(self.x),

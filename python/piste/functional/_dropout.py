@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _core
-from .._arrays import FloatArray, Output, as_float, as_gradient, describe
+from .._arrays import FloatArray, Output, as_float, as_gradient, describe, empty_like
 from ._arguments import as_number
 
 
@@ -84,6 +84,6 @@ def dropout_backward(
     rate = _probability(p) if training else 0.0
     if rng is None and 0 < rate < 1:
         raise ValueError("rng: expected the seed that dropout was called with, got None")
-    dx = np.empty_like(x)
+    dx = empty_like(x)
     _core.dropout(dy.reshape(-1), dx.reshape(-1), rate, 0 if rng is None else _key(rng))
     return (dx,)

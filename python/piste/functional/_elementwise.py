@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from .. import _core
-from .._arrays import FloatArray, Output, as_float, as_gradient
+from .._arrays import FloatArray, Output, as_float, as_gradient, empty_like
 
 
 def forward(
@@ -27,6 +26,6 @@ def backward(
     """Its gradient."""
     x = as_float(input, "input")
     dy = as_gradient(grad_output, x, x.shape)
-    dx = np.empty_like(x)
+    dx = empty_like(x)
     _core.activation_backward(kind, dy.reshape(-1), x.reshape(-1), dx.reshape(-1), a, b)
     return (dx,)

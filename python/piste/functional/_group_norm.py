@@ -8,7 +8,16 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _core
-from .._arrays import FloatArray, Output, as_float, as_gradient, as_optional_floats, check_shape
+from .._arrays import (
+    FloatArray,
+    Output,
+    as_float,
+    as_gradient,
+    as_optional_floats,
+    check_shape,
+    empty,
+    empty_like,
+)
 from ._arguments import as_finite, as_int
 from .norm import as_planes, batch_norm, batch_norm_backward, check_updatable
 
@@ -47,7 +56,7 @@ class _Problem:
         self, grad_output: npt.ArrayLike
     ) -> tuple[FloatArray, FloatArray | None, FloatArray | None]:
         dy = as_gradient(grad_output, self.x, self.x.shape)
-        dx = np.empty_like(self.x)
+        dx = empty_like(self.x)
         dw = None if self.weight is None else np.zeros_like(self.weight)
         db = None if self.bias is None else np.zeros_like(self.bias)
         if dx.size:
@@ -196,7 +205,7 @@ def instance_norm(
         return p.forward(None, None, None)
     check_updatable(running_mean, "running_mean")
     check_updatable(running_var, "running_var")
-    mean, var = np.empty((2, *p.lifted[:2]), p.x.dtype)
+    mean, var = empty((2, *p.lifted[:2]), p.x.dtype)
     y = p.forward(None, mean, var)
     pixels = p.lifted[2]
     running_mean += momentum * (mean.mean(axis=0) - running_mean)

@@ -5,11 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
 import numpy.typing as npt
 
 from .. import _core
-from .._arrays import FloatArray, Output, as_float, as_gradient, as_optional_floats, describe
+from .._arrays import (
+    FloatArray,
+    Output,
+    as_float,
+    as_gradient,
+    as_optional_floats,
+    describe,
+    empty_like,
+)
 from ._arguments import as_finite, as_int
 
 
@@ -95,9 +102,9 @@ def layer_norm_backward(
     """Gradients of `layer_norm` by input, weight and bias (None where there was none)."""
     p = _Problem(input, normalized_shape, weight, bias, eps)
     dy = as_gradient(grad_output, p.x, p.x.shape)
-    dx = np.empty_like(p.x)
-    dw = None if p.weight is None else np.empty_like(p.weight)
-    db = None if p.bias is None else np.empty_like(p.bias)
+    dx = empty_like(p.x)
+    dw = None if p.weight is None else empty_like(p.weight)
+    db = None if p.bias is None else empty_like(p.bias)
     dy_rows, x_rows, dx_rows = (array.reshape(p.lifted) for array in (dy, p.x, dx))
     _core.layer_norm_backward(
         dy_rows, x_rows, p.flat(p.weight), p.eps, dx_rows, p.flat(dw), p.flat(db)

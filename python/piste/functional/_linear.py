@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import numpy.typing as npt
 
 from .. import _core
-from .._arrays import FloatArray, Output, as_float, as_gradient, as_optional_float, check_shape
+from .._arrays import (
+    FloatArray,
+    Output,
+    as_float,
+    as_gradient,
+    as_optional_float,
+    check_shape,
+    empty_like,
+)
 
 
 def _arguments(
@@ -81,8 +88,8 @@ def linear_backward(
     """Gradients of `linear` by input, weight and bias (None where there was none)."""
     x, w, b, shape = _arguments(input, weight, bias)
     dy = as_gradient(grad_output, x, shape)
-    dx, dw = np.empty_like(x), np.empty_like(w)
-    db = None if b is None else np.empty_like(b)
+    dx, dw = empty_like(x), empty_like(w)
+    db = None if b is None else empty_like(b)
     lead = x.ndim - 1
     _core.linear_backward(_joined(dy, lead), _joined(x, lead), w, _joined(dx, lead), dw, db)
     return dx, dw, db

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _core
-from .._arrays import FloatArray, as_float, as_gradient, as_optional_float, check_shape
+from .._arrays import FloatArray, as_float, as_gradient, as_optional_float, check_shape, empty
 
 REDUCTIONS = ("none", "mean", "sum")
 
@@ -163,7 +163,7 @@ class PointwiseLoss:
         """The loss."""
         core: Any = _core.pointwise_loss
         if self.reduction == "none":
-            losses = np.empty(self.shape, self.x.dtype)
+            losses = empty(self.shape, self.x.dtype)
             core(*self.arguments, losses.reshape(-1))
             return losses
         total = core(*self.arguments, None)
@@ -175,7 +175,7 @@ class PointwiseLoss:
             grad_output, self.shape if self.reduction == "none" else None, self.divisor, self.x
         )
         gradients: list[Any] = [
-            None if source is None else np.empty(self.size, self.x.dtype) for source in self.sources
+            None if source is None else empty((self.size,), self.x.dtype) for source in self.sources
         ]
         padded = gradients + [None] * (3 - len(gradients))
         core: Any = _core.pointwise_loss_backward

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _core
-from .._arrays import FloatArray, Output, as_float, as_gradient
+from .._arrays import FloatArray, Output, as_float, as_gradient, empty, empty_like
 from ._arguments import LARGEST, as_flag, as_int, as_ints, lifted
 
 Ints: TypeAlias = int | Sequence[int]
@@ -116,7 +116,7 @@ def max_pool(
     layout = Layout(x, axes)
     options, shape = _window(layout, axes, *window)
     output = Output(shape, x.dtype, out, (x,))
-    indices = np.empty(shape, np.int64) if indexed else None
+    indices = empty(shape, np.int64) if indexed else None
     core_indices = None if indices is None else layout.core(indices)
     _core.max_pool(layout.core(x), layout.core(output.buffer), core_indices, options)
     return output.result() if indices is None else (output.result(), indices)
@@ -129,7 +129,7 @@ def max_pool_backward(
     layout = Layout(x, axes)
     options, shape = _window(layout, axes, *window)
     dy = as_gradient(grad_output, x, shape)
-    dx = np.empty_like(x)
+    dx = empty_like(x)
     _core.max_pool_backward(layout.core(dy), layout.core(x), layout.core(dx), options)
     return (dx,)
 
@@ -164,7 +164,7 @@ def avg_pool_backward(
     options, shape = _avg_window(layout, axes, *window)
     rule = (as_flag(count_include_pad, "count_include_pad"), as_divisor(divisor_override))
     dy = as_gradient(grad_output, x, shape)
-    dx = np.empty_like(x)
+    dx = empty_like(x)
     _core.avg_pool_backward(layout.core(dy), layout.core(dx), options, *rule)
     return (dx,)
 
@@ -190,7 +190,7 @@ def adaptive_max_pool(
     indexed = as_flag(indexed, "return_indices")
     layout = Layout(x, axes)
     output = Output(_adaptive_shape(layout, axes, output_size), x.dtype, out, (x,))
-    indices = np.empty(output.buffer.shape, np.int64) if indexed else None
+    indices = empty(output.buffer.shape, np.int64) if indexed else None
     core_indices = None if indices is None else layout.core(indices)
     _core.adaptive_max_pool(layout.core(x), layout.core(output.buffer), core_indices)
     return output.result() if indices is None else (output.result(), indices)
@@ -206,7 +206,7 @@ def adaptive_pool_backward(
     x = as_float(input, "input")
     layout = Layout(x, axes)
     dy = as_gradient(grad_output, x, _adaptive_shape(layout, axes, output_size))
-    dx = np.empty_like(x)
+    dx = empty_like(x)
     if largest:
         _core.adaptive_max_pool_backward(layout.core(dy), layout.core(x), layout.core(dx))
     else:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import numpy.typing as npt
 
 from .. import _core
-from .._arrays import FloatArray, Output, as_float, as_gradient
+from .._arrays import FloatArray, Output, as_float, as_gradient, empty_like
 
 
 def _checked(
@@ -66,7 +65,7 @@ def prelu_backward(
     """Gradients of `prelu` by input and weight; at 0 that of the negative side."""
     x, w, lifted = _checked(input, weight)
     dy = as_gradient(grad_output, x, x.shape)
-    dx, dw = np.empty_like(x), np.empty_like(w)
+    dx, dw = empty_like(x), empty_like(w)
     arrays = (dy.reshape(lifted), x.reshape(lifted))
     _core.prelu_backward(*arrays, w.reshape(-1), dx.reshape(lifted), dw.reshape(-1))
     return dx, dw

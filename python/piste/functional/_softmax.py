@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import numpy.typing as npt
 
 from .. import _core
-from .._arrays import FloatArray, Output, as_array, as_dtype, as_float, as_gradient
+from .._arrays import FloatArray, Output, as_array, as_dtype, as_float, as_gradient, empty_like
 from ._arguments import as_axis
 
 
@@ -56,7 +55,7 @@ def _softmax_backward(
     x = _converted(input, dtype)
     dy = as_gradient(grad_output, x, x.shape)
     lifted = _lifted(x, dim)
-    dx = np.empty_like(x)
+    dx = empty_like(x)
     _core.softmax_backward(dy.reshape(lifted), x.reshape(lifted), dx.reshape(lifted), log)
     # The gradient by what was converted is that by its origin, in the origin's dtype.
     origin = as_array(input, "input").dtype

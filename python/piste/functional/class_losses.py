@@ -16,6 +16,7 @@ from .._arrays import (
     as_optional_float,
     check_shape,
     describe,
+    empty,
     within_int64,
 )
 from ._arguments import as_number
@@ -83,7 +84,7 @@ class RowLoss:
         """The loss."""
         core, scores = getattr(_core, self.name), self.scores
         if self.reduction == "none":
-            losses = np.empty(scores.per_row, scores.x.dtype)
+            losses = empty(scores.per_row, scores.x.dtype)
             core(*self.arguments, scores.rows(losses))
             return losses
         total = core(*self.arguments, None)
@@ -95,7 +96,7 @@ class RowLoss:
         scores = self.scores
         shape = scores.per_row if self.reduction == "none" else None
         grad, scale = split_grad_output(grad_output, shape, self.divisor, scores.x)
-        results = tuple(np.empty(scores.lifted, scores.x.dtype) for _ in range(self.gradients))
+        results = tuple(empty(scores.lifted, scores.x.dtype) for _ in range(self.gradients))
         core = getattr(_core, self.name + "_backward")
         core(*self.arguments, None if grad is None else scores.rows(grad), scale, *results)
         return tuple(result.reshape(scores.shape) for result in results)

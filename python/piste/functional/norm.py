@@ -8,7 +8,15 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _core
-from .._arrays import FloatArray, as_float, as_gradient, as_optional_floats, describe
+from .._arrays import (
+    FloatArray,
+    as_float,
+    as_gradient,
+    as_optional_floats,
+    describe,
+    empty,
+    empty_like,
+)
 from ._arguments import as_finite
 
 
@@ -111,7 +119,7 @@ def batch_norm(
         if np.shares_memory(running_mean, running_var):
             raise ValueError("running_mean, running_var: expected arrays that share no memory")
         mean, var = mean.copy(), var.copy()  # the user's may be strided or overlap an input
-    y = np.empty(problem.lifted, problem.x.dtype)
+    y = empty(problem.lifted, problem.x.dtype)
     _core.batch_norm(problem.x, mean, var, problem.weight, problem.bias, problem.options, y)
     if training and running_mean is not None and running_var is not None:
         running_mean[...] = mean
@@ -136,9 +144,9 @@ def batch_norm_backward(
     """
     problem = _Problem(input, running_mean, running_var, weight, bias, training, momentum, eps)
     dy = as_gradient(grad_output, problem.x, problem.shape)
-    dx = np.empty_like(problem.x)
-    dw = None if problem.weight is None else np.empty_like(problem.weight)
-    db = None if problem.bias is None else np.empty_like(problem.bias)
+    dx = empty_like(problem.x)
+    dw = None if problem.weight is None else empty_like(problem.weight)
+    db = None if problem.bias is None else empty_like(problem.bias)
     _core.batch_norm_backward(
         dy.reshape(problem.lifted),
         problem.x,

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import numpy.typing as npt
 
 from .. import _core
-from .._arrays import FloatArray, Output, as_float, as_gradient
+from .._arrays import FloatArray, Output, as_float, as_gradient, empty_like
 from ._arguments import as_int, as_number
 
 
@@ -80,7 +79,7 @@ def local_response_norm_backward(
     """Gradient of `local_response_norm`."""
     x, lifted, options = _checked(input, size, alpha, beta, k)
     dy = as_gradient(grad_output, x, x.shape)
-    dx = np.empty_like(x)
+    dx = empty_like(x)
     _core.local_response_norm_backward(
         dy.reshape(lifted), x.reshape(lifted), options, dx.reshape(lifted)
     )
