@@ -95,12 +95,6 @@ void from_rows(const T* rows, Index channels, Index pixels, T* nchw, Index strid
                                       end - begin, channels, end - begin);
 }
 
-/// Whether one of the direct ways is asked for.
-bool is_named(Algorithm algorithm) {
-  return algorithm == Algorithm::planes || algorithm == Algorithm::pointwise ||
-         algorithm == Algorithm::rows;
-}
-
 /// Whether every sum of products has no term: the algorithms below need not think of it.
 bool no_products(const ConvGeometry& g, Index n) {
   return n == 0 || g.channels == 0 || g.filters == 0 || g.in_pixels() == 0 || g.out_pixels() == 0;
@@ -143,10 +137,10 @@ void conv(View<const T> x, View<const T> weight, View<const T> bias, const ConvO
       winograd_map<T>(Winograd<T>::forward_pass(g), Winograd<T>::tile_size(g), n, x.data,
                       weight.data, bias.data, y.data))
     return;
-  if (!is_named(algorithm) && takes_strided_planes(g, kernel_table<T>().lanes))
+  const DirectWay way = direct_way(g, algorithm, Pass::forward, kernel_table<T>().lanes);
+  if (way == DirectWay::strided_planes)
     return conv_strided_planes(g, n, x.data, weight.data, bias.data, y.data);
-  if (!is_named(algorithm) && is_sampled(g)) return conv_sampled(g, x, weight, bias, options, y);
-  const DirectWay way = direct_way(g, algorithm);
+  if (way == DirectWay::sampled) return conv_sampled(g, x, weight, bias, options, y);
   if (way == DirectWay::planes) return conv_planes(g, n, x.data, weight.data, bias.data, y.data);
   if (way == DirectWay::pointwise)
     return conv_pointwise(g, n, x.data, weight.data, bias.data, y.data);
@@ -204,8 +198,6 @@ void conv_backward(View<const T> dy, View<const T> x, View<const T> weight,
                               {dweight.data, dweight ? filters : Shape()}, dbias);
   }
   const Algorithm algorithm = options.algorithm.value_or(default_algorithm());
-  if (!is_named(algorithm) && is_sampled(g))
-    return conv_sampled_backward(g, dy, x, weight, options, dx, dweight, dbias);
   if (Winograd<T>::chosen(g, algorithm)) {
     const int m = Winograd<T>::tile_size(g);
     if (dbias) sum_planes(dy, dbias);
@@ -216,7 +208,9 @@ void conv_backward(View<const T> dy, View<const T> x, View<const T> weight,
     dbias = {};
     if (!dx && !dweight) return;
   }
-  const DirectWay way = direct_way(g, algorithm);
+  const DirectWay way = direct_way(g, algorithm, Pass::backward, kernel_table<T>().lanes);
+  if (way == DirectWay::sampled)
+    return conv_sampled_backward(g, dy, x, weight, options, dx, dweight, dbias);
   if (way == DirectWay::planes)
     return conv_planes_backward(g, n, dy.data, x.data, weight.data, dx.data, dweight.data,
                                 dbias.data);

@@ -28,10 +28,13 @@ inline constexpr Index pointwise_pixels = 64;
 
 }  // namespace conv_choice
 
-/// The ways to compute a convolution directly: conv_planes.h, conv_pointwise.h, conv_nhwc.h.
-enum class DirectWay { planes, pointwise, rows };
+/// The ways to compute a convolution directly: conv_planes.h, conv_strided_planes.h (forward only),
+/// conv_sampled.h, conv_pointwise.h, conv_nhwc.h.
+enum class DirectWay { planes, strided_planes, sampled, pointwise, rows };
+enum class Pass { forward, backward };
 
-/// The way that `algorithm` names, where it takes the problem; else the one that pays.
-DirectWay direct_way(const ConvGeometry& g, Algorithm algorithm);
+/// The way that `algorithm` names, where it takes the problem; else the one that pays with vectors
+/// of so many lanes.
+DirectWay direct_way(const ConvGeometry& g, Algorithm algorithm, Pass pass, Index lanes);
 
 }  // namespace piste
