@@ -7,10 +7,7 @@
 namespace piste {
 namespace {
 
-constexpr Index range_pixels = 120;  // whose tiles share a visit of each weight panel
-// Products that are added up in a row, then to what stands there: longer chains lose accuracy, and
-// a panel of so many values stays in L1 while all tiles pass by.
-constexpr Index chain = 256;
+constexpr Index range_pixels = 120;        // whose tiles share a visit of each weight panel
 constexpr double border_waste = 1.25;      // products per needed one that are worth a border
 constexpr Index border_bytes = 128 << 10;  // of samples copied at once to get a zero border
 
@@ -267,9 +264,9 @@ void Conv<T>::run_tiles(const Product& product, const Phase& phase, const T* pac
   // Whole vectors may be stored where nothing stands behind a row's columns.
   const bool whole = product.groups == 1 && out_stride >= product.padded();
   const Index taps = static_cast<Index>(phase.offsets.size());
-  const Index channel_chunks = std::max<Index>((phase.run + chain - 1) / chain, 1);
-  const Index tap_chunks =
-      std::clamp<Index>((taps * phase.run + chain - 1) / chain, 1, std::max<Index>(taps, 1));
+  const Index channel_chunks = std::max<Index>((phase.run + longest_chain - 1) / longest_chain, 1);
+  const Index tap_chunks = std::clamp<Index>((taps * phase.run + longest_chain - 1) / longest_chain,
+                                             1, std::max<Index>(taps, 1));
   for (Index group = 0; group < product.groups; ++group)
     for (Index block = 0; block < product.blocks(); ++block) {
       const Index width = product.width(block), first = block * product.panel;

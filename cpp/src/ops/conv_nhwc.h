@@ -20,6 +20,10 @@ struct ConvGeometry {
   Index taps() const { return kernel[0] * kernel[1] * kernel[2]; }
 };
 
+/// Products of a sum that are added up in a row, then to what stands there: longer chains lose
+/// accuracy, and a panel of so many weights stays in L1 while all tiles pass by.
+inline constexpr Index longest_chain = 256;
+
 /// Implicit GEMM over NHWC rows, all three passes. Serial, allocation-free: the caller splits the
 /// work and gives `scratch`. dy and y rows may be read up to a vector past their last value.
 template <class T>

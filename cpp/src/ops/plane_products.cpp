@@ -5,14 +5,14 @@
 #include "base/aligned.h"
 #include "base/parallel.h"
 #include "dispatch/dispatch.h"
+#include "ops/conv_nhwc.h"
 
 namespace piste {
 namespace {
 
 constexpr Index least_units = 16;  // that filters are shared out to reach
-// Products that are added up in a row, then to the total: longer chains lose accuracy. A block of
-// vectors takes all its chains before the next one, so that totals stay in L1.
-constexpr Index chain = 256, block = 48;
+// Vectors that take all chains of their sums before the next ones do: totals stay in L1.
+constexpr Index block = 48;
 
 /// Values of scratch for chained_products().
 template <class T>
@@ -24,7 +24,7 @@ Index chained_size() {
 template <class T>
 void chained_products(int filters, const kernels::PlaneProducts<T>& all, T* scratch) {
   const auto& table = kernel_table<T>();
-  if (all.depth <= chain) return table.planes->products(filters, all);
+  if (all.depth <= longest_chain) return table.planes->products(filters, all);
   const Index lanes = table.lanes, size = filters * block * lanes;
   T* const parts[] = {scratch, scratch + size};
   T* const zeros = scratch + 2 * size;
@@ -38,10 +38,10 @@ void chained_products(int filters, const kernels::PlaneProducts<T>& all, T* scra
     a.vectors = vectors;
     a.y_at = at;
     a.y_stride = a.y_end = width;
-    for (Index k = 0; k < all.depth; k += chain) {
+    for (Index k = 0; k < all.depth; k += longest_chain) {
       a.offsets = all.offsets + k;
       a.weights = all.weights + k * filters;
-      a.depth = std::min(chain, all.depth - k);
+      a.depth = std::min(longest_chain, all.depth - k);
       a.bias = k == 0 ? all.bias : zeros;
       a.y = parts[k > 0];
       table.planes->products(filters, a);
@@ -170,7 +170,7 @@ Index PlaneProduct<T>::unit_flops() const {
 
 template <class T>
 Index PlaneProduct<T>::sums_size() const {
-  return depth_ > chain ? chained_size<T>() : 0;
+  return depth_ > longest_chain ? chained_size<T>() : 0;
 }
 
 template <class T>
