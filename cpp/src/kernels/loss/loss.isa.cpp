@@ -34,20 +34,33 @@ struct DoubleSum<float> {
   double value() const { return (low + high).sum(); }
 };
 
+/// The values from place i on, a vector of them or `count`; ones where there is no array.
+template <bool whole, class T>
+inline __attribute__((always_inline)) Vec<T> load_at(const T* from, Index i, int count) {
+  if (!from) return Vec<T>(T(1));
+  return whole ? Vec<T>::load(from + i) : Vec<T>::load_partial(from + i, count);
+}
+
+/// Nothing where no array is wanted.
+template <bool whole, class T>
+inline __attribute__((always_inline)) void store_at(Vec<T> values, T* to, Index i, int count) {
+  if (!to) return;
+  if constexpr (whole)
+    values.store(to + i);
+  else
+    values.store_partial(to + i, count);
+}
+
 /// Losses of one vector of values or, at the end, of `count` values.
 template <bool whole, class T, class F>
 inline __attribute__((always_inline)) Vec<T> losses_at(const F& f, const PointwiseLossCall<T>& call,
                                                        Index i, int count) {
   using V = Vec<T>;
-  const auto load = [=](const T* from) {
-    if (!from) return V(T(1));
-    return whole ? V::load(from + i) : V::load_partial(from + i, count);
-  };
+  const auto load = [=](const T* from) { return load_at<whole>(from, i, count); };
   V loss = load(call.weight) * f.loss(load(call.x), load(call.t), load(call.extra));
   if constexpr (!whole)
     for (int lane = count; lane < V::lanes; ++lane) loss.v[lane] = 0;
-  if (call.loss && whole) loss.store(call.loss + i);
-  if (call.loss && !whole) loss.store_partial(call.loss + i, count);
+  store_at<whole>(loss, call.loss, i, count);
   return loss;
 }
 
@@ -55,14 +68,8 @@ template <bool whole, class T, class F>
 inline __attribute__((always_inline)) void slopes_at(const F& f, const PointwiseLossCall<T>& call,
                                                      Index i, int count) {
   using V = Vec<T>;
-  const auto load = [=](const T* from) {
-    if (!from) return V(T(1));
-    return whole ? V::load(from + i) : V::load_partial(from + i, count);
-  };
-  const auto store = [=](V v, T* to) {
-    if (to && whole) v.store(to + i);
-    if (to && !whole) v.store_partial(to + i, count);
-  };
+  const auto load = [=](const T* from) { return load_at<whole>(from, i, count); };
+  const auto store = [=](V v, T* to) { store_at<whole>(v, to, i, count); };
   const Slopes<T> slopes = f.slopes(load(call.x), load(call.t), load(call.extra));
   const V factor = V(call.scale) * load(call.grad) * load(call.weight);
   store(factor * slopes.x, call.dx);
