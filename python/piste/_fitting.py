@@ -63,7 +63,8 @@ def fit(
     if progress not in (True, False, "auto"):
         raise ValueError(f"progress: expected True, False or 'auto', got {progress!r}")
     _check_monitors(trainer, samples, held_out, callbacks)
-    if epochs and n % size == 1 % size:
+    last = n % size or size
+    if epochs and last == 1:
         _check_single(trainer, samples, size)
     thread = threading.get_ident()
     if trainer._fitting == thread:
