@@ -93,38 +93,32 @@ class Trainer:
         average: EMA | SWA | None = None,
         augment: Augment | None = None,
     ) -> None:
-        for value, kind, name in (
-            (model, Module, "model"),
-            (loss, Loss, "loss"),
-            (optimizer, Optimizer, "optimizer"),
-        ):
-            if not isinstance(value, kind):
-                raise TypeError(
-                    f"{name}: expected a piste {kind.__name__}, got {type(value).__name__}"
-                )
+        _check_kind(model, Module, "model")
+        _check_kind(loss, Loss, "loss")
+        _check_kind(optimizer, Optimizer, "optimizer")
         if average is not None and not isinstance(average, (EMA, SWA)):
             raise TypeError(f"average: expected a piste EMA or SWA, got {describe(average)}")
         if augment is not None and not isinstance(augment, Augment):
             raise TypeError(f"augment: expected a piste.data.Augment, got {describe(augment)}")
         self._model, self._optimizer = model, optimizer
-        self.loss = loss
-        self.seed = as_int(seed, "seed", 0)
+        self._objective = loss
+        self._seed = as_int(seed, "seed", 0)
         self.steps = 0
         self.history = History()
         self.stop_training = False
-        self.clip_grad_value = _bound(clip_grad_value, "clip_grad_value")
-        self.clip_grad_norm = _bound(clip_grad_norm, "clip_grad_norm")
-        self.accumulation_steps = as_int(accumulation_steps, "accumulation_steps", 1)
+        self._clip_grad_value = _bound(clip_grad_value, "clip_grad_value")
+        self._clip_grad_norm = _bound(clip_grad_norm, "clip_grad_norm")
+        self._accumulation_steps = as_int(accumulation_steps, "accumulation_steps", 1)
         self._average = average
         self._averages_in_use = False
         self._fitting: int | None = None  # the thread that is inside `fit`
-        self._rng = np.random.Generator(np.random.PCG64(self.seed))
-        self.augment = augment
+        self._rng = np.random.Generator(np.random.PCG64(self._seed))
+        self._augment = augment
         self._compile(as_schedule(schedule, optimizer))
 
     def _compile(self, schedule: Schedule | None) -> None:
         """Make all that lives in the core."""
-        model, augment = self._model, self.augment
+        model, augment = self._model, self._augment
         self._network: CompiledNetwork = model._network()
         self._augmentation = None if augment is None else augment._lower(self._network.dtype)
         self._state = OptimizerState(
@@ -134,9 +128,9 @@ class Trainer:
             averaged={name: a for name, a in model._named_state() if a.dtype.kind == "f"},
             schedule=schedule,
             averaging=self._average,
-            clip_value=self.clip_grad_value or math.inf,
-            clip_norm=self.clip_grad_norm or math.inf,
-            accumulate=self.accumulation_steps,
+            clip_value=self._clip_grad_value or math.inf,
+            clip_norm=self._clip_grad_norm or math.inf,
+            accumulate=self._accumulation_steps,
         )
 
     def __getstate__(self) -> dict[str, Any]:
@@ -170,6 +164,41 @@ class Trainer:
     def schedule(self) -> Schedule | None:
         """The learning rate's schedule."""
         return self._state.schedule
+
+    @property
+    def loss(self) -> Loss:
+        """The loss; it may be changed between steps."""
+        return self._objective
+
+    @loss.setter
+    def loss(self, loss: Loss) -> None:
+        _check_kind(loss, Loss, "loss")
+        self._objective = loss
+
+    @property
+    def seed(self) -> int:
+        """What batches, dropout and augmentation are drawn from."""
+        return self._seed
+
+    @property
+    def augment(self) -> Augment | None:
+        """How images are changed as they are read."""
+        return self._augment
+
+    @property
+    def clip_grad_value(self) -> float | None:
+        """Bound of each gradient."""
+        return self._clip_grad_value
+
+    @property
+    def clip_grad_norm(self) -> float | None:
+        """Bound of the norm of all gradients together."""
+        return self._clip_grad_norm
+
+    @property
+    def accumulation_steps(self) -> int:
+        """Batches whose gradients one update takes."""
+        return self._accumulation_steps
 
     def learning_rates(self) -> dict[str, float]:
         """The rate that each parameter's next update will take."""
@@ -406,6 +435,11 @@ class Trainer:
         """The engine's loss of the outputs for such images."""
         shape = self._network.output_shape(images)[1:]
         return self.loss._lower(self._network.dtype, shape)
+
+
+def _check_kind(value: object, kind: type, name: str) -> None:
+    if not isinstance(value, kind):
+        raise TypeError(f"{name}: expected a piste {kind.__name__}, got {type(value).__name__}")
 
 
 def _bound(value: float | None, name: str) -> float | None:

@@ -386,3 +386,22 @@ def test_outputs_too_large_for_any_machine():
     x = np.zeros((2**11, 1, 1, 1), np.float32)
     with pytest.raises(MemoryError):
         trainer.step(x, x)
+
+
+@pytest.mark.parametrize(
+    "name", ["augment", "seed", "clip_grad_value", "clip_grad_norm", "accumulation_steps"]
+)
+def test_what_a_trainer_was_made_with_stays(name):
+    trainer = piste.Trainer(nn.Sequential(nn.Linear(2, 3)), nn.MSELoss(), piste.optim.SGD(0.1))
+    before = getattr(trainer, name)
+    with pytest.raises(AttributeError, match=name):
+        setattr(trainer, name, 2)
+    assert getattr(trainer, name) == before
+
+
+def test_another_loss_is_checked():
+    trainer = piste.Trainer(nn.Sequential(nn.Linear(2, 3)), nn.MSELoss(), piste.optim.SGD(0.1))
+    with pytest.raises(TypeError, match="loss: expected a piste Loss, got str"):
+        trainer.loss = "mse"
+    trainer.loss = nn.L1Loss()
+    assert isinstance(trainer.loss, nn.L1Loss)

@@ -164,6 +164,19 @@ def test_depthwise_with_strides_in_rows_of_every_width(stride, kernel, dilation,
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("stride", [(1, 1), (2, 1), (1, 2), (2, 2), (3, 4)])
+def test_weights_that_are_not_finite_show_in_padding_too(stride, value, dtype):
+    x = np.ones((1, 6, 21, 90), dtype)
+    weight = np.ones((6, 1, 3, 3), dtype)
+    weight[:, 0, 0, 0] = value
+    y = F.conv2d(x, weight, None, stride, 1, 1, 6)
+    assert np.isnan(y[..., 0, :]).all()  # the weight's row is above the first row of x
+    assert np.isnan(y[..., 0]).all()
+    assert not np.isfinite(y).any()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("groups", [1, 3, 12])
 @pytest.mark.parametrize(
     ("size", "stride", "high"),

@@ -94,17 +94,18 @@ void outer(const kernels::DepthwiseOuter<T>& a) {
   for (; p < a.pixels; ++p) outer_of<T, 1>(a, p);
 }
 
-/// Calls row(x, w, ...) for each row of the kernel that meets a row of x for outputs (d, h, ...).
+/// Calls row(x, w) for each row of the kernel and the row of x that it meets for outputs (d, h,
+/// ...), which is null in the padding: there too a weight that is not finite shows.
 template <class T, class Row>
 inline __attribute__((always_inline)) void for_each_row(const kernels::DepthwisePlane<T>& a,
                                                         Index d, Index h, Row row) {
   for (Index i = 0; i < a.kernel[0]; ++i) {
     const Index z = d * a.stride[0] - a.pad[0] + i * a.dilation[0];
-    if (z < 0 || z >= a.in[0]) continue;
     for (Index j = 0; j < a.kernel[1]; ++j) {
       const Index y = h * a.stride[1] - a.pad[1] + j * a.dilation[1];
-      if (y < 0 || y >= a.in[1]) continue;
-      row(a.x + (z * a.in[1] + y) * a.in[2], a.weights + (i * a.kernel[1] + j) * a.kernel[2]);
+      const bool inside = z >= 0 && z < a.in[0] && y >= 0 && y < a.in[1];
+      row(inside ? a.x + (z * a.in[1] + y) * a.in[2] : nullptr,
+          a.weights + (i * a.kernel[1] + j) * a.kernel[2]);
     }
   }
 }
@@ -117,13 +118,14 @@ inline __attribute__((always_inline)) void plane_vectors(const kernels::Depthwis
   const Index step = stride ? stride : a.stride[2];
   Vec<T> sum[Vectors];
   for (int v = 0; v < Vectors; ++v) sum[v] = Vec<T>(a.bias);
-  for_each_row(a, d, h, [&](const T* x, const T* w) {
-    x += at * step - a.pad[2];
-    for (Index k = 0; k < a.kernel[2]; ++k, x += a.dilation[2]) {
+  for_each_row(a, d, h, [&](const T* row, const T* w) {
+    for (Index k = 0; k < a.kernel[2]; ++k) {
       const Vec<T> weight(w[k]);
+      const T* x = row + (row ? at * step - a.pad[2] + k * a.dilation[2] : 0);
 #pragma GCC unroll 8
       for (int v = 0; v < Vectors; ++v)
-        sum[v] = fma(strided<T, stride>(x + v * lanes * step, step), weight, sum[v]);
+        sum[v] = fma(row ? strided<T, stride>(x + v * lanes * step, step) : Vec<T>::zero(), weight,
+                     sum[v]);
     }
   });
 #pragma GCC unroll 8
@@ -133,10 +135,10 @@ inline __attribute__((always_inline)) void plane_vectors(const kernels::Depthwis
 template <class T>
 T plane_value(const kernels::DepthwisePlane<T>& a, Index d, Index h, Index w) {
   T sum = a.bias;
-  for_each_row(a, d, h, [&](const T* x, const T* weight) {
+  for_each_row(a, d, h, [&](const T* row, const T* weight) {
     for (Index k = 0; k < a.kernel[2]; ++k) {
       const Index from = w * a.stride[2] - a.pad[2] + k * a.dilation[2];
-      if (from >= 0 && from < a.in[2]) sum += x[from] * weight[k];
+      sum += (row && from >= 0 && from < a.in[2] ? row[from] : T(0)) * weight[k];
     }
   });
   return sum;
