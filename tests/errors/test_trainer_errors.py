@@ -297,6 +297,22 @@ def test_after_divergence_the_last_good_weights_stand(lr, momentum):
     assert np.isfinite(trainer.step(x, y))
 
 
+@pytest.mark.parametrize("batch_size", ["full", 2, 20])
+def test_the_last_step_of_an_epoch_is_noticed_if_it_went_too_far(batch_size):
+    trainer = make_trainer(nn.CrossEntropyLoss(), SGD(0.01))
+    x = np.random.default_rng(0).standard_normal((40, 8, 8)).astype(np.float32)
+    y = np.arange(40) % 10
+    trainer.fit(x, y, epochs=1, batch_size=batch_size)
+    trainer.optimizer.lr = 1e38
+    before = state_of(trainer) if batch_size == "full" else None
+    with pytest.raises(piste.DivergenceError) as caught:
+        trainer.fit(x, y, epochs=1, batch_size=batch_size)
+    assert caught.value.step == trainer.steps
+    assert before is None or unchanged(trainer, before)
+    assert np.isfinite(trainer.evaluate(x, y)[0])
+    assert np.isfinite(trainer.predict(x)).all()
+
+
 def test_weights_set_by_the_user_are_not_taken_back():
     trainer = make_trainer(nn.LeastSquaresLoss(), SGD(10.0))
     x, y = np.ones_like(X), np.ones((3, 10), np.float32)

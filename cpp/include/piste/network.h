@@ -131,8 +131,8 @@ class Network {
   /// Steps over batches first_batch, first_batch + 1, ... of `order` (sample indices) until the
   /// end, until `time_limit` seconds have passed or until the optimizer's rates end. A step that
   /// fails changes nothing; the last update is taken back, with the steps since, where it was so
-  /// long that loss or gradient overflow now. `progress` tells of the steps taken, also where an
-  /// exception ends the call.
+  /// long that loss or gradient overflow now; the last step of an epoch is looked at right away.
+  /// `progress` tells of the steps taken, also where an exception ends the call.
   void train(const Input& x, const Target<T>& y, View<const std::int64_t> order, Index batch_size,
              Index first_batch, double time_limit, const Loss<T>& loss, Optimizer<T>& optimizer,
              std::uint64_t seed, Index step, Progress& progress,

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <utility>
 
 #include "dispatch/dispatch.h"
 #include "engine/network_impl.h"
@@ -179,12 +180,16 @@ void Network<T>::train(const Input& x, const Target<T>& y, View<const std::int64
     run.loss_scale = loss_scale(loss, y, run.order, count, result, divisor);
     // Sums of gradients are divided when they are whole.
     if (optimizer.accumulate > 1) run.loss_scale = 1;
-    p.prepare();
-    p.run_forward(run);
-    double sum = 0, correct = 0;
-    for (double part : p.loss_sums) sum += part;
+    const auto loss_now = [&] {
+      p.prepare();
+      p.run_forward(run);
+      double sum = 0;
+      for (double part : p.loss_sums) sum += part;
+      return divisor == 0 ? sum : sum / divisor;
+    };
+    progress.loss = loss_now();
+    double correct = 0;
     for (double part : p.correct_sums) correct += part;
-    progress.loss = divisor == 0 ? sum : sum / divisor;
     bool sound = std::isfinite(progress.loss);
     if (sound) {
       p.finish();
@@ -199,6 +204,13 @@ void Network<T>::train(const Input& x, const Target<T>& y, View<const std::int64
     progress.samples += count;
     progress.correct += static_cast<Index>(correct);
     progress.loss_sum += progress.loss * static_cast<double>(count);
+    // Whether an epoch's last step went too far no loss of a next step tells: it is asked for here.
+    if (optimizer.update_at_end && batch + 1 == batches && !undo_->empty()) {
+      run.step = step + progress.batches;
+      const double last = std::exchange(progress.loss, loss_now());
+      if (!std::isfinite(progress.loss)) return diverged(run, count, sample, optimizer, progress);
+      progress.loss = last;
+    }
     const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;
     if (spent.count() >= time_limit) break;
   }

@@ -14,6 +14,7 @@ template <class T>
 class Undo {
  public:
   void clear() { arrays_.clear(); }
+  bool empty() const { return arrays_.empty(); }
 
   /// Before the step changes an array.
   void remember(T* data, Index n) {
