@@ -50,15 +50,17 @@ class DirectOp : public ConvolutionOp<T> {
     this->copy_bias(memory);
   }
 
-  Index finish_tasks() const override { return this->dy_ < 0 ? 0 : conv_.pack_tasks() + 1; }
+  Index finish_tasks(int phase) const override {
+    return phase > 0 || this->dy_ < 0 ? 0 : conv_.pack_tasks() + 1;
+  }
 
-  void finish(const Memory<T>& memory, Index groups, Index task, void*) override {
+  void finish(const Memory<T>& memory, Index groups, int, Index task, void*) override {
     if (task == conv_.pack_tasks()) return this->sum_bias_gradient(memory, groups);
     const GroupSums<T> parts(memory.fixed(gradients_), conv_.gradient_size(), groups);
     conv_.unpack_gradient(parts.data, groups, weight_.gradient, task);
   }
 
-  Index scratch_bytes() const override { return conv_.scratch_bytes(); }
+  Index scratch_bytes(Index) const override { return conv_.scratch_bytes(); }
 
  protected:
   T* gradient(const Memory<T>& memory, const Chunk& chunk) const {

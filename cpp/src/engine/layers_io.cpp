@@ -34,7 +34,7 @@ class InputOp final : public Op<T> {
     }
   }
   void backward(int, const Run<T>&, const Memory<T>&, const Chunk&) override {}
-  Index scratch_bytes() const override {
+  Index scratch_bytes(Index) const override {
     return 2 * y_.shape.features() * static_cast<Index>(sizeof(T));
   }
 

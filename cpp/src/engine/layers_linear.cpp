@@ -1,241 +1,239 @@
-#include <cstring>
+#include <algorithm>
+#include <vector>
 
 #include "engine/weighted_op.h"
+#include "ops/matmul.h"
 
 namespace piste {
 namespace {
 
-// Weights beyond this size are read once for the whole batch, each task taking some panels of
-// them; smaller ones stay in the cache while samples pass chunk by chunk.
+// Weights beyond this size are read once for the whole batch, each task taking a block of the
+// product; smaller ones stay in the cache while samples pass chunk by chunk.
 constexpr Index wide_bytes = 192 << 10;
-constexpr Index pack_rows = 64;              // features that are transposed at a time
-constexpr Index gradient_bytes = 128 << 10;  // of a task's block of the weight gradient
 
-/// Linear layer with bias and ReLU. A sample's features stand as the map before left them: pixels
-/// of `width` channels. The weight gradient is computed after the backward pass, over the whole
-/// batch at once: no partial sums, whatever the number of weights.
+/// What is done for a product, one after another; the tasks of one stage are independent.
+enum class Stage { pack, run, finish };
+constexpr Stage stages[] = {Stage::pack, Stage::run, Stage::finish};
+
+template <class T>
+Index tasks_of(const Matmul<T>& product, Stage stage) {
+  if (stage == Stage::pack) return product.pack_tasks();
+  return stage == Stage::run ? product.tasks() : product.finish_tasks();
+}
+
+template <class T>
+void run_task(const Matmul<T>& product, Stage stage, Index task, T* memory, T* scratch) {
+  if (stage == Stage::pack) return product.pack(task, memory);
+  if (stage == Stage::run) return product.run(task, memory, scratch);
+  product.finish(memory);
+}
+
+/// Linear layer with bias and ReLU. Its products take rows of features in the weight's own order,
+/// (channel, pixel); maps of several pixels are brought into it first. The weight gradient is
+/// computed after the backward pass, over the whole batch at once: no partial sums, whatever the
+/// number of weights.
 template <class T>
 class LinearOp final : public WeightedOp<T> {
  public:
-  LinearOp(Plan<T>& plan, const Site<T>& site) : WeightedOp<T>(site) {
-    const auto& table = kernel_table<T>();
-    lanes_ = table.lanes;
-    panel_ = lanes_ * table.gemm->tile_vectors;
-    wide_ = weight_.value.size() * Index(sizeof(T)) > wide_bytes;
-    packed_ = plan.fixed_tensor(y_.width * inputs());
-    padded_bias_ = plan.fixed_tensor(y_.width);
+  LinearOp(Plan<T>& plan, const Site<T>& site)
+      : WeightedOp<T>(site),
+        wide_(weight_.value.size() * Index(sizeof(T)) > wide_bytes),
+        reorders_(x_.shape.pixels() > 1),
+        batch_(plan.batch()),
+        rows_{x_.tensor, x_.width} {
+    if (reorders_) rows_ = {plan.tensor(features()), features()};
+    if (!wide_ || reorders_) forward_.push_back({});
+    const Matmul<T> product(forward_product(nullptr, nullptr, batch_));
+    if (wide_) add_stages(product, forward_);
+    memory_ = plan.fixed_tensor(wide_ ? product.memory_size() : 0);
     this->use_forward(x_.tensor);
-    this->use_forward(y_.tensor);
+    for (int phase = 0; phase < forward_phases(false); ++phase) {
+      this->use_forward(rows_.tensor, phase);
+      this->use_forward(y_.tensor, phase);
+    }
   }
 
   void link(Plan<T>& plan, int dy, const std::vector<int>& dx) override {
     this->link_ends(plan, dy, dx[0]);
-    if (dx_ >= 0) packed_backward_ = plan.fixed_tensor(padded_inputs() * outputs());
-    if (wide_) this->use_backward(masked_, 1);
-    this->use_backward(dx_, wide_ ? 1 : 0);
-    plan.keep(x_.tensor);
+    drows_ = {dx_, x_.width};
+    if (reorders_ && dx_ >= 0) drows_ = {plan.tensor(features()), features()};
+    const Matmul<T> by_input(input_product(nullptr, nullptr, batch_));
+    const Matmul<T> by_weight(weight_product(nullptr, nullptr));
+    backward_.push_back({});
+    if (wide_ && dx_ >= 0) {
+      add_stages(by_input, backward_);
+      if (reorders_) backward_.push_back({});
+      backward_memory_ = plan.fixed_tensor(by_input.memory_size());
+    }
+    add_stages(by_weight, finish_);
+    if (finish_.empty()) finish_.push_back({});
+    finish_memory_ = plan.fixed_tensor(by_weight.memory_size());
+    for (int phase = 1; phase < backward_phases(true); ++phase)
+      for (int tensor : {masked_, drows_.tensor, dx_}) this->use_backward(tensor, phase);
+    for (int tensor : {drows_.tensor, dx_}) this->use_backward(tensor);
+    plan.keep(rows_.tensor);
     plan.keep(masked_);
   }
 
-  // Panels of the forward product, then of the backward one, then the bias.
-  Index prepare_tasks() const override {
-    return panels(y_.width) + (packed_backward_ >= 0 ? backward_pack_tasks() : 0) + 1;
-  }
-
-  void prepare(const Memory<T>& memory, Index task) override {
-    if (task < panels(y_.width)) return pack_forward(memory.fixed(packed_), task);
-    task -= panels(y_.width);
-    if (packed_backward_ >= 0 && task < backward_pack_tasks())
-      return pack_backward(memory.fixed(packed_backward_), task);
-    if (bias_.value) std::copy_n(bias_.value.data, outputs(), memory.fixed(padded_bias_));
-  }
-
+  int forward_phases(bool) const override { return static_cast<int>(forward_.size()); }
+  int backward_phases(bool) const override { return static_cast<int>(backward_.size()); }
   Index wide_tasks(bool backward, int phase) const override {
-    if (!wide_ || (backward && phase == 0)) return 0;
-    return backward ? (dx_ < 0 ? 0 : panels(inputs())) : panels(y_.width);
+    return (backward ? backward_ : forward_)[phase].tasks;
   }
-  int backward_phases(bool) const override { return wide_ && dx_ >= 0 ? 2 : 1; }
 
   void forward(int, const Run<T>&, const Memory<T>& memory, const Chunk& chunk) override {
-    const T* x = memory.at(x_.tensor, chunk);
+    const T* rows = memory.at(x_.tensor, chunk);
+    if (reorders_) {
+      T* to = memory.at(rows_.tensor, chunk);
+      for (Index i = 0; i < chunk.count(); ++i)
+        unpack_sample(rows + i * x_.sample_values(), x_, to + i * features());
+      rows = to;
+    }
+    if (wide_) return;
     T* y = memory.at(y_.tensor, chunk);
-    for (Index p = 0; p < panels(y_.width); ++p) forward_panel(memory, p, x, y, chunk.count());
+    multiply(forward_product(rows, y, chunk.count()), memory.worker_scratch(chunk));
+    clear_padding(y, y_.width, outputs(), 0, chunk.count());
   }
-  void forward_wide(const Run<T>&, const Memory<T>& memory, Index task) override {
-    forward_panel(memory, task, memory.fixed(x_.tensor), memory.fixed(y_.tensor), memory.batch);
+
+  void forward_wide(const Run<T>&, const Memory<T>& memory, int phase, Index task,
+                    void* scratch) override {
+    T* y = memory.fixed(y_.tensor);
+    const Matmul<T> product(forward_product(memory.fixed(rows_.tensor), y, batch_));
+    run_wide(product, forward_[phase].stage, task, memory.fixed(memory_), scratch, y, y_.width);
   }
 
   void backward(int phase, const Run<T>&, const Memory<T>& memory, const Chunk& chunk) override {
-    if (phase > 0) return;
-    const T* dy = this->before_relu(memory, chunk);
-    if (wide_ || dx_ < 0) return;
+    const T* dy = phase == 0 ? this->before_relu(memory, chunk) : nullptr;
+    if (dx_ < 0) return;
+    T* rows = memory.at(drows_.tensor, chunk);
+    if (!wide_) {
+      multiply(input_product(dy, rows, chunk.count()), memory.worker_scratch(chunk));
+      clear_padding(rows, drows_.width, features(), 0, chunk.count());
+    }
+    if (!reorders_ || phase + 1 < backward_phases(true)) return;
     T* dx = memory.at(dx_, chunk);
-    for (Index p = 0; p < panels(inputs()); ++p) backward_panel(memory, p, dy, dx, chunk.count());
-  }
-  void backward_wide(const Run<T>&, const Memory<T>& memory, Index task) override {
-    backward_panel(memory, task, memory.fixed(masked_), memory.fixed(dx_), memory.batch);
+    for (Index i = 0; i < chunk.count(); ++i)
+      pack_sample(rows + i * features(), x_, dx + i * x_.sample_values());
   }
 
-  // Blocks of channels, then the bias.
-  Index finish_tasks() const override {
-    if (this->dy_ < 0) return 0;
-    return (x_.shape.channels + block_channels() - 1) / block_channels() + 1;
+  void backward_wide(const Run<T>&, const Memory<T>& memory, int phase, Index task,
+                     void* scratch) override {
+    T* rows = memory.fixed(drows_.tensor);
+    const Matmul<T> product(input_product(memory.fixed(masked_), rows, batch_));
+    run_wide(product, backward_[phase].stage, task, memory.fixed(backward_memory_), scratch, rows,
+             drows_.width);
   }
 
-  void finish(const Memory<T>& memory, Index, Index task, void* scratch) override {
-    const auto& table = kernel_table<T>();
-    const T *x = memory.fixed(x_.tensor), *dy = memory.fixed(masked_);
-    const Index first = task * block_channels(), pixels = x_.shape.pixels(), width = y_.width;
-    if (first >= x_.shape.channels) {
-      if (bias_.value)
-        table.gemm->column_sums(dy, memory.batch, width, bias_.gradient, outputs(), false);
-      return;
-    }
-    // Rows of the block in the weight's own order, (channel, pixel), for the transpose below.
-    const Index channels = std::min(block_channels(), x_.shape.channels - first);
-    T* block = static_cast<T*>(scratch);
-    for (Index begin = 0; begin < memory.batch; begin += batch_rows) {
-      const Index rows = std::min(batch_rows, memory.batch - begin);
-      const T* sources[batch_rows];
-      for (Index i = 0; i < rows; ++i) sources[i] = x + (begin + i) * inputs();
-      kernels::OuterTile<T> tile;
-      tile.x = sources;
-      tile.dy_stride = width;
-      tile.pixels = rows;
-      tile.channels = channels;
-      tile.gradient_stride = pixels * width;
-      tile.accumulate = begin > 0;
-      for (Index p = 0; p < pixels; ++p)
-        for (Index column = 0; column < width; column += panel_) {
-          tile.first_channel = p * x_.width + first;
-          tile.dy = dy + begin * width + column;
-          tile.gradient = block + p * width + column;
-          table.gemm->outer(static_cast<int>(std::min(panel_, width - column) / lanes_), tile);
-        }
-    }
-    table.layout->transpose(block, width, weight_.gradient + first * pixels, features(),
-                            channels * pixels, outputs(), channels * pixels);
+  // The first phase's last task is the bias.
+  Index finish_tasks(int phase) const override {
+    if (phase >= static_cast<int>(finish_.size())) return 0;
+    return finish_[phase].tasks + (phase == 0 && bias_.value ? 1 : 0);
+  }
+
+  void finish(const Memory<T>& memory, Index, int phase, Index task, void* scratch) override {
+    const T* dy = memory.fixed(masked_);
+    if (task == finish_[phase].tasks)
+      return kernel_table<T>().gemm->column_sums(dy, batch_, y_.width, bias_.gradient, outputs(),
+                                                 false);
+    run_task(Matmul<T>(weight_product(memory.fixed(rows_.tensor), dy)), finish_[phase].stage, task,
+             memory.fixed(finish_memory_), static_cast<T*>(scratch));
   }
 
   // Weights read once for the whole batch, or kept in the cache while samples pass.
   const char* algorithm() const override { return wide_ ? "by weights" : "by samples"; }
 
-  Index scratch_bytes() const override {
-    if (this->dy_ < 0) return 0;
-    return block_channels() * x_.shape.pixels() * y_.width * static_cast<Index>(sizeof(T));
+  Index scratch_bytes(Index chunk) const override {
+    Index values = 0;
+    const auto count = [&](const Matmul<T>& product, bool shared) {
+      values = std::max(values, product.scratch_size() + (shared ? 0 : product.memory_size()));
+    };
+    if (this->dy_ >= 0) count(Matmul<T>(weight_product(nullptr, nullptr)), true);
+    for (Index n = wide_ ? batch_ : 1; n <= (wide_ ? batch_ : chunk); ++n) {
+      const Index wanted = wide_ ? 0 : 1;
+      count(Matmul<T>(forward_product(nullptr, nullptr, n), wanted), wide_);
+      if (dx_ >= 0) count(Matmul<T>(input_product(nullptr, nullptr, n), wanted), wide_);
+    }
+    return values * static_cast<Index>(sizeof(T));
   }
 
  private:
-  static constexpr Index batch_rows = 256;  // whose pointers stand on the stack
-  static constexpr Index max_tile_rows = 16;
+  struct Rows {
+    int tensor;
+    Index width;
+  };
+  struct Phase {
+    Stage stage;
+    Index tasks;  // 0: chunk by chunk
+  };
 
-  Index inputs() const { return x_.sample_values(); }
-  Index padded_inputs() const { return (inputs() + lanes_ - 1) / lanes_ * lanes_; }
   Index features() const { return x_.shape.features(); }
   Index outputs() const { return y_.shape.channels; }
-  Index panels(Index columns) const { return (columns + panel_ - 1) / panel_; }
-  Index panel_width(Index columns, Index panel) const {
-    const Index padded = (columns + lanes_ - 1) / lanes_ * lanes_;
-    return std::min(panel_, padded - panel * panel_);
+
+  static void add_stages(const Matmul<T>& product, std::vector<Phase>& phases) {
+    for (Stage stage : stages)
+      if (const Index tasks = tasks_of(product, stage)) phases.push_back({stage, tasks});
   }
 
-  /// Channels of a block of the weight gradient; multiples of the tile's, 6 or 8, waste none.
-  Index block_channels() const {
-    const Index bytes = x_.shape.pixels() * y_.width * Index(sizeof(T));
-    const Index fit = std::max<Index>(gradient_bytes / bytes / 24, 1) * 24;
-    return std::min(fit, x_.shape.channels);
+  Product<T> forward_product(const T* rows, T* y, Index n) const {
+    return {n,
+            outputs(),
+            features(),
+            {rows, rows_.width},
+            {weight_.value.data, features(), true},
+            {y, y_.width},
+            bias_.value.data,
+            false,
+            this->relu_};
+  }
+  Product<T> input_product(const T* dy, T* rows, Index n) const {
+    return {n,
+            features(),
+            outputs(),
+            {dy, y_.width},
+            {weight_.value.data, features()},
+            {rows, drows_.width}};
+  }
+  Product<T> weight_product(const T* rows, const T* dy) const {
+    return {outputs(),
+            features(),
+            batch_,
+            {dy, y_.width, true},
+            {rows, rows_.width},
+            {weight_.gradient, features()}};
   }
 
-  // packed[panel][pixel][channel of width][column]
-  void pack_forward(T* packed, Index panel) const {
-    const auto& layout = *kernel_table<T>().layout;
-    const Index width = panel_width(y_.width, panel), first = panel * panel_;
-    const Index valid = std::min(width, outputs() - first), pixels = x_.shape.pixels();
-    T* to = packed + first * inputs();
-    if (x_.width != x_.shape.channels) std::memset(to, 0, inputs() * width * sizeof(T));
-    alignas(alignment) T buffer[pack_rows * 64];
-    for (Index row = 0; row < features(); row += pack_rows) {
-      const Index rows = std::min(pack_rows, features() - row);
-      layout.transpose(weight_.value.data + first * features() + row, features(), buffer, width,
-                       valid, rows, width);
-      if (pixels == 1) {
-        std::memcpy(to + row * width, buffer, rows * width * sizeof(T));
-        continue;
-      }
-      Index channel = row / pixels, pixel = row % pixels;
-      for (Index i = 0; i < rows; ++i) {
-        std::memcpy(to + (pixel * x_.width + channel) * width, buffer + i * width,
-                    width * sizeof(T));
-        if (++pixel == pixels) pixel = 0, ++channel;
-      }
-    }
+  /// The whole product for a chunk of samples.
+  static void multiply(const Product<T>& p, void* scratch) {
+    const Matmul<T> product(p, 1);
+    T* const memory = static_cast<T*>(scratch);
+    for (Stage stage : stages)
+      for (Index task = 0; task < tasks_of(product, stage); ++task)
+        run_task(product, stage, task, memory, memory + product.memory_size());
   }
 
-  // packed[panel of inputs][output][column]; a task packs the weights of some outputs.
-  Index backward_pack_tasks() const { return std::clamp<Index>(weight_.value.size() >> 14, 1, 16); }
-  void pack_backward(T* packed, Index task) const {
-    const Index tasks = backward_pack_tasks();
-    for (Index k = outputs() * task / tasks; k < outputs() * (task + 1) / tasks; ++k) {
-      const T* row = weight_.value.data + k * features();
-      for (Index pixel = 0; pixel < x_.shape.pixels(); ++pixel)
-        for (Index channel = 0; channel < x_.width; ++channel) {
-          const Index column = pixel * x_.width + channel, panel = column / panel_;
-          packed[panel * panel_ * outputs() + k * panel_width(inputs(), panel) + column % panel_] =
-              channel < x_.shape.channels ? row[channel * x_.shape.pixels() + pixel] : T(0);
-        }
-    }
+  /// One task, and the padding of the rows that it ends.
+  static void run_wide(const Matmul<T>& product, Stage stage, Index task, T* memory, void* scratch,
+                       T* out, Index width) {
+    run_task(product, stage, task, memory, static_cast<T*>(scratch));
+    if (stage != Stage::run) return;
+    const auto block = product.block(task);
+    const Index end = block.column + block.columns;
+    if (end == product.columns()) clear_padding(out, width, end, block.row, block.rows);
   }
 
-  /// One panel of columns for n rows.
-  void product(const T* rows, Index row_stride, Index depth, const T* panel, Index width,
-               const T* bias, bool relu, T* out, Index out_stride, Index first, Index columns,
-               Index n) const {
-    const auto& gemm = *kernel_table<T>().gemm;
-    const Index no_offset = 0;
-    const T* sources[max_tile_rows];
-    T* targets[max_tile_rows];
-    kernels::GemmTile<T> tile;
-    tile.rows = sources;
-    tile.offsets = &no_offset;
-    tile.panels = &panel;
-    tile.taps = 1;
-    tile.channels = depth;
-    tile.first_channel = 0;
-    tile.out = targets;
-    tile.first_column = first;
-    tile.bias = bias;
-    tile.relu = relu;
-    tile.columns = static_cast<int>(std::min(width, columns - first));
-    const int vectors = static_cast<int>(width / lanes_);
-    const Index tile_rows = gemm.tile_rows[vectors - 1];
-    for (Index row = 0; row < n; row += tile_rows) {
-      const Index count = std::min<Index>(tile_rows, n - row);
-      for (Index i = 0; i < count; ++i) {
-        sources[i] = rows + (row + i) * row_stride;
-        targets[i] = out + (row + i) * out_stride;
-      }
-      gemm.tile(static_cast<int>(count), vectors, tile);
-    }
-  }
-
-  void forward_panel(const Memory<T>& memory, Index panel, const T* x, T* y, Index n) const {
-    const Index first = panel * panel_;
-    product(x, inputs(), inputs(), memory.fixed(packed_) + first * inputs(),
-            panel_width(y_.width, panel),
-            bias_.value ? memory.fixed(padded_bias_) + first : nullptr, this->relu_, y, y_.width,
-            first, y_.width, n);
-  }
-  void backward_panel(const Memory<T>& memory, Index panel, const T* dy, T* dx, Index n) const {
-    const Index first = panel * panel_;
-    product(dy, y_.width, outputs(), memory.fixed(packed_backward_) + first * outputs(),
-            panel_width(inputs(), panel), nullptr, false, dx, inputs(), first, inputs(), n);
+  static void clear_padding(T* rows, Index width, Index columns, Index first, Index n) {
+    if (columns == width) return;
+    for (Index i = first; i < first + n; ++i)
+      std::fill(rows + i * width + columns, rows + (i + 1) * width, T(0));
   }
 
   using WeightedOp<T>::x_, WeightedOp<T>::y_, WeightedOp<T>::weight_, WeightedOp<T>::bias_,
       WeightedOp<T>::dx_, WeightedOp<T>::masked_;
-  bool wide_;
-  Index lanes_, panel_;
-  int packed_, padded_bias_, packed_backward_ = -1;
+  bool wide_, reorders_;
+  Index batch_;
+  Rows rows_, drows_{-1, 0};
+  std::vector<Phase> forward_, backward_, finish_;
+  int memory_, backward_memory_ = -1, finish_memory_ = -1;
 };
 
 }  // namespace

@@ -45,7 +45,7 @@ class LossOp final : public Op<T> {
     plan_.loss_sums[chunk.group] += sum;
   }
   void backward(int, const Run<T>&, const Memory<T>&, const Chunk&) override {}
-  Index scratch_bytes() const override {
+  Index scratch_bytes(Index) const override {
     return Scratch::arrays * pixels_ * width_ * static_cast<Index>(sizeof(T));
   }
 

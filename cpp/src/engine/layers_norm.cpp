@@ -127,7 +127,7 @@ class BatchNormOp final : public WeightedOp<T> {
     }
   }
 
-  Index scratch_bytes() const override { return 2 * x_.width * static_cast<Index>(sizeof(T)); }
+  Index scratch_bytes(Index) const override { return 2 * x_.width * static_cast<Index>(sizeof(T)); }
 
  private:
   Index channels() const { return x_.shape.channels; }

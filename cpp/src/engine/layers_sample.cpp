@@ -78,15 +78,15 @@ class SampleOp final : public Op<T> {
     }
   }
 
-  Index finish_tasks() const override { return gradients_ < 0 ? 0 : 1; }
-  void finish(const Memory<T>& memory, Index groups, Index, void*) override {
+  Index finish_tasks(int phase) const override { return phase > 0 || gradients_ < 0 ? 0 : 1; }
+  void finish(const Memory<T>& memory, Index groups, int, Index, void*) override {
     const GroupSums<T> parts(memory.fixed(gradients_), parameters(), groups);
     const auto& gemm = *kernel_table<T>().gemm;
     if (weight_.value) gemm.sum(parts.data, groups, 0, weight_.gradient, weights());
     if (bias_.value) gemm.sum(parts.data, groups, weights(), bias_.gradient, biases());
   }
 
-  Index scratch_bytes() const override {
+  Index scratch_bytes(Index) const override {
     return (3 * features() + parameters()) * static_cast<Index>(sizeof(T));
   }
 
@@ -166,7 +166,7 @@ class ReshapeOp final : public Op<T> {
   void backward(int, const Run<T>&, const Memory<T>& memory, const Chunk& chunk) override {
     if (dx_ >= 0) move(memory, chunk, y_, dy_, x_, dx_);
   }
-  Index scratch_bytes() const override {
+  Index scratch_bytes(Index) const override {
     return x_.shape.features() * static_cast<Index>(sizeof(T));
   }
 

@@ -53,9 +53,11 @@ class WinogradOp final : public ConvolutionOp<T> {
   }
 
   // A task per block of channels, and one that adds the bias's gradient.
-  Index finish_tasks() const override { return this->dy_ < 0 ? 0 : channel_blocks() + 1; }
+  Index finish_tasks(int phase) const override {
+    return phase > 0 || this->dy_ < 0 ? 0 : channel_blocks() + 1;
+  }
 
-  void finish(const Memory<T>& memory, Index groups, Index task, void*) override {
+  void finish(const Memory<T>& memory, Index groups, int, Index task, void*) override {
     if (task == channel_blocks()) return this->sum_bias_gradient(memory, groups);
     const auto& gemm = *kernel_table<T>().gemm;
     const Index first = task * block_channels, depth = g_.channels, width = y_.width;
@@ -75,7 +77,7 @@ class WinogradOp final : public ConvolutionOp<T> {
     return forward_.frequencies() == 16 ? "winograd 2x2" : "winograd 4x4";
   }
 
-  Index scratch_bytes() const override {
+  Index scratch_bytes(Index) const override {
     Index values = scratch_values(forward_);
     if (this->dy_ >= 0) {
       values = std::max(values, scratch_values(backward_));

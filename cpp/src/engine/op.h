@@ -73,7 +73,8 @@ struct Memory {
   U* fixed(int tensor) const {
     return reinterpret_cast<U*>(arena + tensors[tensor].offset);
   }
-  void* worker_scratch(const Chunk& chunk) const { return scratch + chunk.worker * scratch_stride; }
+  void* worker_scratch(int worker) const { return scratch + worker * scratch_stride; }
+  void* worker_scratch(const Chunk& chunk) const { return worker_scratch(chunk.worker); }
 };
 
 /// What a plan's table says of an op; the lowering fills it in.
@@ -109,16 +110,22 @@ class Op {
   /// A phase with wide tasks runs them once for the whole batch, in parallel, in place of the
   /// phase's calls for chunks: weights too large for the cache are read once then.
   virtual Index wide_tasks(bool /*backward*/, int /*phase*/) const { return 0; }
-  virtual void forward_wide(const Run<T>&, const Memory<T>&, Index /*task*/) {}
-  virtual void backward_wide(const Run<T>&, const Memory<T>&, Index /*task*/) {}
+  virtual void forward_wide(const Run<T>&, const Memory<T>&, int /*phase*/, Index /*task*/,
+                            void* /*scratch*/) {}
+  virtual void backward_wide(const Run<T>&, const Memory<T>&, int /*phase*/, Index /*task*/,
+                             void* /*scratch*/) {}
 
-  /// After the whole backward pass: sums over groups to the parameters' gradients.
-  virtual Index finish_tasks() const { return 0; }
-  virtual void finish(const Memory<T>&, Index /*groups*/, Index /*task*/, void* /*scratch*/) {}
+  /// After the whole backward pass: sums over groups to the parameters' gradients. A phase begins
+  /// when all ops have ended the one before.
+  static constexpr int max_finish_phases = 3;
+  virtual Index finish_tasks(int /*phase*/) const { return 0; }
+  virtual void finish(const Memory<T>&, Index /*groups*/, int /*phase*/, Index /*task*/,
+                      void* /*scratch*/) {}
   /// Once the step is known to be sound: what else it changes (running statistics).
   virtual void commit(const Memory<T>&) {}
 
-  virtual Index scratch_bytes() const { return 0; }
+  /// Memory of each worker, for chunks of at most so many samples.
+  virtual Index scratch_bytes(Index /*chunk*/) const { return 0; }
   /// Named where a kind of layer has several.
   virtual const char* algorithm() const { return ""; }
 

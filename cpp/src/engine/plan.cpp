@@ -173,11 +173,12 @@ void Plan<T>::seal() {
   local_bytes_ = static_cast<Index>(round_up(place(true, chunk_), 4096));
   arena_bytes_ = place(false, chunk_);
   for (const auto& op : ops_) {
-    scratch_bytes_ = std::max(scratch_bytes_, op->scratch_bytes());
+    scratch_bytes_ = std::max(scratch_bytes_, op->scratch_bytes(chunk_));
     for (Index task = 0; task < op->prepare_tasks(); ++task)
       prepare_tasks_.emplace_back(op.get(), task);
-    for (Index task = 0; task < op->finish_tasks(); ++task)
-      finish_tasks_.emplace_back(op.get(), task);
+    for (int phase = 0; phase < Op<T>::max_finish_phases; ++phase)
+      for (Index task = 0; task < op->finish_tasks(phase); ++task)
+        finish_tasks_[phase].emplace_back(op.get(), task);
   }
   scratch_bytes_ = static_cast<Index>(round_up(scratch_bytes_, 4096));
   work_ = total_work();
@@ -239,10 +240,11 @@ void Plan<T>::run_segments(std::size_t begin, std::size_t end, const Run<T>& run
           segment.wide_tasks,
           [&](Index task, int worker) {
             if (run.watch->stop(worker)) return;
+            void* const scratch = memory_.worker_scratch(worker);
             if (step.backward)
-              step.op->backward_wide(run, memory_, task);
+              step.op->backward_wide(run, memory_, step.phase, task, scratch);
             else
-              step.op->forward_wide(run, memory_, task);
+              step.op->forward_wide(run, memory_, step.phase, task, scratch);
           },
           run.watch);
       continue;
@@ -271,10 +273,13 @@ void Plan<T>::run_backward(const Run<T>& run) {
 
 template <class T>
 void Plan<T>::finish() {
-  parallel_for(static_cast<Index>(finish_tasks_.size()), [&](Index i, int worker) {
-    finish_tasks_[i].first->finish(memory_, groups_, finish_tasks_[i].second,
-                                   memory_.scratch + worker * memory_.scratch_stride);
-  });
+  for (int phase = 0; phase < Op<T>::max_finish_phases; ++phase) {
+    const TaskList& tasks = finish_tasks_[phase];
+    parallel_for(static_cast<Index>(tasks.size()), [&](Index i, int worker) {
+      const auto& [op, task] = tasks[i];
+      op->finish(memory_, groups_, phase, task, memory_.worker_scratch(worker));
+    });
+  }
 }
 
 template <class T>

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -95,7 +96,8 @@ class Plan {
   std::vector<std::unique_ptr<Op<T>>> ops_;
   std::vector<Step> steps_;
   std::vector<Segment> segments_;
-  TaskList prepare_tasks_, finish_tasks_;
+  TaskList prepare_tasks_;
+  std::array<TaskList, Op<T>::max_finish_phases> finish_tasks_;
   std::size_t forward_steps_ = 0, forward_segments_ = 0;
   Index local_bytes_ = 0, scratch_bytes_ = 0;
   AlignedBytes arena_, worker_arena_;

@@ -59,6 +59,7 @@ class Matmul {
     Index row, rows, column, columns;
   };
   Block block(Index task) const;
+  Index columns() const { return turned_ ? p_.rows : p_.columns; }
 
   /// A measure of its time: flops, or what moving its values costs.
   Index work() const { return work_; }
