@@ -60,6 +60,7 @@ class CompiledNetwork:
         )
         self._input_shape: tuple[int, ...] | None = None
         self._steps = 0
+        self._sample_and_output: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())  # the last
 
     def images(self, x: npt.ArrayLike, layout: str = "NCHW") -> npt.NDArray[Any]:
         """`x` as the engine takes it: uint8 or floats in NCHW order, with any strides.
@@ -95,10 +96,14 @@ class CompiledNetwork:
 
     def output_shape(self, x: npt.NDArray[Any]) -> tuple[int, ...]:
         """Shape of the whole output for the images `x`."""
-        try:
-            return (len(x), *self.net.output_shape(x.shape[1:]))
-        except ValueError as error:
-            raise ValueError(f"{error}; x has shape {x.shape}") from None
+        sample, output = self._sample_and_output
+        if sample != x.shape[1:]:
+            try:
+                sample, output = x.shape[1:], self.net.output_shape(x.shape[1:])
+            except ValueError as error:
+                raise ValueError(f"{error}; x has shape {x.shape}") from None
+            self._sample_and_output = sample, output
+        return (len(x), *output)
 
     def single_value_norm(self, x: npt.NDArray[Any]) -> str | None:
         """The first batch norm that gets one value per channel of each of the images `x`."""

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from . import _core
 from ._arrays import FloatArray, as_array, as_float, describe, within_int64
 from ._network import CompiledNetwork
 from .nn.losses import Loss
@@ -114,9 +115,8 @@ def _targets(
         # A copy: what was checked here stays so.
         labels = np.array(within_int64(y), np.int64, order="C")
         ignored = getattr(loss, "ignore_index", -100)
-        wrong = ((labels < 0) | (labels >= expected[1])) & (labels != ignored)
-        if wrong.any():
-            at = int(np.flatnonzero(wrong)[0])
+        at = _core.count_labels(labels, expected[1], None, ignored).first_wrong
+        if at >= 0:
             raise ValueError(f"y: label {y.flat[at]} at index {at} is not in [0, {expected[1]})")
         return labels
     if not loss.numbers:

@@ -97,8 +97,9 @@ bool Network<T>::change_gradient(Change&& change) {
   for_each_block([&](Index block, std::size_t i, Index first, Index n) {
     T* gradient = parameters_[i].gradient.data() + first;
     change(i, first, gradient, n);
-    learning_->squares[block] = update_kernels<T>().sum_squares(gradient, n);
-    if (!update_kernels<T>().all_finite(gradient, n)) finite = false;
+    const double squares = learning_->squares[block] = update_kernels<T>().sum_squares(gradient, n);
+    // Where the sum is finite all of its terms are.
+    if (!std::isfinite(squares) && !update_kernels<T>().all_finite(gradient, n)) finite = false;
   });
   return finite;
 }

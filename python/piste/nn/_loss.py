@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 from typing import Any
@@ -110,13 +111,27 @@ class Loss:
     def _lower(self, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
         if self.reduction == "none":
             raise ValueError("reduction: training needs 'mean' or 'sum', got 'none'")
-        make: Any = _core.LossF32 if dtype == np.float32 else _core.LossF64
-        return make(kind=self._kind, reduction=self.reduction, **self._engine(dtype, shape))
+        options = {
+            "kind": self._kind,
+            "reduction": self.reduction,
+            **self._engine(dtype, shape),
+        }
+        if any(isinstance(value, np.ndarray) for value in options.values()):
+            return _engine_loss(dtype.char, *options.items())
+        return _scalar_engine_loss(dtype.char, *options.items())
 
     def __repr__(self) -> str:
         return (
             f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self._options().items())})"
         )
+
+
+def _engine_loss(char: str, *options: tuple[str, Any]) -> Any:
+    make: Any = _core.LossF32 if char == "f" else _core.LossF64
+    return make(**dict(options))
+
+
+_scalar_engine_loss = functools.lru_cache(64)(_engine_loss)  # every step asks for one
 
 
 def as_weight(value: npt.ArrayLike | None, name: str) -> npt.NDArray[np.float64] | None:

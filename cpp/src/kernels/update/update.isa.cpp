@@ -115,17 +115,23 @@ template <class T>
 double sum_squares(const T* x, Index n) {
   using V = Vec<T>;
   constexpr int lanes = V::lanes;
-  constexpr Index block = 64 * lanes;  // partial sums in T stay short
+  constexpr Index block = 256 * lanes;  // partial sums in T stay short
   double total = 0;
   for (Index first = 0; first < n; first += block) {
     const Index last = n - first < block ? n : first + block;
-    V sum = V::zero();
-    for (Index i = first; i < last; i += lanes) {
+    V sums[4] = {};
+    Index i = first;
+    for (; i + 4 * lanes <= last; i += 4 * lanes)
+      for (int s = 0; s < 4; ++s) {
+        const V v = V::load(x + i + s * lanes);
+        sums[s] = fma(v, v, sums[s]);
+      }
+    for (; i < last; i += lanes) {
       const V v =
           last - i < lanes ? V::load_partial(x + i, static_cast<int>(last - i)) : V::load(x + i);
-      sum = fma(v, v, sum);
+      sums[0] = fma(v, v, sums[0]);
     }
-    total += sum.sum();
+    total += ((sums[0] + sums[1]) + (sums[2] + sums[3])).sum();
   }
   return total;
 }
