@@ -123,13 +123,6 @@ void conv_pointwise(const ConvGeometry& g, Index n, const T* x, const T* weight,
                     T* y) {
   const Index filters = g.filters / g.groups, channels = g.channels / g.groups;
   const Index pixels = g.out_pixels();
-  if (bias) {
-    const Split planes(n * g.filters, values_per_task / pixels + 1);
-    parallel_for(planes.count, [&](Index task, int) {
-      for (Index plane = planes.begin(task); plane < planes.end(task); ++plane)
-        std::fill_n(y + plane * pixels, pixels, bias[plane % g.filters]);
-    });
-  }
   const Weights<T> weights(g, weight, false);
   each_product<T>(n * g.groups, [&](Index i) {
     const Place at(g, i);
@@ -139,7 +132,7 @@ void conv_pointwise(const ConvGeometry& g, Index n, const T* x, const T* weight,
                  weights.group(i % g.groups),
                  {x + at.channel, pixels},
                  {y + at.filter, pixels}};
-    p.accumulate = bias != nullptr;
+    if (bias) p.line_bias = bias + i % g.groups * filters;
     return p;
   });
 }

@@ -188,7 +188,7 @@ Product<T> Matmul<T>::part_of(Index task, T* memory) const {
   p.b.data = p.b.at(k, 0);
   p.c.data = memory + part * p.rows * p.columns;
   p.c.stride = p.c.transposed ? p.rows : p.columns;
-  p.bias = nullptr;
+  p.bias = p.line_bias = nullptr;
   p.accumulate = p.relu = false;
   return p;
 }
@@ -212,12 +212,13 @@ void Matmul<T>::run(Index task, T* memory, T* scratch) const {
 
 template <class T>
 void Matmul<T>::run_dot(const Product<T>& p, const Block& block) const {
-  const bool t = p.c.transposed;
+  const bool t = p.c.transposed, down = p.line_bias ? !t : t;  // a value of the bias per row
+  const T* bias = p.line_bias ? p.line_bias : p.bias;
   kernels_.matmul->dot({block.rows, block.columns, p.depth, p.a.at(block.row, 0), p.a.stride,
                         p.b.at(0, block.column), p.b.stride, p.c.at(block.row, block.column),
                         t ? 1 : p.c.stride, t ? p.c.stride : 1,
-                        p.bias ? p.bias + (t ? block.row : block.column) : nullptr, t ? 1 : 0,
-                        t ? 0 : 1, p.relu});
+                        bias ? bias + (down ? block.row : block.column) : nullptr, down ? 1 : 0,
+                        down ? 0 : 1, p.relu});
 }
 
 template <class T>
@@ -225,8 +226,8 @@ void Matmul<T>::run_stream(const Product<T>& p, const Block& block) const {
   kernels_.matmul->stream({block.rows, block.columns, p.depth, p.a.at(block.row, 0),
                            p.a.transposed ? 1 : p.a.stride, p.a.transposed ? p.a.stride : 1,
                            p.b.at(0, block.column), p.b.stride, p.c.at(block.row, block.column),
-                           p.c.stride, p.bias ? p.bias + block.column : nullptr, p.accumulate,
-                           p.relu});
+                           p.c.stride, p.bias ? p.bias + block.column : nullptr,
+                           p.line_bias ? p.line_bias + block.row : nullptr, p.accumulate, p.relu});
 }
 
 /// c = f(start + the parts in their order), line by line of its memory.
@@ -238,8 +239,8 @@ void Matmul<T>::finish(const T* memory) const {
   const Index length = p_.c.transposed ? p_.rows : p_.columns;
   for (Index line = 0; line < lines; ++line)
     kernels_.matmul->stream({1, length, parts_, ones, 0, 1, memory + line * length, lines * length,
-                             p_.c.data + line * p_.c.stride, p_.c.stride, p_.bias, p_.accumulate,
-                             p_.relu});
+                             p_.c.data + line * p_.c.stride, p_.c.stride, p_.bias,
+                             p_.line_bias ? p_.line_bias + line : nullptr, p_.accumulate, p_.relu});
 }
 
 template <class T>

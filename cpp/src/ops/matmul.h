@@ -20,8 +20,8 @@ struct Matrix {
 };
 
 /// c (rows x columns) = f(start + a (rows x depth) b (depth x columns)), where f is max(., 0) for
-/// relu, and start is c itself to accumulate, else the bias along c's contiguous axis, else (null)
-/// zero. c overlaps neither a nor b.
+/// relu, and start is c itself to accumulate, else the bias along c's contiguous axis, or one for
+/// each line of c, else (both null) zero. c overlaps neither a nor b.
 template <class T>
 struct Product {
   Index rows, columns, depth;
@@ -29,6 +29,7 @@ struct Product {
   Matrix<T> c;
   const T* bias = nullptr;
   bool accumulate = false, relu = false;
+  const T* line_bias = nullptr;
 };
 
 /// A product as tasks that its shape alone fixes, in three phases: pack, run, finish. The tasks of

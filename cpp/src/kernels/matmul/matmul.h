@@ -11,7 +11,7 @@ namespace piste::kernels {
 ///   c(i, j) = f(start(i, j) + sum over k < depth of a(i, k) * b[k][j])
 ///   a(i, k) = a[i / tile_rows * a_tile + i % tile_rows * a_row + k * a_step]
 ///   c(i, j) = c[i * c_stride + j]
-///   start = c itself to accumulate, else bias[j], else (null) zero
+///   start = c itself to accumulate, else bias[j] + row_bias[i], of which null ones are zero
 ///   f = max(., 0) for relu (NaN kept), else nothing
 template <class T>
 struct MatmulPanel {
@@ -22,7 +22,7 @@ struct MatmulPanel {
   const T* b;  // [depth][vectors * lanes]
   T* c;
   Index c_stride;
-  const T* bias;
+  const T *bias, *row_bias;
   bool accumulate, relu;
 };
 
@@ -54,7 +54,7 @@ struct MatmulStream {
   Index b_stride;
   T* c;
   Index c_stride;
-  const T* bias;
+  const T *bias, *row_bias;
   bool accumulate, relu;
 };
 

@@ -50,7 +50,15 @@ struct Tile {
   }
 
   /// All columns are there: rows of c, a vector at a time.
-  [[gnu::always_inline]] void store(const Panel<T>& p, T* c) {
+  [[gnu::always_inline]] void store(const Panel<T>& p, Index row, T* c) {
+    if (p.row_bias && !p.accumulate) {
+#pragma GCC unroll 8
+      for (int r = 0; r < Rows; ++r) {
+        const Vec<T> bias(p.row_bias[row + r]);
+#pragma GCC unroll 3
+        for (int v = 0; v < Vectors; ++v) sum[r][v] += bias;
+      }
+    }
     if (p.bias && !p.accumulate) {
 #pragma GCC unroll 3
       for (int v = 0; v < Vectors; ++v) {
@@ -80,19 +88,21 @@ struct Tile {
 
 // Rows of c that end within a vector, from a copy of the tile.
 template <class T>
-[[gnu::noinline]] void store_edge(const Panel<T>& p, const T* tile, int width, T* c, int rows) {
+[[gnu::noinline]] void store_edge(const Panel<T>& p, Index row, const T* tile, int width, T* c,
+                                  int rows) {
   constexpr int lanes = Vec<T>::lanes;
   const int whole = p.columns / lanes * lanes;
   for (int r = 0; r < rows; ++r, tile += width, c += p.c_stride) {
     const T* start = p.accumulate ? c : p.bias;
+    const T more = p.row_bias && !p.accumulate ? p.row_bias[row + r] : T(0);
     for (int j = 0; j < whole; j += lanes) {
-      Vec<T> y = Vec<T>::load(tile + j);
+      Vec<T> y = Vec<T>::load(tile + j) + Vec<T>(more);
       if (start) y += Vec<T>::load(start + j);
       if (p.relu) y = rectified(y.v);
       y.store(c + j);
     }
     for (int j = whole; j < p.columns; ++j) {
-      const T y = start ? tile[j] + start[j] : tile[j];
+      const T y = tile[j] + more + (start ? start[j] : T(0));
       c[j] = p.relu && y < 0 ? T(0) : y;
     }
   }
@@ -106,10 +116,10 @@ void tile_of(const Panel<T>& p, Index row) {
   for (int r = 0; r < Rows; ++r)
     for (int v = 0; v < Vectors; ++v) __builtin_prefetch(c + r * p.c_stride + v * tile.lanes, 1);
   tile.multiply(p, p.a + row / tile_rows * p.a_tile);
-  if (p.columns == tile.width) return tile.store(p, c);
+  if (p.columns == tile.width) return tile.store(p, row, c);
   T buffer[Rows * tile.width];
   tile.copy_to(buffer);
-  store_edge(p, buffer, tile.width, c, Rows);
+  store_edge(p, row, buffer, tile.width, c, Rows);
 }
 
 // The tile's size as template arguments: rows and vectors count down to the value asked for.

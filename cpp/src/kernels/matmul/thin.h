@@ -62,7 +62,8 @@ template <class T>
 void dot(const kernels::MatmulDot<T>& p) {
   Index j = 0;
   for (; j + 4 <= p.columns; j += 4) dot_rows<T, 4>(p, j);
-  for (; j < p.columns; ++j) dot_rows<T, 1>(p, j);
+  for (; j + 2 <= p.columns; j += 2) dot_rows<T, 2>(p, j);
+  if (j < p.columns) dot_rows<T, 1>(p, j);
 }
 
 template <class T>
@@ -81,6 +82,8 @@ void stream_tile(const Stream<T>& p, Index i, Index k, Index begin, Index end) {
   const bool loaded = k > 0 || p.accumulate, relu = p.relu && k + Steps == p.depth;
   const T* start = loaded ? c : p.bias;
   const Index start_stride = loaded ? p.c_stride : 0;
+  T first[Rows];
+  for (int r = 0; r < Rows; ++r) first[r] = !loaded && p.row_bias ? p.row_bias[i + r] : T(0);
   Vec<T> x[Rows][Steps];
 #pragma GCC unroll 3
   for (int r = 0; r < Rows; ++r)
@@ -91,7 +94,7 @@ void stream_tile(const Stream<T>& p, Index i, Index k, Index begin, Index end) {
     Vec<T> sum[Rows];
 #pragma GCC unroll 3
     for (int r = 0; r < Rows; ++r)
-      sum[r] = start ? Vec<T>::load(start + r * start_stride + j) : Vec<T>::zero();
+      sum[r] = start ? Vec<T>::load(start + r * start_stride + j) : Vec<T>(first[r]);
 #pragma GCC unroll 4
     for (int s = 0; s < Steps; ++s) {
       const Vec<T> row = Vec<T>::load(b + s * p.b_stride + j);
@@ -106,7 +109,7 @@ void stream_tile(const Stream<T>& p, Index i, Index k, Index begin, Index end) {
   }
   for (; j < end; ++j)
     for (int r = 0; r < Rows; ++r) {
-      T sum = start ? start[r * start_stride + j] : T(0);
+      T sum = start ? start[r * start_stride + j] : first[r];
       for (int s = 0; s < Steps; ++s) sum += a[r * p.a_row + s * p.a_step] * b[s * p.b_stride + j];
       c[r * p.c_stride + j] = relu && sum < 0 ? T(0) : sum;
     }
