@@ -40,7 +40,7 @@ class Scores:
         axis = min(self.x.ndim - 1, 1)
         pixels = self.x.shape[axis + 1 :]
         self.classes: int = self.x.shape[axis]
-        self.per_row = self.x.shape[:axis] + pixels
+        self.per_row: tuple[int, ...] = self.x.shape[:axis] + pixels
         self.lifted = (math.prod(self.x.shape[:axis]), self.classes, math.prod(pixels))
         self.weight = as_optional_float(weight, "weight", like=self.x)
         if self.weight is not None:

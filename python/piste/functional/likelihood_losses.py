@@ -404,4 +404,4 @@ def gaussian_nll_loss_backward(
     if isinstance(var, (int, float)):
         return gradients
     *others, last = gradients
-    return (*others, np.reshape(last, np.shape(var)))
+    return (*others, None if last is None else last.reshape(np.shape(var)))
