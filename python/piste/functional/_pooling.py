@@ -192,7 +192,7 @@ def adaptive_max_pool(
 ) -> FloatArray | tuple[FloatArray, npt.NDArray[np.int64]]:
     x = as_float(input, "input")
     indexed = as_flag(indexed, "return_indices")
-    layout = Layout(x, axes, channels=False)
+    layout = Layout(x, axes)
     output = Output(_adaptive_shape(layout, axes, output_size), x.dtype, out, (x,))
     indices = empty(output.buffer.shape, np.int64) if indexed else None
     core_indices = None if indices is None else layout.core(indices)
@@ -208,7 +208,7 @@ def adaptive_pool_backward(
     largest: bool,
 ) -> tuple[FloatArray]:
     x = as_float(input, "input")
-    layout = Layout(x, axes, channels=False)
+    layout = Layout(x, axes, channels=largest)
     dy = as_gradient(grad_output, x, _adaptive_shape(layout, axes, output_size))
     dx = empty_like(x)
     if largest:
