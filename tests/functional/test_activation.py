@@ -295,6 +295,8 @@ def test_dropout_depends_on_its_seed():
 
 
 def test_errors_of_dropout():
+    with pytest.raises(TypeError, match="training: expected True or False, got int 1"):
+        F.dropout([1.0], 0.5, 1)
     x = np.ones(3)
     for p in (-0.1, 1.5):
         with pytest.raises(ValueError, match=f"p: expected a probability from 0 to 1, got {p}"):

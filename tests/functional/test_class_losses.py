@@ -138,6 +138,9 @@ def test_one_sample_without_a_batch_axis(op):
         got = forward(x[0], labels[0], weight, reduction=reduction)
         assert got.shape == ()
         assert got == forward(x, labels, weight, reduction=reduction).reshape(())
+        listed = forward(x[0], labels, weight, reduction=reduction)  # a label of shape (1,)
+        assert listed.shape == ()
+        assert listed == got
         (dx,) = backward(1.0, x[0], labels[0], weight, reduction=reduction)
         grad = np.ones(1) if reduction == "none" else 1.0
         np.testing.assert_array_equal(
@@ -354,6 +357,16 @@ def test_multi_margin_of_one_sample_nan_and_the_margin():
     assert F.multi_margin_loss(x, 1) == 0
     np.testing.assert_array_equal(F.multi_margin_loss_backward(1.0, x, 1)[0], [0, 0, 0])
     assert F.multi_margin_loss(x, [0]) == F.multi_margin_loss(x, 0)
+    for scores in (x, x[None]):
+        for label in (0, [0]):  # the losses have the labels' shape, with a batch or without
+            losses = F.multi_margin_loss(scores, label, reduction="none")
+            np.testing.assert_array_equal(losses, np.full(np.shape(label), 2 / 3))
+            grad = np.ones_like(losses)
+            (dx,) = F.multi_margin_loss_backward(grad, scores, label, reduction="none")
+            np.testing.assert_allclose(dx, np.reshape([-1 / 3, 1 / 3, 0], scores.shape))
+    assert F.multi_margin_loss(x, 0, 2.0) == F.multi_margin_loss(x, 0, 2)
+    with pytest.raises(ValueError, match=r"target: expected shape \(2,\), got \(1,\)"):
+        F.multi_margin_loss(np.zeros((2, 3)), [0])
     assert F.multi_margin_loss(np.array(2.0), 0) == 0  # of a single class
     assert F.multi_margin_loss_backward(1.0, np.array(2.0), 0)[0].shape == ()
     for at in range(19):

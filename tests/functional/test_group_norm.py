@@ -224,6 +224,19 @@ def test_other_memory_and_out():
         np.testing.assert_array_equal(call(swapped, None), expected)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_single_value_has_no_gradient(dtype):
+    x, dy = np.random.default_rng(5).standard_normal((2, 7, 1)).astype(dtype)
+    weight = np.array([-8.47], dtype)
+    dx, dweight, dbias = F.layer_norm_backward(dy, x, (1,), weight, weight)
+    np.testing.assert_array_equal(dx, np.zeros_like(x))
+    np.testing.assert_array_equal(dweight, [0])
+    np.testing.assert_allclose(dbias, dy.sum(0), rtol=1e-5)
+    np.testing.assert_array_equal(F.layer_norm_backward(dy, x, (1,))[0], np.zeros_like(x))
+    dy[3] = np.nan
+    np.testing.assert_array_equal(np.isnan(F.layer_norm_backward(dy, x, (1,))[0]), np.isnan(dy))
+
+
 def test_nothing_to_normalise():
     empty = np.ones((0, 4, 3))
     assert F.group_norm(empty, 2).shape == empty.shape
@@ -263,6 +276,7 @@ X, C = np.zeros((2, 4, 3)), np.ones(4)
         (lambda: F.instance_norm(X[..., :1]), ValueError, "more than 1 spatial value"),
         (lambda: F.instance_norm(X, use_input_stats=False), ValueError, "expected arrays unless"),
         (lambda: F.instance_norm(X, C), ValueError, "expected both or neither"),
+        (lambda: F.instance_norm(X, use_input_stats=1), TypeError, "use_input_stats: expected Tr"),
         (lambda: F.instance_norm(X, C[1:], C), ValueError, "running_mean: expected shape"),
         (lambda: F.instance_norm(X, [1.0] * 4, C), TypeError, "expected a NumPy array to update"),
         (lambda: F.local_response_norm(X[0], 3), ValueError, r"input: .*got \(4, 3\)"),

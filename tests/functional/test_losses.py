@@ -315,6 +315,36 @@ def test_what_every_loss_refuses(case):
             case.forward({**arrays, name: np.ones(2)})
 
 
+def of_whole_numbers(case):
+    """The arrays of a case as integers, as floats, and whether the loss takes integers."""
+    arrays = case.problem((4, 3), np.float32)
+    arrays["target"] = np.sign(arrays["target"]).astype(np.int64)
+    wide = {**arrays, "target": arrays["target"].astype(np.float32)}
+    return arrays, wide, case.broadcasts and case.name != "kl_div"
+
+
+@every_case
+def test_integers_are_targets_without_a_gradient(case):
+    whole, wide, taken = of_whole_numbers(case)
+    if not taken:
+        with pytest.raises(TypeError, match="target: expected dtype float32 or float64, got int64"):
+            case.forward(whole)
+        return
+    for kind in (np.int64, np.int32, np.uint8, bool):
+        whole["target"] = whole["target"].astype(kind)
+        wide["target"] = whole["target"].astype(np.float32)
+        for reduction in ("mean", "none"):
+            got = case.forward(whole, reduction=reduction)
+            np.testing.assert_array_equal(got, case.forward(wide, reduction=reduction))
+            assert got.dtype == np.float32
+            grad = np.ones(got.shape, np.float32)
+            gradients = case.backward(grad, whole, reduction=reduction)
+            expected = list(case.backward(grad, wide, reduction=reduction))
+            del expected[1:2]
+            for gradient_, wanted in zip(gradients, expected, strict=True):
+                np.testing.assert_array_equal(gradient_, wanted)
+
+
 every_broadcast = pytest.mark.parametrize("case", [c for c in CASES if c.broadcasts], ids=str)
 
 
@@ -563,18 +593,41 @@ def test_hinge_at_the_margin_and_with_another_target():
     )
 
 
+@every_dtype
+def test_pieces_of_infinite_width(dtype):
+    x, t = normal(np.random.default_rng(2), (2, 33)).astype(dtype)
+    for reduction in ("mean", "sum"):
+        half = F.mse_loss(x, t, reduction=reduction) / 2
+        DIRECT[np.dtype(dtype)].check(F.huber_loss(x, t, reduction, np.inf), half)
+        assert F.smooth_l1_loss(x, t, reduction=reduction, beta=np.inf) == 0
+    (dx, dt) = F.huber_loss_backward(1.0, x, t, "sum", np.inf)
+    np.testing.assert_array_equal(dx, x - t)
+    np.testing.assert_array_equal(dt, t - x)
+    for gradient_ in F.smooth_l1_loss_backward(1.0, x, t, beta=np.inf):
+        np.testing.assert_array_equal(gradient_, 0)
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
         (lambda x: F.smooth_l1_loss(x, x, beta=-1), ValueError, "beta: expected .* at least 0"),
+        (lambda x: F.smooth_l1_loss(x, x, beta=np.nan), ValueError, "beta: expected a number, got"),
         (lambda x: F.smooth_l1_loss(x, x, beta="a"), TypeError, "beta: expected a number"),
         (lambda x: F.huber_loss(x, x, delta=0), ValueError, "delta: expected a number above 0"),
-        (lambda x: F.huber_loss(x, x, delta=np.inf), ValueError, "delta: expected a finite"),
+        (
+            lambda x: F.huber_loss(x, x, delta=np.nan),
+            ValueError,
+            "delta: expected a number, got NaN",
+        ),
         (lambda x: F.poisson_nll_loss(x, x, eps=-1), ValueError, "eps: expected a finite"),
         (lambda x: F.gaussian_nll_loss(x, x, x, eps=-1), ValueError, "eps: expected a finite"),
         (lambda x: F.gaussian_nll_loss(x, x, -x), ValueError, "var: expected .* at least 0, got -"),
         (lambda x: F.gaussian_nll_loss(x, x, -1), ValueError, "var: expected .* at least 0, got -"),
         (lambda x: F.gaussian_nll_loss(x, x, x[0]), ValueError, r"var: .*\(2, 3\).* got \(3,\)"),
+        (lambda x: F.gaussian_nll_loss(x, x, True), TypeError, "var: expected dtype float32 or"),
+        (lambda x: F.kl_div(x, x, log_target=1), TypeError, "log_target: expected True or False"),
+        (lambda x: F.poisson_nll_loss(x, x, 1), TypeError, "log_input: expected True or False"),
+        (lambda x: F.poisson_nll_loss(x, x, full=0), TypeError, "full: expected True or False"),
         (lambda x: F.gaussian_nll_loss(x, x, None), TypeError, "var: expected an array"),
         (lambda x: F.hinge_embedding_loss(x, x, np.nan), ValueError, "margin: expected a number"),
     ],

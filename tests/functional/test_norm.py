@@ -93,6 +93,22 @@ def test_strided_running_statistics_are_updated():
     np.testing.assert_array_equal(both, np.stack([mean, var], axis=1))
 
 
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("shape", [(0, 4), (0, 4, 3), (2, 4, 0), (2, 0, 3), (0,)])
+def test_an_empty_batch_moves_nothing(shape, training):
+    x = np.ones(shape)
+    channels = shape[1] if len(shape) > 1 else 0
+    mean, var, weight, bias = np.random.default_rng(0).uniform(1, 2, (4, channels))
+    kept = mean.copy(), var.copy()
+    assert F.batch_norm(x, mean, var, weight, bias, training).shape == shape
+    np.testing.assert_array_equal((mean, var), kept)
+    gradients = F.batch_norm_backward(x, x, mean, var, weight, bias, training)
+    for got, like in zip(gradients, (x, weight, bias), strict=True):
+        np.testing.assert_array_equal(got, np.zeros_like(like))
+    if training:
+        assert F.batch_norm(x, None, None, training=True).shape == shape
+
+
 def test_same_bits_on_any_number_of_threads():
 
     def compute():
@@ -125,6 +141,8 @@ FROZEN.flags.writeable = False
         ((X, C, C, None, None, True), ValueError, "share no memory"),
         ((X, C, C, None, None, False, "a"), TypeError, "momentum: expected a number"),
         ((X, C, C, None, None, False, 0.1, -1), ValueError, "eps: expected a finite number"),
+        ((X, C, C.copy(), None, None, True, 0.1, 0), ValueError, "eps: expected a number above 0"),
+        ((X, C, C, None, None, 1), TypeError, "training: expected True or False, got int 1"),
     ],
 )
 def test_what_is_refused(arguments, error, message):

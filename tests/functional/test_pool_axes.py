@@ -206,6 +206,21 @@ def test_an_empty_batch_and_other_memory():
     np.testing.assert_array_equal(out, expected)
 
 
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_adaptive_means_but_not_maxima_of_no_channels(axes):
+    mean = getattr(F, f"adaptive_avg_pool{axes}d")
+    backward = getattr(F, f"adaptive_avg_pool{axes}d_backward")
+    for lead in ((2, 0), (0,)):
+        x = np.ones((*lead, *(5,) * axes))
+        y = mean(x, 3)
+        assert y.shape == (*lead, *(3,) * axes)
+        assert backward(y, x, 3)[0].shape == x.shape
+        with pytest.raises(ValueError, match="input: only batch and channels may be empty"):
+            mean(x[..., :0], 3)
+        with pytest.raises(ValueError, match="input: only the batch may be empty"):
+            getattr(F, f"adaptive_max_pool{axes}d")(x, 3)
+
+
 def test_a_nan_is_the_largest_value():
     x = np.zeros((1, 2, 3, 4, 5))
     x[0, 1, 2, 3, 4] = np.nan

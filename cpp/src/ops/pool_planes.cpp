@@ -17,8 +17,8 @@ PoolProblem::PoolProblem(const char* tag, const Shape& x, const Shape& y) {
   check(x.rank() == 5, tag, "input: expected (N, C, D, H, W), got shape ", x);
   check(y.rank() == 5 && y[0] == x[0] && y[1] == x[1], tag, "output of shape ", y,
         " does not fit the input's ", x);
-  for (int axis = 1; axis < 5; ++axis)
-    check(x[axis] > 0, tag, "input: only the batch may be empty, got shape ", x);
+  for (int axis = 2; axis < 5; ++axis)
+    check(x[axis] > 0, tag, "input: only batch and channels may be empty, got shape ", x);
   volumes = checked_mul(x[0], x[1]);
   for (int axis = 0; axis < 3; ++axis) {
     in[axis] = x[axis + 2];

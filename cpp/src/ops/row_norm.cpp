@@ -59,15 +59,17 @@ void RowNorm<T>::backward(const T* dy, const T* x, T* dx, T* dweight, T* dbias) 
     });
     T sum = 0, sum_x = 0;
     for (Index i = 0; i < parts.count; ++i) sum += part_sums[i], sum_x += part_sums_x[i];
-    const T slope = -inverse * inverse * inverse * sum_x / static_cast<T>(n);
-    const T shift = -inverse * sum / static_cast<T>(n);
+    // A single value is its own mean: nothing moves it, rounding left aside.
+    const T scale = n == 1 ? T(0) : inverse;
+    const T slope = -scale * inverse * inverse * sum_x / static_cast<T>(n);
+    const T shift = -scale * sum / static_cast<T>(n);
     parts.for_each([&](Index i) {
       const Index at = parts.begin(i), count = parts.size(i);
       if (weight)
         kernels.row_backward_apply(dy_row + at, x_row + at, weight + own + at, dx_row + at, count,
-                                   mean, inverse, slope, shift);
+                                   mean, scale, slope, shift);
       else
-        kernels.plane_backward_apply(dy_row + at, x_row + at, dx_row + at, count, mean, inverse,
+        kernels.plane_backward_apply(dy_row + at, x_row + at, dx_row + at, count, mean, scale,
                                      slope, shift);
     });
   });

@@ -9,14 +9,15 @@ import numpy.typing as npt
 
 from .. import _core
 from .._arrays import FloatArray, Output, as_float, as_gradient, describe, empty_like
-from ._arguments import as_number
+from ._arguments import as_flag, as_number
 
 
-def _probability(p: object) -> float:
+def _rate(p: object, training: object) -> float:
+    """The probability, 0 unless training."""
     number = as_number(p, "p")
     if not 0 <= number <= 1:
         raise ValueError(f"p: expected a probability from 0 to 1, got {number}")
-    return number
+    return number if as_flag(training, "training") else 0.0
 
 
 def _key(rng: object) -> int:
@@ -61,11 +62,11 @@ def dropout(
         `input`'s shape and dtype.
     """
     x = as_float(input, "input")
-    rate = _probability(p)
+    rate = _rate(p, training)
     key = int.from_bytes(os.urandom(8), "little") if rng is None else _key(rng)
     target = input if inplace else out
     output = Output(x.shape, x.dtype, target, (x,))  # type: ignore[arg-type]
-    _core.dropout(x.reshape(-1), output.buffer.reshape(-1), rate if training else 0.0, key)
+    _core.dropout(x.reshape(-1), output.buffer.reshape(-1), rate, key)
     return output.result()
 
 
@@ -81,7 +82,7 @@ def dropout_backward(
     """Gradient of `dropout` with the same `rng`, which is needed where values were dropped."""
     x = as_float(input, "input")
     dy = as_gradient(grad_output, x, x.shape)
-    rate = _probability(p) if training else 0.0
+    rate = _rate(p, training)
     if rng is None and 0 < rate < 1:
         raise ValueError("rng: expected the seed that dropout was called with, got None")
     dx = empty_like(x)

@@ -18,7 +18,7 @@ from .._arrays import (
     empty,
     empty_like,
 )
-from ._arguments import as_finite, as_int
+from ._arguments import as_finite, as_flag, as_int
 from .norm import as_planes, batch_norm, batch_norm_backward, check_updatable
 
 
@@ -147,6 +147,7 @@ def _instance_norm(
         if array is not None:
             check_shape(as_float(array, name, like=problem.x), problem.x.shape[1:2], name)
     as_finite(momentum, "momentum")
+    use_input_stats = as_flag(use_input_stats, "use_input_stats")
     if (running[0] is None) != (running[1] is None):
         raise ValueError("running_mean, running_var: expected both or neither")
     if not use_input_stats and running[0] is None:

@@ -10,7 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _core
-from .._arrays import FloatArray, as_float, as_gradient, as_optional_float, check_shape, empty
+from .._arrays import (
+    FloatArray,
+    as_array,
+    as_float,
+    as_gradient,
+    as_optional_float,
+    check_shape,
+    empty,
+)
 
 REDUCTIONS = ("none", "mean", "sum")
 
@@ -122,6 +130,8 @@ class PointwiseLoss:
         `weight` does.
     differentiable
         How many of input, target and extra have gradients.
+    whole
+        Integers and truth values are targets too, constants of the input's dtype.
     """
 
     def __init__(
@@ -138,16 +148,22 @@ class PointwiseLoss:
         weighted_mean: bool = False,
         extra: tuple[str, npt.ArrayLike | None] = ("", None),
         differentiable: int = 2,
+        whole: bool = True,
     ) -> None:
         self.x = as_float(input, "input")
-        t = as_float(target, "target", like=self.x)
+        goal = as_array(target, "target")
+        constant = whole and goal.dtype.kind in "iub"
+        self.t = t = as_float(goal.astype(self.x.dtype) if constant else goal, "target", self.x)
         shape = _common_shape(self.x, t) if broadcast else self.x.shape
         if not broadcast:
             check_shape(t, shape, "target")
         w = _expandable(weight, "weight", self.x, shape)
         e = _expandable(extra[1], extra[0], self.x, shape)
         self.shape, self.reduction = shape, reduction
-        self.sources = (self.x, t, e)[:differentiable]
+        sources = (("input", self.x), ("target", t), ("extra", e))[:differentiable]
+        self.sources = {
+            name: array for name, array in sources if not (constant and name == "target")
+        }
         self.size = math.prod(shape)
         self.divisor = 1.0
         if reduction == "mean":
@@ -174,15 +190,16 @@ class PointwiseLoss:
         grad, scale = split_grad_output(
             grad_output, self.shape if self.reduction == "none" else None, self.divisor, self.x
         )
-        gradients: list[Any] = [
-            None if source is None else empty((self.size,), self.x.dtype) for source in self.sources
-        ]
-        padded = gradients + [None] * (3 - len(gradients))
+        gradients: dict[str, Any] = {
+            name: None if source is None else empty((self.size,), self.x.dtype)
+            for name, source in self.sources.items()
+        }
         core: Any = _core.pointwise_loss_backward
-        core(*self.arguments, grad, scale, *padded)
+        buffers = [gradients.get(name) for name in ("input", "target", "extra")]
+        core(*self.arguments, grad, scale, *buffers)
         return tuple(
-            None if source is None else sum_to(gradient.reshape(self.shape), source.shape)
-            for gradient, source in zip(gradients, self.sources, strict=True)
+            None if source is None else sum_to(gradients[name].reshape(self.shape), source.shape)
+            for name, source in self.sources.items()
         )
 
 

@@ -27,13 +27,17 @@ _SHAPES = {
 
 
 class Layout:
-    """From the user's shape to the core's (N, C, D, H, W): `axes` pooled axes, batch optional."""
+    """From the user's shape to the core's (N, C, D, H, W): `axes` pooled axes, batch optional.
 
-    def __init__(self, x: FloatArray, axes: int) -> None:
+    Where `channels`, one has to be there at least.
+    """
+
+    def __init__(self, x: FloatArray, axes: int, *, channels: bool = True) -> None:
         if x.ndim not in (axes + 1, axes + 2):
             raise ValueError(f"input: expected shape {_SHAPES[axes]}, got {x.shape}")
-        if 0 in x.shape[-axes - 1 :]:
-            raise ValueError(f"input: only the batch may be empty, got shape {x.shape}")
+        if 0 in x.shape[-axes - channels :]:
+            what = "the batch" if channels else "batch and channels"
+            raise ValueError(f"input: only {what} may be empty, got shape {x.shape}")
         self._lead = x.shape[:-axes]
         self._axes = axes
         self.extents = lifted(x.shape[-axes:], 1)
@@ -173,7 +177,7 @@ def adaptive_avg_pool(
     axes: int, input: npt.ArrayLike, output_size: IntsOrNone, out: FloatArray | None
 ) -> FloatArray:
     x = as_float(input, "input")
-    layout = Layout(x, axes)
+    layout = Layout(x, axes, channels=False)
     output = Output(_adaptive_shape(layout, axes, output_size), x.dtype, out, (x,))
     _core.adaptive_avg_pool(layout.core(x), layout.core(output.buffer))
     return output.result()
@@ -204,7 +208,7 @@ def adaptive_pool_backward(
     largest: bool,
 ) -> tuple[FloatArray]:
     x = as_float(input, "input")
-    layout = Layout(x, axes)
+    layout = Layout(x, axes, channels=largest)
     dy = as_gradient(grad_output, x, _adaptive_shape(layout, axes, output_size))
     dx = empty_like(x)
     if largest:

@@ -40,7 +40,7 @@ class Scores:
         axis = min(self.x.ndim - 1, 1)
         pixels = self.x.shape[axis + 1 :]
         self.classes: int = self.x.shape[axis]
-        self.per_row = self.x.shape[:axis] + pixels
+        self.per_row: tuple[int, ...] = self.x.shape[:axis] + pixels
         self.lifted = (math.prod(self.x.shape[:axis]), self.classes, math.prod(pixels))
         self.weight = as_optional_float(weight, "weight", like=self.x)
         if self.weight is not None:
@@ -115,6 +115,8 @@ def label_loss(
     """The loss of integer labels, checked; a mean divides by the sum of their weights or number."""
     if target.dtype.kind not in "iu":
         raise TypeError(f"target: expected integer labels, got dtype {target.dtype}")
+    if scores.per_row == () and target.shape == (1,):
+        target = target.reshape(())  # the label of a single sample
     check_shape(target, scores.per_row, "target")
     labels = scores.rows(np.ascontiguousarray(within_int64(target), np.int64))
     count = _core.count_labels(labels, scores.classes, scores.weight, ignore_index)
@@ -221,8 +223,8 @@ def cross_entropy(
     input
         Logits (C,), (n, C) or (n, C, d1, ...), float32 or float64.
     target
-        Integer labels (), (n,) or (n, d1, ...) from 0 to C - 1; or probabilities of the input's
-        shape and dtype.
+        Integer labels () or (1,), (n,) or (n, d1, ...) from 0 to C - 1; or probabilities of the
+        input's shape and dtype.
     weight
         (C,), a factor for each class, or None for 1; constants, without a gradient. A mean of
         labels' losses divides by the sum of the labels' weights.
@@ -314,7 +316,7 @@ def nll_loss(
     input
         Log-probabilities (C,), (n, C) or (n, C, d1, ...), float32 or float64.
     target
-        Integer labels (), (n,) or (n, d1, ...) from 0 to C - 1.
+        Integer labels () or (1,), (n,) or (n, d1, ...) from 0 to C - 1.
     weight, size_average, ignore_index, reduce, reduction, all_ignored
         As in `cross_entropy`, which is this loss of `log_softmax`.
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .._arrays import FloatArray, as_float
-from ._arguments import as_finite
+from ._arguments import as_finite, as_flag
 from ._losses import REDUCTIONS, PointwiseLoss, as_reduction
 from .losses import Gradients
 
@@ -22,14 +22,16 @@ def _bce(
     reduction: str,
 ) -> PointwiseLoss:
     reduction = as_reduction(reduction, size_average, reduce)
-    loss = PointwiseLoss("bce", input, target, reduction, broadcast=False, weight=weight)
+    loss = PointwiseLoss(
+        "bce", input, target, reduction, broadcast=False, weight=weight, whole=False
+    )
     _check_probabilities(loss.x, "input", "; binary_cross_entropy_with_logits takes any number")
-    _check_probabilities(loss.sources[1], "target")
+    _check_probabilities(loss.t, "target")
     return loss
 
 
-def _check_probabilities(x: FloatArray | None, name: str, hint: str = "") -> None:
-    if x is None or not x.size or (x.min() >= 0 and x.max() <= 1):
+def _check_probabilities(x: FloatArray, name: str, hint: str = "") -> None:
+    if not x.size or (x.min() >= 0 and x.max() <= 1):
         return
     wrong = x[(x < 0) | (x > 1)]  # empty where it is NaN alone that fails the test above
     if wrong.size:
@@ -109,6 +111,7 @@ def _bce_with_logits(
         broadcast=False,
         weight=weight,
         extra=("pos_weight", pos_weight),
+        whole=False,
     )
 
 
@@ -177,8 +180,8 @@ def _kl_div(
     log_target: bool,
 ) -> PointwiseLoss:
     reduction = as_reduction(reduction, size_average, reduce, (*REDUCTIONS, "batchmean"))
-    kind = "kl_div_log_target" if log_target else "kl_div"
-    return PointwiseLoss(kind, input, target, reduction)
+    kind = "kl_div_log_target" if as_flag(log_target, "log_target") else "kl_div"
+    return PointwiseLoss(kind, input, target, reduction, whole=False)
 
 
 def kl_div(
@@ -241,9 +244,9 @@ def _poisson_nll(
     reduction: str,
 ) -> PointwiseLoss:
     reduction = as_reduction(reduction, size_average, reduce)
-    kind = "poisson_nll_log_input" if log_input else "poisson_nll"
-    offset = as_finite(eps, "eps", 0)
-    return PointwiseLoss(kind, input, target, reduction, a=offset, b=float(bool(full)))
+    kind = "poisson_nll_log_input" if as_flag(log_input, "log_input") else "poisson_nll"
+    offset, whole = as_finite(eps, "eps", 0), float(as_flag(full, "full"))
+    return PointwiseLoss(kind, input, target, reduction, a=offset, b=whole)
 
 
 def poisson_nll_loss(
@@ -264,7 +267,7 @@ def poisson_nll_loss(
         Logarithms of the expected counts: the loss is ``exp(input) - target * input``. Without
         `log_input` the counts themselves: ``input - target * log(input + eps)``.
     target
-        Counts, of the input's dtype and a shape that broadcasts with its.
+        Counts, of the input's dtype or integers, of a shape that broadcasts with its.
     full
         Add Stirling's approximation of ``log(target!)``, ``target * log(target) - target + 0.5 *
         log(2 * pi * target)``, for targets above 1.
@@ -316,7 +319,7 @@ def _gaussian_nll(
     reduction: str,
 ) -> PointwiseLoss:
     x = as_float(input, "input")
-    number = isinstance(var, (int, float))
+    number = isinstance(var, (int, float)) and not isinstance(var, bool)
     variance = as_float(np.asarray(var, x.dtype) if number else var, "var", like=x)
     if variance.size and (variance < 0).any():
         raise ValueError(f"var: expected values of at least 0, got {variance.min()}")
@@ -356,7 +359,7 @@ def gaussian_nll_loss(
     input
         The means, float32 or float64.
     target
-        Of the input's dtype and a shape that broadcasts with its.
+        Of the input's dtype or integers, of a shape that broadcasts with its.
     var
         The variances: of the input's shape; with extents of 1 or without the last extent, for
         variances that are shared; or a number. At least 0.
@@ -398,6 +401,7 @@ def gaussian_nll_loss_backward(
     That by `var` is that of ``v``, also where `eps` takes its place.
     """
     gradients = _gaussian_nll(input, target, var, full, eps, reduction).backward(grad_output)
-    if len(gradients) == 3 and gradients[2] is not None:
-        return (*gradients[:2], gradients[2].reshape(np.shape(var)))
-    return gradients
+    if isinstance(var, (int, float)):
+        return gradients
+    *others, last = gradients
+    return (*others, None if last is None else last.reshape(np.shape(var)))

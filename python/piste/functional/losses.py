@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy.typing as npt
 
 from .._arrays import FloatArray
-from ._arguments import as_finite
+from ._arguments import as_number
 from ._losses import PointwiseLoss, as_reduction
 
 Gradients = tuple[FloatArray | None, ...]
@@ -36,8 +36,9 @@ def mse_loss(
     Parameters
     ----------
     input, target
-        float32 or float64 arrays of one dtype, whose shapes broadcast. There is a warning where
-        the input has to be repeated, which mostly is the slip of (n, 1) against (n,).
+        float32 or float64 arrays of one dtype, whose shapes broadcast; a target of integers counts
+        as constants of the input's dtype, without a gradient. There is a warning where the input
+        has to be repeated, which mostly is the slip of (n, 1) against (n,).
     size_average, reduce
         What PyTorch had before `reduction`; they decide where they are not None.
     reduction
@@ -135,6 +136,20 @@ def l1_loss_backward(
     return _l1(input, target, size_average, reduce, reduction, weight).backward(grad_output)
 
 
+def as_beta(value: object) -> float:
+    """`value` as a number of at least 0, also infinity.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where it is none.
+    """
+    beta = as_number(value, "beta")
+    if beta < 0:
+        raise ValueError(f"beta: expected a number of at least 0, got {beta}")
+    return beta
+
+
 def _smooth_l1(
     input: npt.ArrayLike,
     target: npt.ArrayLike,
@@ -144,8 +159,7 @@ def _smooth_l1(
     beta: float,
 ) -> PointwiseLoss:
     reduction = as_reduction(reduction, size_average, reduce)
-    limit = as_finite(beta, "beta", 0)
-    return PointwiseLoss("smooth_l1", input, target, reduction, a=limit)
+    return PointwiseLoss("smooth_l1", input, target, reduction, a=as_beta(beta))
 
 
 def smooth_l1_loss(
@@ -196,16 +210,16 @@ def smooth_l1_loss_backward(
 
 
 def as_delta(value: object) -> float:
-    """`value` as a finite number above 0.
+    """`value` as a number above 0, also infinity.
 
     Raises
     ------
     TypeError, ValueError
         Where it is none.
     """
-    delta = as_finite(value, "delta", 0)
-    if delta == 0:
-        raise ValueError("delta: expected a number above 0, got 0")
+    delta = as_number(value, "delta")
+    if delta <= 0:
+        raise ValueError(f"delta: expected a number above 0, got {delta}")
     return delta
 
 
@@ -234,7 +248,7 @@ def huber_loss(
     input, target, reduction
         As in `mse_loss`.
     delta
-        Above 0.
+        Above 0; infinity makes it half of `mse_loss`.
     weight
         Factors of the values' losses; constants, without a gradient. As in PyTorch, and unlike in
         `mse_loss`, a mean divides by the number of values.

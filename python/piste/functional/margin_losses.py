@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy.typing as npt
 
 from .._arrays import FloatArray, as_array
@@ -39,8 +41,8 @@ def hinge_embedding_loss(
     input
         Distances, float32 or float64.
     target
-        1 or -1 in the input's dtype, of a shape that broadcasts with its. (Any other value gets the
-        sum of both losses, as in PyTorch.)
+        1 or -1, integers or in the input's dtype, of a shape that broadcasts with its. (Any other
+        value gets the sum of both losses, as in PyTorch.)
     margin
         From which distance on what is unlike costs nothing.
     size_average, reduce
@@ -101,7 +103,7 @@ def soft_margin_loss(
     input
         Logits, float32 or float64.
     target
-        1 or -1 in the input's dtype, of a shape that broadcasts with its.
+        1 or -1, integers or in the input's dtype, of a shape that broadcasts with its.
     size_average, reduce
         What PyTorch had before `reduction`; they decide where they are not None.
     reduction
@@ -133,14 +135,15 @@ def soft_margin_loss_backward(
 
 
 def as_power(value: object) -> int:
-    """`value` as 1 or 2.
+    """`value` as 1 or 2; 1.0 and 2.0 will do.
 
     Raises
     ------
     TypeError, ValueError
         Where it is neither.
     """
-    power = as_int(value, "p", 1)
+    whole = isinstance(value, float) and value.is_integer()
+    power = as_int(int(value) if whole else value, "p", 1)  # type: ignore[call-overload]
     if power > 2:
         raise ValueError(f"p: expected 1 or 2, got {power}")
     return power
@@ -158,12 +161,11 @@ def _multi_margin(
 ) -> RowLoss:
     reduction = as_reduction(reduction, size_average, reduce)
     power, gap = as_power(p), as_finite(margin, "margin")
-    scores = Scores(input, weight, scalar=True)
+    scores, labels = Scores(input, weight, scalar=True), as_array(target, "target")
     if scores.x.ndim > 2:
         raise ValueError(f"input: expected shape (C,) or (n, C), got {scores.x.shape}")
-    labels = as_array(target, "target")
-    if scores.x.ndim == 1 and labels.shape == (1,):
-        labels = labels.reshape(())
+    if math.prod(scores.per_row) == 1 and labels.shape in ((), (1,)):
+        scores.per_row = labels.shape  # as PyTorch has it, whether or not the input has a batch
     return label_loss(
         "multi_margin_loss", scores, labels, NO_LABEL, reduction, (power, gap), weighted_mean=False
     )
@@ -186,7 +188,7 @@ def multi_margin_loss(
     input
         Scores (C,) or (n, C), float32 or float64; a scalar is the score of a single class.
     target
-        Integer labels () or (1,), or (n,), from 0 to C - 1.
+        Integer labels (n,), or () or (1,) for a single sample, from 0 to C - 1.
     p
         1 or 2.
     margin

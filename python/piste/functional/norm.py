@@ -17,7 +17,7 @@ from .._arrays import (
     empty,
     empty_like,
 )
-from ._arguments import as_finite
+from ._arguments import as_finite, as_flag, as_positive
 
 
 def check_updatable(array: object, name: str) -> None:
@@ -52,8 +52,12 @@ class _Problem:
         momentum: float,
         eps: float,
     ) -> None:
-        x, self.lifted = as_planes(input)
-        self.shape, channels = x.shape, x.shape[1]
+        x = as_float(input, "input")
+        self.shape = x.shape
+        if x.shape == (0,):  # no samples of no channels, as in PyTorch
+            x = x.reshape(0, 0)
+        x, self.lifted = as_planes(x)
+        channels = self.lifted[1]
         self.x = x.reshape(self.lifted)
         running = {"running_mean": running_mean, "running_var": running_var}
         self.mean, self.var, self.weight, self.bias = as_optional_floats(
@@ -61,15 +65,15 @@ class _Problem:
         )
         if (self.mean is None) != (self.var is None):
             raise ValueError("running_mean, running_var: expected both or neither")
-        if not training and self.mean is None:
+        self.training = as_flag(training, "training")
+        if not self.training and self.mean is None:
             raise ValueError("running_mean, running_var: expected arrays unless training")
-        if training and self.lifted[0] * self.lifted[2] <= 1:
+        if self.training and self.lifted[0] * self.lifted[2] == 1:
             raise ValueError(
                 f"input: expected more than 1 value per channel in training, got shape {x.shape}"
             )
-        self.options = _core.BatchNormOptions(
-            bool(training), as_finite(momentum, "momentum"), as_finite(eps, "eps", 0)
-        )
+        added = as_positive(eps, "eps") if self.training else as_finite(eps, "eps", 0)
+        self.options = _core.BatchNormOptions(self.training, as_finite(momentum, "momentum"), added)
 
 
 def batch_norm(
@@ -87,7 +91,8 @@ def batch_norm(
     Parameters
     ----------
     input
-        (n, channels, ...), float32 or float64.
+        (n, channels, ...), float32 or float64. Nothing is updated by an empty one, which may have
+        the shape (0,), too.
     running_mean, running_var
         (channels,). Read in evaluation; in training updated in place, the variance unbiased, or
         None.
@@ -98,7 +103,7 @@ def batch_norm(
     momentum
         The batch's share in the new running statistics.
     eps
-        Added to the variance.
+        Added to the variance; above 0 in training.
 
     Returns
     -------
@@ -113,13 +118,15 @@ def batch_norm(
     """
     problem = _Problem(input, running_mean, running_var, weight, bias, training, momentum, eps)
     mean, var = problem.mean, problem.var
+    y = empty(problem.lifted, problem.x.dtype)
+    if not y.size:
+        return y.reshape(problem.shape)
     if training and mean is not None and var is not None:
         check_updatable(running_mean, "running_mean")
         check_updatable(running_var, "running_var")
         if np.shares_memory(running_mean, running_var):
             raise ValueError("running_mean, running_var: expected arrays that share no memory")
         mean, var = mean.copy(), var.copy()  # the user's may be strided or overlap an input
-    y = empty(problem.lifted, problem.x.dtype)
     _core.batch_norm(problem.x, mean, var, problem.weight, problem.bias, problem.options, y)
     if training and running_mean is not None and running_var is not None:
         running_mean[...] = mean
@@ -145,8 +152,10 @@ def batch_norm_backward(
     problem = _Problem(input, running_mean, running_var, weight, bias, training, momentum, eps)
     dy = as_gradient(grad_output, problem.x, problem.shape)
     dx = empty_like(problem.x)
-    dw = None if problem.weight is None else empty_like(problem.weight)
-    db = None if problem.bias is None else empty_like(problem.bias)
+    dw = None if problem.weight is None else np.zeros_like(problem.weight)
+    db = None if problem.bias is None else np.zeros_like(problem.bias)
+    if not dx.size:
+        return dx.reshape(problem.shape), dw, db
     _core.batch_norm_backward(
         dy.reshape(problem.lifted),
         problem.x,

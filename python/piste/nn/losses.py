@@ -15,7 +15,7 @@ import numpy.typing as npt
 from .._arrays import FloatArray
 from ..functional._arguments import as_finite
 from ..functional._losses import REDUCTIONS
-from ..functional.losses import as_delta
+from ..functional.losses import as_beta, as_delta
 from ._loss import Flag, Loss, as_weight, spread
 from .class_losses import CrossEntropyLoss, MultiMarginLoss, NLLLoss
 
@@ -83,7 +83,7 @@ class SmoothL1Loss(Loss):
         beta: float = 1.0,
     ) -> None:
         super().__init__(reduction, size_average, reduce)
-        self.beta = as_finite(beta, "beta", 0)
+        self.beta = as_beta(beta)
 
     def _engine(self, dtype: np.dtype[Any], shape: tuple[int, ...]) -> dict[str, Any]:
         return {**super()._engine(dtype, shape), "a": self.beta}
