@@ -19,7 +19,8 @@ class SampleReader {
  private:
   Input x_;
   T scale_, shift_;
-  Index extents_[3], strides_[3];  // of a sample, innermost last
+  static constexpr int axes = 4;  // of a sample, at most: (channels, depth, height, width)
+  Index extents_[axes], strides_[axes];
   bool direct_, dense_;            // usable as it is; or contiguous, but of another type
 };
 
