@@ -46,6 +46,13 @@ LAYERS = {
     "conv dilation": lambda: nn.Conv2d(2, 3, 2, dilation=2, padding=1, dtype=D),
     "conv groups": lambda: nn.Conv2d(2, 4, 3, groups=2, padding=1, dtype=D),
     "conv same": lambda: nn.Conv2d(2, 3, 4, padding="same", dtype=D),
+    "conv reflect": lambda: nn.Conv2d(2, 3, 3, 2, 2, padding_mode="reflect", dtype=D),
+    "conv replicate": lambda: nn.Sequential(
+        nn.Tanh(), nn.Conv2d(2, 3, 3, padding="same", padding_mode="replicate", dtype=D), nn.ReLU()
+    ),
+    "conv circular": lambda: nn.Conv2d(
+        2, 3, 2, padding=((1, 0), (3, 4)), dilation=2, padding_mode="circular", dtype=D
+    ),
     "conv without bias": lambda: nn.Conv2d(2, 3, 1, bias=False, dtype=D),
     "conv and relu": lambda: nn.Sequential(nn.Conv2d(2, 3, 3, dtype=D), nn.ReLU()),
     "batch norm": lambda: nn.Sequential(nn.BatchNorm2d(2, dtype=D)),
@@ -111,6 +118,10 @@ LAYERS = {
     "group norm": lambda: nn.Sequential(nn.Conv2d(2, 6, 1, dtype=D), nn.GroupNorm(3, 6, dtype=D)),
     "group norm of features": lambda: nn.Sequential(nn.Flatten(), nn.GroupNorm(8, 40, dtype=D)),
     "instance norm": lambda: nn.InstanceNorm2d(2, affine=True, dtype=D),
+    "instance norm with statistics": lambda: nn.InstanceNorm2d(
+        2, affine=True, track_running_stats=True, dtype=D
+    ),
+    "batch norm without momentum": lambda: nn.BatchNorm2d(2, momentum=None, dtype=D),
     "local response norm": lambda: nn.Sequential(
         nn.Conv2d(2, 5, 1, dtype=D), nn.LocalResponseNorm(3, 0.5, 0.6, 1.5)
     ),
@@ -173,6 +184,14 @@ OTHERS = {
     "instance norm 1d": (SERIES, lambda: nn.InstanceNorm1d(2, dtype=D)),
     "batch norm of features": ((5, 3), lambda: nn.BatchNorm1d(3, dtype=D)),
     "layer norm 1d": (SERIES, lambda: nn.LayerNorm(9, dtype=D)),
+    "conv 1d circular": (
+        SERIES,
+        lambda: nn.Conv1d(2, 3, 3, 1, 4, padding_mode="circular", dtype=D),
+    ),
+    "conv 3d reflect": (
+        VOLUMES,
+        lambda: nn.Conv3d(2, 3, 2, 1, (1, 3, 0), padding_mode="reflect", dtype=D),
+    ),
     "conv 3d": (VOLUMES, lambda: nn.Conv3d(2, 3, (2, 3, 2), (1, 2, 1), 1, dtype=D)),
     "conv 3d 3x3": (VOLUMES, lambda: nn.Conv3d(2, 3, 3, padding=1, dtype=D)),
     "conv transpose 3d": (VOLUMES, lambda: nn.ConvTranspose3d(2, 3, 2, 2, 0, 1, dtype=D)),
@@ -337,6 +356,16 @@ REPRS = [
         "GroupNorm(3, 6, eps=1e-05, affine=False, bias=False)",
     ),
     (lambda: nn.LocalResponseNorm(3), "LocalResponseNorm(3, alpha=0.0001, beta=0.75, k=1.0)"),
+    (
+        lambda: nn.InstanceNorm1d(3, momentum=None, track_running_stats=True),
+        "InstanceNorm1d(3, eps=1e-05, momentum=None, affine=False, bias=False, "
+        "track_running_stats=True)",
+    ),
+    (
+        lambda: nn.Conv2d(1, 2, 3, padding=1, bias=False, padding_mode="circular"),
+        "Conv2d(1, 2, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1), bias=False, "
+        "padding_mode=circular)",
+    ),
     (lambda: nn.ReLU(True), "ReLU(inplace=True)"),
     (lambda: nn.LeakyReLU(0.2, True), "LeakyReLU(negative_slope=0.2, inplace=True)"),
     (lambda: nn.Threshold(0.1, 20), "Threshold(threshold=0.1, value=20)"),
