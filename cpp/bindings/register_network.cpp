@@ -163,8 +163,9 @@ void define_builders(py::class_<BoundNetwork<T>>& c) {
         [](B& b, int x, string name, Index size, double alpha, double beta, double k) {
           return b.network.response_norm(x, std::move(name), {size, alpha, beta, k});
         });
-  c.def("dropout",
-        [](B& b, int x, string name, T p) { return b.network.dropout(x, std::move(name), p); });
+  c.def("dropout", [](B& b, int x, string name, T p, int axes) {
+    return b.network.dropout(x, std::move(name), p, axes);
+  });
   c.def("flatten", [](B& b, int x, string name, int start, int end) {
     return b.network.flatten(x, std::move(name), start, end);
   });

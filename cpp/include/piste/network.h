@@ -107,7 +107,8 @@ class Network {
   int instance_norm(int x, std::string name, int axes, Index channels, View<T> weight, View<T> bias,
                     View<T> running_mean, View<T> running_var, double momentum, double eps);
   int response_norm(int x, std::string name, const ResponseNormOptions& options);
-  int dropout(int x, std::string name, T p);
+  /// Of single values, or of whole channels of maps of so many axes.
+  int dropout(int x, std::string name, T p, int axes = 0);
   /// Axes first_axis to last_axis, counted from the batch's or from behind, become one, or of the
   /// given sizes.
   int flatten(int x, std::string name, int first_axis = 1, int last_axis = -1);

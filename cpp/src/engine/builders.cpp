@@ -260,9 +260,10 @@ int Network<T>::response_norm(int x, std::string name, const ResponseNormOptions
 }
 
 template <class T>
-int Network<T>::dropout(int x, std::string name, T p) {
+int Network<T>::dropout(int x, std::string name, T p, int axes) {
   check(p >= 0 && p <= 1, name.c_str(), "expected a probability from 0 to 1, got ", p);
   Node node = layer(NodeKind::dropout, x, std::move(name));
+  node.axes = axes;
   node.a = p;
   return add_node(std::move(node));
 }

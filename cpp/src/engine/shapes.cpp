@@ -149,6 +149,9 @@ MapShape infer(const Node& node, const std::vector<MapShape>& shapes) {
       if (node.axes && !(x.flat && node.axes == 1)) expect_map(node, x);
       expect_channels(node, x, node.channels);
       return x;
+    case NodeKind::dropout:
+      if (node.axes) expect_map(node, x);
+      return x;
     case NodeKind::prelu:
       if (node.channels > 1) expect_channels(node, x, node.channels);
       return x;
