@@ -79,6 +79,8 @@ LAYERS = {
     "relu6": lambda: nn.Sequential(nn.Conv2d(2, 2, 1, dtype=D), nn.ReLU6()),
     "hardtanh": lambda: nn.Sequential(nn.Conv2d(2, 2, 1, dtype=D), nn.Hardtanh(-0.5, 0.7)),
     "dropout": lambda: nn.Sequential(nn.Conv2d(2, 2, 1, dtype=D), nn.Dropout(0.4)),
+    "dropout of channels": lambda: nn.Sequential(nn.Conv2d(2, 9, 1, dtype=D), nn.Dropout2d(0.4)),
+    "softmax of pixels": lambda: nn.Sequential(nn.Conv2d(2, 4, 1, dtype=D), nn.Softmax2d()),
     "batch norm without affine": lambda: nn.BatchNorm2d(2, affine=False, dtype=D),
     "avg pool of what is inside": lambda: nn.Sequential(
         nn.Conv2d(2, 2, 1, dtype=D), nn.AvgPool2d(3, 2, 1, True, False)
@@ -188,6 +190,8 @@ OTHERS = {
         SERIES,
         lambda: nn.Conv1d(2, 3, 3, 1, 4, padding_mode="circular", dtype=D),
     ),
+    "dropout 1d": (SERIES, lambda: nn.Dropout1d(0.4)),
+    "dropout 3d": (VOLUMES, lambda: nn.Dropout3d(0.4)),
     "conv 3d reflect": (
         VOLUMES,
         lambda: nn.Conv3d(2, 3, 2, 1, (1, 3, 0), padding_mode="reflect", dtype=D),
@@ -311,6 +315,71 @@ def test_dropout_keeps_the_expected_share_and_scale():
     assert abs((y == 0).mean() - 0.25) < 0.02
     np.testing.assert_array_equal(layer.backward(x), y)
     np.testing.assert_array_equal(layer(x), x)
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_dropout_of_whole_channels(axes):
+    layer = getattr(nn, f"Dropout{axes}d")(0.25)
+    x = np.ones((64, 37, *(3, 4, 2)[:axes]), np.float32)
+    y = layer.forward(x)
+    channels = y.reshape(64, 37, -1)
+    np.testing.assert_array_equal(channels, channels[..., :1].repeat(channels.shape[2], axis=2))
+    kept = channels[..., 0]
+    assert set(np.unique(kept)) == {0.0, np.float32(1 / 0.75)}
+    assert abs((kept == 0).mean() - 0.25) < 0.04
+    assert len(np.unique(kept, axis=0)) == 64  # each sample has its own
+    assert len(np.unique(kept, axis=1).T) == 37
+    np.testing.assert_array_equal(layer.backward(x), y)
+    np.testing.assert_array_equal(layer(x), x)
+    assert repr(layer) == f"Dropout{axes}d(p=0.25, inplace=False)"
+
+
+def test_which_channels_are_dropped_does_not_depend_on_their_padding():
+    x = np.ones((5, 6, 3, 2))
+    single, double = nn.Dropout2d(0.5), nn.Sequential(nn.Dropout2d(0.5), nn.BatchNorm2d(6, dtype=D))
+    double[1].eval()
+    y = double.train().forward(x)  # in wider vectors; the norm makes two values of each channel
+    dropped = single.forward(x.astype(np.float32))[:, :, 0, 0] == 0
+    np.testing.assert_array_equal(y[:, :, 0, 0] < 0, dropped)
+
+
+def test_softmax2d_is_a_softmax_over_channels():
+    x = np.random.default_rng(0).standard_normal((2, 5, 3, 4)).astype(np.float32)
+    np.testing.assert_array_equal(nn.Softmax2d()(x), nn.Softmax(1)(x))
+    assert repr(nn.Softmax2d()) == "Softmax2d()"
+
+
+def test_layers_with_names():
+    layers = {"first": nn.Linear(3, 4), "relu": nn.ReLU(), "last": nn.Linear(4, 2)}
+    model = nn.Sequential(layers)
+    assert list(model.state_dict()) == ["first.weight", "first.bias", "last.weight", "last.bias"]
+    assert list(model.named_children()) == list(layers.items())
+    assert list(model.children()) == list(model) == list(layers.values())
+    assert list(model.modules()) == [model, *layers.values()]
+    x = np.ones((2, 3), np.float32)
+    np.testing.assert_array_equal(model(x), nn.Sequential(*layers.values())(x))
+    assert repr(model).splitlines()[2] == "  (relu): ReLU()"
+
+
+def test_slices_of_a_sequential():
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    part = model[1:]
+    assert isinstance(part, nn.Sequential)
+    assert list(part.state_dict()) == ["2.weight", "2.bias"]
+    assert part[-1] is model[-1]
+    x = np.ones((2, 3), np.float32)
+    np.testing.assert_array_equal(part(model[:1](x)), model(x))
+
+
+def test_names_are_saved(tmp_path):
+    import piste
+
+    model = nn.Sequential(
+        {"a": nn.Linear(3, 2), "b": nn.Residual(nn.Sequential({"c": nn.Tanh()}), nn.Identity())}
+    )
+    trainer = piste.Trainer(model, nn.MSELoss(), piste.optim.SGD(0.1))
+    trainer.save(tmp_path / "t")
+    assert repr(piste.Trainer.load(tmp_path / "t").model) == repr(model)
 
 
 def test_state_dict_has_pytorch_keys_and_moves_weights():

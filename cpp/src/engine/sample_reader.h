@@ -21,7 +21,7 @@ class SampleReader {
   T scale_, shift_;
   static constexpr int axes = 4;  // of a sample, at most: (channels, depth, height, width)
   Index extents_[axes], strides_[axes];
-  bool direct_, dense_;            // usable as it is; or contiguous, but of another type
+  bool direct_, dense_;  // usable as it is; or contiguous, but of another type
 };
 
 extern template class SampleReader<float>;
