@@ -85,6 +85,18 @@ def test_strides_change_no_bit(view, images):
     check_same(results(VIEWS[view](images)), results(images))
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+@pytest.mark.parametrize("view", ["channels apart", "rows apart", "negative strides", "misaligned"])
+@pytest.mark.parametrize("shape", [(2, 3, 5), (2, 3, 4, 5), (2, 3, 4, 5, 3)])
+def test_samples_of_any_axes_are_read(shape, view, dtype):
+    x = RNG.integers(0, 256, shape).astype(dtype)
+    expected = x / (255 if dtype == np.uint8 else 1)
+    np.testing.assert_allclose(nn.Identity()(VIEWS[view](x)), expected, rtol=1e-6)
+    last = np.ascontiguousarray(np.moveaxis(x, 1, -1))
+    trainer = piste.Trainer(nn.Identity(), nn.MSELoss(), SGD(0.1))
+    np.testing.assert_allclose(trainer.predict(last, layout="NHWC"), expected, rtol=1e-6)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_types_are_converted_as_they_are_read(dtype):
     expected = results(FLOATS.astype(dtype), dtype)

@@ -84,6 +84,16 @@ PlanMode plan_mode_named(const std::string& name) {
   return named("plan", names, name);
 }
 
+PaddingMode padding_mode_named(const std::string& name) {
+  static const std::pair<const char*, PaddingMode> names[] = {
+      {"zeros", PaddingMode::zeros},
+      {"reflect", PaddingMode::reflect},
+      {"replicate", PaddingMode::replicate},
+      {"circular", PaddingMode::circular},
+  };
+  return named("padding_mode", names, name);
+}
+
 Reduction reduction_named(const std::string& name) {
   static const std::pair<const char*, Reduction> names[] = {
       {"mean", Reduction::mean},

@@ -38,9 +38,10 @@ struct BoundNetwork {
   BoundNetwork() { network.set_question(check_signals); }
 
   /// The view of an array, which then lives as long as the network; None gives a null view.
-  View<T> own(const py::object& array) {
+  template <class U = T>
+  View<U> own(const py::object& array) {
     if (array.is_none()) return {};
-    const auto view = array.cast<View<T>>();
+    const auto view = array.cast<View<U>>();
     keep_alive.push_back(array);
     return view;
   }
@@ -107,10 +108,11 @@ void define_builders(py::class_<BoundNetwork<T>>& c) {
   using py::object;
   using std::string;
   c.def("input", [](B& b) { return b.network.input(); });
-  c.def("conv",
-        [](B& b, int x, string name, object weight, object bias, const ConvOptions& options) {
-          return b.network.conv(x, std::move(name), b.own(weight), b.own(bias), options);
-        });
+  c.def("conv", [](B& b, int x, string name, object weight, object bias, const ConvOptions& options,
+                   const string& padding_mode) {
+    return b.network.conv(x, std::move(name), b.own(weight), b.own(bias), options,
+                          padding_mode_named(padding_mode));
+  });
   c.def("conv_transpose",
         [](B& b, int x, string name, object weight, object bias, const ConvOptions& options) {
           return b.network.conv_transpose(x, std::move(name), b.own(weight), b.own(bias), options);
@@ -136,9 +138,11 @@ void define_builders(py::class_<BoundNetwork<T>>& c) {
     return b.network.adaptive_pool(x, std::move(name), axes, output_size, max);
   });
   c.def("batch_norm", [](B& b, int x, string name, int axes, Index channels, object weight,
-                         object bias, object mean, object var, T momentum, T eps) {
+                         object bias, object mean, object var, object batches_tracked,
+                         std::optional<double> momentum, double eps) {
     return b.network.batch_norm(x, std::move(name), axes, channels, b.own(weight), b.own(bias),
-                                b.own(mean), b.own(var), momentum, eps);
+                                b.own(mean), b.own(var),
+                                b.template own<std::int64_t>(batches_tracked), momentum, eps);
   });
   c.def("layer_norm", [](B& b, int x, string name, std::vector<Index> normalized_shape,
                          object weight, object bias, double eps) {
@@ -150,12 +154,18 @@ void define_builders(py::class_<BoundNetwork<T>>& c) {
     return b.network.group_norm(x, std::move(name), axes, channels, groups, b.own(weight),
                                 b.own(bias), eps);
   });
+  c.def("instance_norm", [](B& b, int x, string name, int axes, Index channels, object weight,
+                            object bias, object mean, object var, double momentum, double eps) {
+    return b.network.instance_norm(x, std::move(name), axes, channels, b.own(weight), b.own(bias),
+                                   b.own(mean), b.own(var), momentum, eps);
+  });
   c.def("local_response_norm",
         [](B& b, int x, string name, Index size, double alpha, double beta, double k) {
           return b.network.response_norm(x, std::move(name), {size, alpha, beta, k});
         });
-  c.def("dropout",
-        [](B& b, int x, string name, T p) { return b.network.dropout(x, std::move(name), p); });
+  c.def("dropout", [](B& b, int x, string name, T p, int axes) {
+    return b.network.dropout(x, std::move(name), p, axes);
+  });
   c.def("flatten", [](B& b, int x, string name, int start, int end) {
     return b.network.flatten(x, std::move(name), start, end);
   });

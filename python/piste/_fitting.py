@@ -217,9 +217,7 @@ def run(
         )  # fmt: skip
         whole = not result.diverged
     finally:  # Ctrl-C may come after some steps
-        taken = result.batches - result.undone
-        trainer.steps += taken
-        trainer._network.count_batches(taken)
+        trainer.steps += result.batches - result.undone
         if not whole:
             state.forget_rates()
     if result.diverged:

@@ -45,13 +45,6 @@ class CompiledNetwork:
         self.net: Any = _core.NetworkF32() if single else _core.NetworkF64()
         self.net.output(module._lower(self.net, self.net.input(), ""))
         self.net.set_input_scale(1 / 255, 0)
-        # 0-d arrays that count training batches, as PyTorch's batch norm does.
-        self._trackers = [
-            array
-            for _, child in module.named_modules()
-            for name, array in child._own_items()
-            if name == "num_batches_tracked"
-        ]
         layers = [child for _, child in module.named_modules()]
         axes = next((child._axes for child in layers if child._axes is not None), None)
         # Only what takes images, or flattens whatever comes, is given images without channels.
@@ -111,11 +104,6 @@ class CompiledNetwork:
         norms = (step for step in steps if step.kernel.startswith("batch norm"))
         return next((norm.layer for norm in norms if math.prod(norm.input[1:]) == 1), None)
 
-    def count_batches(self, batches: int) -> None:
-        """Note that the running statistics have seen so many batches more."""
-        for tracker in self._trackers:
-            tracker += batches
-
     def predict(
         self, x: npt.ArrayLike, layout: str = "NCHW", augmentation: Any = None
     ) -> FloatArray:
@@ -132,8 +120,6 @@ class CompiledNetwork:
         out = empty(self.output_shape(images), self.dtype)
         self.net.forward(images, out, training, 0, self._steps)
         self._steps += 1
-        if training:
-            self.count_batches(1)
         self._kept = images  # the engine reads it again in backward
         self._input_shape, self._output_shape = images.shape, out.shape
         return out

@@ -78,6 +78,8 @@ def load_trainer(
         trainer.steps = as_int(state["steps"], "steps", 0)
         trainer._rng.bit_generator.state = _generator_state(state["rng"])
         trainer.history = _history(state["history"])
+    except serialize.NeedsSchedule as error:
+        raise ValueError(f"{os.fspath(path)}: {error}") from None
     except (
         AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError,
     ) as error:  # fmt: skip

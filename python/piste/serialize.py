@@ -12,12 +12,19 @@ from ._augment import Augment
 from .functional._arguments import as_int, as_number
 
 
+class NeedsSchedule(ValueError):
+    """The file is whole, but part of its schedule is a Python function."""
+
+
 def describe(value: Any) -> Any:
     """A module or loss as its class name, constructor arguments and children."""
     kind = type(value)
     if isinstance(value, (nn.Sequential, nn.Residual, nn.Concat)):
-        children = [describe(child) for child in value._modules.values()]
-        return {"class": kind.__name__, "layers": children}
+        children = [describe(child) for child in value.children()]
+        named = [] if kind is nn.Residual else [name for name, _ in value.named_children()]
+        if named == [str(i) for i in range(len(named))]:
+            return {"class": kind.__name__, "layers": children}
+        return {"class": kind.__name__, "layers": children, "names": named}
     if getattr(nn, kind.__name__, None) is not kind:
         raise TypeError(
             f"expected layers and losses of piste.nn, got {kind.__name__}; save what "
@@ -51,7 +58,10 @@ def build(description: dict[str, Any]) -> Any:
         raise ValueError(f"unknown layer or loss {name!r}")
     kind = getattr(nn, name)
     if "layers" in description:
-        return kind(*[build(layer) for layer in description["layers"]])
+        layers = [build(layer) for layer in description["layers"]]
+        if "names" in description:
+            return kind(dict(zip(description["names"], layers, strict=True)))
+        return kind(*layers)
     arguments = {
         key: tuple(value) if isinstance(value, list) and key != "weight" else value
         for key, value in description["arguments"].items()
@@ -105,7 +115,10 @@ def build_schedule(description: dict[str, Any]) -> optim.Schedule:
     arguments = dict(description)
     name = arguments.pop("class")
     if name == "LambdaLR":
-        raise ValueError("its schedule is a function, which no file holds: load(path, schedule=)")
+        raise NeedsSchedule(
+            "its schedule is a function, which no file holds; give it again: "
+            "Trainer.load(path, schedule=...)"
+        )
     if name == "SequentialLR":
         arguments["schedules"] = [build_schedule(part) for part in arguments["schedules"]]
     state = arguments.pop("state", None)

@@ -384,12 +384,14 @@ class Trainer:
         path
             The file.
         schedule
-            In the place of the file's: one with a Python function is not in the file.
+            In the place of the file's. A Python function is in no file: where the schedule was
+            one, or has one in it, it must be given again.
 
         Raises
         ------
         FileNotFoundError, ValueError
-            Where there is no file, or it is cut short or of another kind.
+            Where there is no file, or it is cut short or of another kind, or where its schedule
+            is a function and none is given.
         """
         from .resume import load_trainer
 

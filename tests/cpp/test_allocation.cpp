@@ -99,7 +99,7 @@ struct Model {
     int y = conv(x, 16, 16, Algorithm::winograd);
     const View<T> scale = array({16}, true), shift = array({16}, true);
     y = network.batch_norm(y, "norm", 2, 16, scale, shift, array({16}, false),
-                           array({16}, false, 1), T(0.1), T(1e-5));
+                           array({16}, false, 1), {}, T(0.1), T(1e-5));
     x = network.add(x, network.activation(y, "relu", Activation::relu, 0, 0), "add");
     x = network.max_pool(x, "pool", 2, {{1, 2, 2}, {1, 2, 2}, {0, 0, 0}, {1, 1, 1}, false});
     x = network.dropout(network.flatten(x, "flatten"), "dropout", T(0.2));

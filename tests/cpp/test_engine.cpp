@@ -40,7 +40,7 @@ struct Model {
   int batch_norm(int x, Index features, const char* name) {
     const View<T> weight = parameter({features}), bias = parameter({features});
     return network.batch_norm(x, name, 2, features, weight, bias, array({features}, 0),
-                              array({features}, 0, 1), T(0.1), T(1e-5));
+                              array({features}, 0, 1), {}, T(0.1), T(1e-5));
   }
 
   int conv(int x, Index in, Index out, Index kernel, Index groups, const char* name) {

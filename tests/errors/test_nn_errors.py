@@ -29,7 +29,17 @@ CONSTRUCTORS = [
     (lambda: nn.BatchNorm2d(1, eps=-1), ValueError, "eps: expected a finite number of at least 0"),
     (lambda: nn.BatchNorm2d(1, eps="x"), TypeError, "eps: expected a number, got str 'x'"),
     (lambda: nn.BatchNorm2d(1, momentum=2), ValueError, "momentum: expected a number from 0 to 1"),
-    (lambda: nn.BatchNorm2d(1, momentum=None), TypeError, "momentum: expected a number, got None"),
+    (
+        lambda: nn.BatchNorm2d(1, momentum="x"),
+        TypeError,
+        "momentum: expected a number, got str 'x'",
+    ),
+    (
+        lambda: nn.InstanceNorm1d(2, momentum=-1),
+        ValueError,
+        "momentum: expected a finite number of",
+    ),
+    (lambda: nn.InstanceNorm1d(2, eps=-1), ValueError, "eps: expected a finite number of at least"),
     (lambda: nn.MaxPool2d(0), ValueError, "kernel_size: expected an integer from 1"),
     (lambda: nn.MaxPool2d(2, 0), ValueError, "stride: expected an integer from 1"),
     (lambda: nn.MaxPool2d(2, padding=2), ValueError, "padding: expected at most half of kernel"),
@@ -39,12 +49,29 @@ CONSTRUCTORS = [
     (lambda: nn.AdaptiveAvgPool2d((1, 2, 3)), ValueError, "output_size: expected one size or 2"),
     (lambda: nn.AdaptiveAvgPool2d(0), ValueError, "output_size: expected an integer from 1"),
     (lambda: nn.AdaptiveAvgPool2d("1"), TypeError, "output_size: expected an integer, got str"),
-    (lambda: nn.MaxPool2d(2, return_indices=True), ValueError, "a layer has one output"),
+    (lambda: nn.MaxPool2d(2, return_indices=1), TypeError, "return_indices: expected True or Fal"),
+    (lambda: nn.Dropout2d(2), ValueError, "p: expected a probability from 0 to 1, got 2"),
+    (lambda: nn.Sequential({"a": 1}), TypeError, "layer a: expected a piste.nn module, got int"),
+    (
+        lambda: nn.Sequential({"a.b": nn.ReLU()}),
+        ValueError,
+        "expected names without dots, got 'a.b'",
+    ),
+    (lambda: nn.Sequential({"": nn.ReLU()}), ValueError, "expected names without dots, got ''"),
+    (lambda: nn.Sequential({1: nn.ReLU()}), ValueError, "expected names without dots, got 1"),
     (lambda: nn.MaxPool2d(2, ceil_mode=1), TypeError, "ceil_mode: expected True or False, got int"),
-    (lambda: nn.Conv2d(1, 1, 1, padding_mode="reflect"), ValueError, "expected 'zeros', got"),
+    (
+        lambda: nn.Conv2d(1, 1, 1, padding_mode="edge"),
+        ValueError,
+        "padding_mode: expected 'zeros' or 'reflect' or 'replicate' or 'circular', got 'edge'",
+    ),
+    (
+        lambda: nn.ConvTranspose2d(1, 1, 1, padding_mode="reflect"),
+        ValueError,
+        "padding_mode: expected 'zeros', got 'reflect'",
+    ),
     (lambda: nn.ConvTranspose1d(1, 1, 1, output_padding=1), ValueError, "expected less than strid"),
     (lambda: nn.GroupNorm(3, 4), ValueError, "4 channels cannot be split into 3 groups"),
-    (lambda: nn.InstanceNorm1d(2, track_running_stats=True), ValueError, "track_running_stats"),
     (lambda: nn.LayerNorm(()), ValueError, "normalized_shape: expected at least one size"),
     (lambda: nn.LayerNorm("a"), TypeError, "normalized_shape: expected an integer, got str"),
     (lambda: nn.LocalResponseNorm(0), ValueError, "size: expected an integer from 1"),
@@ -109,6 +136,21 @@ def maps(*shape):
 SHAPES = [
     (lambda: nn.Conv2d(3, 4, 3), (1, 2, 8, 8), "expected 3 input channels, got an input of shape"),
     (lambda: nn.Conv2d(1, 4, 9), (1, 1, 8, 8), "a window of 9 does not fit an input of 8"),
+    (
+        lambda: nn.Conv2d(1, 1, 3, padding=(0, 4), padding_mode="reflect"),
+        (1, 1, 8, 4),
+        "a padding of 4 and 4 needs an input of at least 5 to be mirrored, got 4",
+    ),
+    (
+        lambda: nn.Conv2d(1, 1, 3, padding=((1, 0), (1, 5)), padding_mode="circular"),
+        (1, 1, 8, 4),
+        "a padding of 1 and 5 needs an input of at least 5 to be turned round, got 4",
+    ),
+    (
+        lambda: nn.Conv2d(1, 1, 3, padding=1, padding_mode="replicate"),
+        (1, 8),
+        "expected an input of shape .channels, height, width",
+    ),
     (lambda: nn.Conv2d(4, 4, 3), (2, 4), "expected an input of shape .channels, height, width"),
     (lambda: nn.Linear(5, 4), (1, 6), "expected 5 input features, got 6"),
     (lambda: nn.Linear(64, 4), (1, 1, 8, 8), "put a Flatten before it"),
@@ -123,6 +165,9 @@ SHAPES = [
     (lambda: nn.LayerNorm((3, 8)), (1, 2, 8), r"expected an input that ends in .3, 8., got .2, 8."),
     (lambda: nn.GroupNorm(2, 4), (1, 2, 8, 8), "expected 4 input channels"),
     (lambda: nn.InstanceNorm2d(2), (1, 2, 1, 1), "expected more than 1 value per group"),
+    (lambda: nn.Dropout2d(), (2, 4), "expected an input of shape .channels, height, width"),
+    (lambda: nn.Dropout1d(), (2, 4), "expected an input of shape .channels, length"),
+    (lambda: nn.Softmax2d(), (2, 4, 4), "axis -3 is not one of 1 to 2"),
     (lambda: nn.PReLU(3), (1, 2, 8, 8), "expected 3 input channels"),
     (lambda: nn.Conv1d(1, 4, 3), (1, 1, 8, 8), "expected an input of shape .channels, length"),
     (lambda: nn.Conv3d(1, 4, 3), (1, 1, 8, 8), "shape .channels, depth, height, width"),
@@ -244,6 +289,40 @@ def test_layers_of_the_users_own_say_what_they_lack():
     for use in (Twice(), nn.Sequential(nn.ReLU(), Twice())):
         with pytest.raises(NotImplementedError, match=f"Twice {advice}"):
             use(maps(1, 2))
+
+
+def test_a_constructor_that_does_not_call_that_of_the_base():
+    class Bare(nn.Module):
+        def __init__(self):
+            self.width = 3
+
+    class Early(nn.Sequential):
+        def __init__(self):
+            self.first = nn.Linear(2, 2)
+
+    for use in (Bare(), nn.Sequential(Bare()), nn.Concat(nn.ReLU(), Bare())):
+        with pytest.raises(
+            AttributeError, match=r"Bare: its __init__ did not call super\(\)\.__ini"
+        ):
+            use(maps(1, 2))
+    for use in (lambda m: m.state_dict(), lambda m: m.eval(), lambda m: m.weight, repr):
+        with pytest.raises(AttributeError, match="Bare: its __init__ did not call"):
+            use(Bare())
+    with pytest.raises(AttributeError, match="first: cannot assign a module before Module"):
+        Early()
+
+
+def test_a_module_cannot_be_assigned_where_nothing_would_run_it():
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = nn.Linear(2, 2)
+
+    message = "cannot assign a module, which {} would not run; compose layers of piste.nn instead"
+    with pytest.raises(AttributeError, match="first: " + message.format("Own")):
+        Own()
+    with pytest.raises(AttributeError, match="last: " + message.format("Sequential")):
+        nn.Sequential(nn.ReLU()).last = nn.ReLU()
 
 
 @pytest.mark.parametrize("name", ["forward", "backward", "__call__"])

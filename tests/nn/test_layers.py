@@ -46,6 +46,13 @@ LAYERS = {
     "conv dilation": lambda: nn.Conv2d(2, 3, 2, dilation=2, padding=1, dtype=D),
     "conv groups": lambda: nn.Conv2d(2, 4, 3, groups=2, padding=1, dtype=D),
     "conv same": lambda: nn.Conv2d(2, 3, 4, padding="same", dtype=D),
+    "conv reflect": lambda: nn.Conv2d(2, 3, 3, 2, 2, padding_mode="reflect", dtype=D),
+    "conv replicate": lambda: nn.Sequential(
+        nn.Tanh(), nn.Conv2d(2, 3, 3, padding="same", padding_mode="replicate", dtype=D), nn.ReLU()
+    ),
+    "conv circular": lambda: nn.Conv2d(
+        2, 3, 2, padding=((1, 0), (3, 4)), dilation=2, padding_mode="circular", dtype=D
+    ),
     "conv without bias": lambda: nn.Conv2d(2, 3, 1, bias=False, dtype=D),
     "conv and relu": lambda: nn.Sequential(nn.Conv2d(2, 3, 3, dtype=D), nn.ReLU()),
     "batch norm": lambda: nn.Sequential(nn.BatchNorm2d(2, dtype=D)),
@@ -72,6 +79,8 @@ LAYERS = {
     "relu6": lambda: nn.Sequential(nn.Conv2d(2, 2, 1, dtype=D), nn.ReLU6()),
     "hardtanh": lambda: nn.Sequential(nn.Conv2d(2, 2, 1, dtype=D), nn.Hardtanh(-0.5, 0.7)),
     "dropout": lambda: nn.Sequential(nn.Conv2d(2, 2, 1, dtype=D), nn.Dropout(0.4)),
+    "dropout of channels": lambda: nn.Sequential(nn.Conv2d(2, 9, 1, dtype=D), nn.Dropout2d(0.4)),
+    "softmax of pixels": lambda: nn.Sequential(nn.Conv2d(2, 4, 1, dtype=D), nn.Softmax2d()),
     "batch norm without affine": lambda: nn.BatchNorm2d(2, affine=False, dtype=D),
     "avg pool of what is inside": lambda: nn.Sequential(
         nn.Conv2d(2, 2, 1, dtype=D), nn.AvgPool2d(3, 2, 1, True, False)
@@ -111,6 +120,10 @@ LAYERS = {
     "group norm": lambda: nn.Sequential(nn.Conv2d(2, 6, 1, dtype=D), nn.GroupNorm(3, 6, dtype=D)),
     "group norm of features": lambda: nn.Sequential(nn.Flatten(), nn.GroupNorm(8, 40, dtype=D)),
     "instance norm": lambda: nn.InstanceNorm2d(2, affine=True, dtype=D),
+    "instance norm with statistics": lambda: nn.InstanceNorm2d(
+        2, affine=True, track_running_stats=True, dtype=D
+    ),
+    "batch norm without momentum": lambda: nn.BatchNorm2d(2, momentum=None, dtype=D),
     "local response norm": lambda: nn.Sequential(
         nn.Conv2d(2, 5, 1, dtype=D), nn.LocalResponseNorm(3, 0.5, 0.6, 1.5)
     ),
@@ -173,6 +186,16 @@ OTHERS = {
     "instance norm 1d": (SERIES, lambda: nn.InstanceNorm1d(2, dtype=D)),
     "batch norm of features": ((5, 3), lambda: nn.BatchNorm1d(3, dtype=D)),
     "layer norm 1d": (SERIES, lambda: nn.LayerNorm(9, dtype=D)),
+    "conv 1d circular": (
+        SERIES,
+        lambda: nn.Conv1d(2, 3, 3, 1, 4, padding_mode="circular", dtype=D),
+    ),
+    "dropout 1d": (SERIES, lambda: nn.Dropout1d(0.4)),
+    "dropout 3d": (VOLUMES, lambda: nn.Dropout3d(0.4)),
+    "conv 3d reflect": (
+        VOLUMES,
+        lambda: nn.Conv3d(2, 3, 2, 1, (1, 3, 0), padding_mode="reflect", dtype=D),
+    ),
     "conv 3d": (VOLUMES, lambda: nn.Conv3d(2, 3, (2, 3, 2), (1, 2, 1), 1, dtype=D)),
     "conv 3d 3x3": (VOLUMES, lambda: nn.Conv3d(2, 3, 3, padding=1, dtype=D)),
     "conv transpose 3d": (VOLUMES, lambda: nn.ConvTranspose3d(2, 3, 2, 2, 0, 1, dtype=D)),
@@ -294,6 +317,71 @@ def test_dropout_keeps_the_expected_share_and_scale():
     np.testing.assert_array_equal(layer(x), x)
 
 
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_dropout_of_whole_channels(axes):
+    layer = getattr(nn, f"Dropout{axes}d")(0.25)
+    x = np.ones((64, 37, *(3, 4, 2)[:axes]), np.float32)
+    y = layer.forward(x)
+    channels = y.reshape(64, 37, -1)
+    np.testing.assert_array_equal(channels, channels[..., :1].repeat(channels.shape[2], axis=2))
+    kept = channels[..., 0]
+    assert set(np.unique(kept)) == {0.0, np.float32(1 / 0.75)}
+    assert abs((kept == 0).mean() - 0.25) < 0.04
+    assert len(np.unique(kept, axis=0)) == 64  # each sample has its own
+    assert len(np.unique(kept, axis=1).T) == 37
+    np.testing.assert_array_equal(layer.backward(x), y)
+    np.testing.assert_array_equal(layer(x), x)
+    assert repr(layer) == f"Dropout{axes}d(p=0.25, inplace=False)"
+
+
+def test_which_channels_are_dropped_does_not_depend_on_their_padding():
+    x = np.ones((5, 6, 3, 2))
+    single, double = nn.Dropout2d(0.5), nn.Sequential(nn.Dropout2d(0.5), nn.BatchNorm2d(6, dtype=D))
+    double[1].eval()
+    y = double.train().forward(x)  # in wider vectors; the norm makes two values of each channel
+    dropped = single.forward(x.astype(np.float32))[:, :, 0, 0] == 0
+    np.testing.assert_array_equal(y[:, :, 0, 0] < 0, dropped)
+
+
+def test_softmax2d_is_a_softmax_over_channels():
+    x = np.random.default_rng(0).standard_normal((2, 5, 3, 4)).astype(np.float32)
+    np.testing.assert_array_equal(nn.Softmax2d()(x), nn.Softmax(1)(x))
+    assert repr(nn.Softmax2d()) == "Softmax2d()"
+
+
+def test_layers_with_names():
+    layers = {"first": nn.Linear(3, 4), "relu": nn.ReLU(), "last": nn.Linear(4, 2)}
+    model = nn.Sequential(layers)
+    assert list(model.state_dict()) == ["first.weight", "first.bias", "last.weight", "last.bias"]
+    assert list(model.named_children()) == list(layers.items())
+    assert list(model.children()) == list(model) == list(layers.values())
+    assert list(model.modules()) == [model, *layers.values()]
+    x = np.ones((2, 3), np.float32)
+    np.testing.assert_array_equal(model(x), nn.Sequential(*layers.values())(x))
+    assert repr(model).splitlines()[2] == "  (relu): ReLU()"
+
+
+def test_slices_of_a_sequential():
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    part = model[1:]
+    assert isinstance(part, nn.Sequential)
+    assert list(part.state_dict()) == ["2.weight", "2.bias"]
+    assert part[-1] is model[-1]
+    x = np.ones((2, 3), np.float32)
+    np.testing.assert_array_equal(part(model[:1](x)), model(x))
+
+
+def test_names_are_saved(tmp_path):
+    import piste
+
+    model = nn.Sequential(
+        {"a": nn.Linear(3, 2), "b": nn.Residual(nn.Sequential({"c": nn.Tanh()}), nn.Identity())}
+    )
+    trainer = piste.Trainer(model, nn.MSELoss(), piste.optim.SGD(0.1))
+    trainer.save(tmp_path / "t")
+    assert repr(piste.Trainer.load(tmp_path / "t").model) == repr(model)
+
+
 def test_state_dict_has_pytorch_keys_and_moves_weights():
     first = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 3))
     second = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 3))
@@ -337,6 +425,16 @@ REPRS = [
         "GroupNorm(3, 6, eps=1e-05, affine=False, bias=False)",
     ),
     (lambda: nn.LocalResponseNorm(3), "LocalResponseNorm(3, alpha=0.0001, beta=0.75, k=1.0)"),
+    (
+        lambda: nn.InstanceNorm1d(3, momentum=None, track_running_stats=True),
+        "InstanceNorm1d(3, eps=1e-05, momentum=None, affine=False, bias=False, "
+        "track_running_stats=True)",
+    ),
+    (
+        lambda: nn.Conv2d(1, 2, 3, padding=1, bias=False, padding_mode="circular"),
+        "Conv2d(1, 2, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1), bias=False, "
+        "padding_mode=circular)",
+    ),
     (lambda: nn.ReLU(True), "ReLU(inplace=True)"),
     (lambda: nn.LeakyReLU(0.2, True), "LeakyReLU(negative_slope=0.2, inplace=True)"),
     (lambda: nn.Threshold(0.1, 20), "Threshold(threshold=0.1, value=20)"),

@@ -9,7 +9,7 @@ from piste import nn, optim
 from piste.history import History
 from piste.serialize import build_schedule
 from reference import optim as reference
-from reference.training import X, Y, linear, same
+from reference.training import BIAS, WEIGHT, X, Y, gradients, linear, same
 
 T = np.arange(300)
 
@@ -33,7 +33,7 @@ COURSES = [
     (optim.SequentialLR([optim.LinearLR(0.1, total_iters=20), optim.CosineAnnealingLR(80, 0.01)],
                         [20]), warm_up_then_cosine),
     (optim.OneCycleLR(0.1, 200), lambda t: reference.one_cycle(t, 0.1, 200)[0]),
-    (optim.OneCycleLR(0.1, 90, 0.5, div_factor=4, final_div_factor=10),
+    (optim.OneCycleLR(0.1, 90, pct_start=0.5, div_factor=4, final_div_factor=10),
      lambda t: reference.one_cycle(t, 0.1, 90, 0.5, 4, 10)[0]),
 ]  # fmt: skip
 
@@ -55,8 +55,9 @@ def test_momentum_runs_against_the_cycle():
 
 
 def test_three_phases_along_lines():
-    schedule = optim.OneCycleLR(1.0, 101, 0.3, "linear", div_factor=10, final_div_factor=10,
-                                three_phase=True)  # fmt: skip
+    schedule = optim.OneCycleLR(
+        1.0, 101, None, None, 0.3, "linear", div_factor=10, final_div_factor=10, three_phase=True
+    )
     knots = [0, 29.3, 58.6, 100, 1000]
     np.testing.assert_allclose(
         schedule.rates(5.0, T)[:, 0], np.interp(T, knots, [0.1, 1.0, 0.1, 0.01, 0.01]), rtol=1e-12
@@ -212,10 +213,53 @@ def test_a_function_must_be_given_again(tmp_path):
     trainer, _ = train(lambda t: 0.5**t)
     trainer.step(X[0], Y[0])
     trainer.save(tmp_path / "w")
-    with pytest.raises(ValueError, match="its schedule is a function, which no file holds"):
+    message = r"w: its schedule is a function, which no file holds; give it again: Trainer.load"
+    with pytest.raises(ValueError, match=message):
         piste.Trainer.load(tmp_path / "w")
     again = piste.Trainer.load(tmp_path / "w", schedule=lambda t: 0.5**t)
     assert again.learning_rates() == trainer.learning_rates()
+    for one in (trainer, again):
+        one.step(X[1], Y[1])
+    same(again.model.state_dict(), trainer.model.state_dict())
+
+
+def test_a_function_that_is_part_of_a_schedule_must_be_given_again(tmp_path):
+    def schedule():
+        return optim.SequentialLR([optim.LinearLR(0.1), optim.LambdaLR(lambda t: 1 / (t + 1))], [5])
+
+    trainer, _ = train(schedule())
+    trainer.save(tmp_path / "w")
+    with pytest.raises(ValueError, match=r"function, which no file holds; give it again"):
+        piste.Trainer.load(tmp_path / "w")
+    again = piste.Trainer.load(tmp_path / "w", schedule=schedule())
+    assert repr(again.schedule) != "None"
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.4])
+@pytest.mark.parametrize("centered", [False, True])
+def test_momentum_of_rmsprop_is_cycled(momentum, centered):
+    optimizer = optim.RMSprop(0.3, 0.9, momentum=momentum, centered=centered)
+    model = linear()
+    trainer = piste.Trainer(
+        model, nn.MSELoss(), optimizer, schedule=optim.OneCycleLR(0.01, 60, base_momentum=0.5)
+    )
+    p, states = [WEIGHT, BIAS], [reference.start(a) for a in (WEIGHT, BIAS)]
+    for i in range(60):
+        trainer.step(X[i], Y[i])
+        lr, cycled = reference.one_cycle(i, 0.01, 60, low=0.5)
+        p = [
+            reference.step_rmsprop(a, g, s, lr, 0.9, momentum=cycled, centered=centered)
+            for a, g, s in zip(p, gradients(p, i), states, strict=True)
+        ]
+    for got, expected in zip(model.parameters(), p, strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_a_cycle_of_epochs():
+    expected = optim.OneCycleLR(0.1, 60)
+    schedule = optim.OneCycleLR(0.1, epochs=4, steps_per_epoch=15)
+    np.testing.assert_array_equal(schedule.rates(1, T), expected.rates(1, T))
+    assert schedule.total_steps == 60
 
 
 @pytest.mark.parametrize(
@@ -246,9 +290,12 @@ def test_a_function_must_be_given_again(tmp_path):
          "schedules: ReduceLROnPlateau cannot be one of several"),
         (lambda: optim.SequentialLR([optim.StepLR(1)], [3]), ValueError,
          "milestones: expected 0 for 1 schedules, got 1"),
+        (lambda: optim.OneCycleLR(1), ValueError, "total_steps: expected it, or both epochs and"),
+        (lambda: optim.OneCycleLR(1, epochs=3), ValueError, "total_steps: expected it, or both"),
+        (lambda: optim.OneCycleLR(1, None, 0, 3), ValueError, "epochs: expected an integer from 1"),
         (lambda: optim.OneCycleLR(1, 0), ValueError, "total_steps: expected an integer from 1"),
-        (lambda: optim.OneCycleLR(1, 9, 2), ValueError, "pct_start: expected a number from 0 to 1"),
-        (lambda: optim.OneCycleLR(1, 9, 0.5, "exp"), ValueError, "anneal_strategy: expected 'cos'"),
+        (lambda: optim.OneCycleLR(1, 9, pct_start=2), ValueError, "pct_start: expected a number"),
+        (lambda: optim.OneCycleLR(1, 9, anneal_strategy="exp"), ValueError, "expected 'cos'"),
         (lambda: optim.OneCycleLR(1, 9, max_momentum=1), ValueError, "max_momentum: expected a"),
         (lambda: optim.OneCycleLR(1, 9, div_factor=0), ValueError, "div_factor: expected a number"),
         (lambda: optim.ReduceLROnPlateau("up"), ValueError, "mode: expected 'min' or 'max'"),

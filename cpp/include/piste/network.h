@@ -28,6 +28,9 @@ using Triple = std::array<Index, 3>;
 /// labels, a pointwise loss numbers.
 enum class LossKind { cross_entropy, nll, multi_margin, pointwise };
 enum class Reduction { mean, sum, batch_mean };
+/// What stands around a convolution's input: zeros; the input mirrored at its edge value; its edge
+/// value; the input again from its other end.
+enum class PaddingMode { zeros, reflect, replicate, circular };
 
 template <class T>
 struct Loss {
@@ -78,7 +81,8 @@ class Network {
   // Builders: each returns the id of the layer's output. `name` stands in errors.
   int input();
   // `axes` is 1, 2 or 3: those of a map (channels, [[depth,] height,] width), one per size.
-  int conv(int x, std::string name, View<T> weight, View<T> bias, const ConvOptions& options);
+  int conv(int x, std::string name, View<T> weight, View<T> bias, const ConvOptions& options,
+           PaddingMode padding_mode = PaddingMode::zeros);
   int conv_transpose(int x, std::string name, View<T> weight, View<T> bias,
                      const ConvOptions& options);
   int linear(int x, std::string name, View<T> weight, View<T> bias);
@@ -89,16 +93,22 @@ class Network {
                Index divisor_override);
   /// A size of 0 keeps the axis.
   int adaptive_pool(int x, std::string name, int axes, Triple output_size, bool max);
-  /// Of features or maps of so many axes (0: of any); running statistics may be null.
+  /// Of features or maps of so many axes (0: of any); running statistics may be null, and so may
+  /// the number of batches that they have seen. Without a momentum they are the means over these.
   int batch_norm(int x, std::string name, int axes, Index channels, View<T> weight, View<T> bias,
-                 View<T> running_mean, View<T> running_var, T momentum, T eps);
+                 View<T> running_mean, View<T> running_var, View<std::int64_t> batches_tracked,
+                 std::optional<double> momentum, double eps);
   int layer_norm(int x, std::string name, std::vector<Index> normalized_shape, View<T> weight,
                  View<T> bias, double eps);
-  /// As many groups as channels make an instance norm.
   int group_norm(int x, std::string name, int axes, Index channels, Index groups, View<T> weight,
                  View<T> bias, double eps);
+  /// Groups of one channel each. Running statistics, where there are some, gather the mean over a
+  /// batch's samples in training and take the place of a sample's own in evaluation.
+  int instance_norm(int x, std::string name, int axes, Index channels, View<T> weight, View<T> bias,
+                    View<T> running_mean, View<T> running_var, double momentum, double eps);
   int response_norm(int x, std::string name, const ResponseNormOptions& options);
-  int dropout(int x, std::string name, T p);
+  /// Of single values, or of whole channels of maps of so many axes.
+  int dropout(int x, std::string name, T p, int axes = 0);
   /// Axes first_axis to last_axis, counted from the batch's or from behind, become one, or of the
   /// given sizes.
   int flatten(int x, std::string name, int first_axis = 1, int last_axis = -1);

@@ -107,8 +107,16 @@ int Network<T>::input() {
 
 template <class T>
 int Network<T>::conv(int x, std::string name, View<T> weight, View<T> bias,
-                     const ConvOptions& options) {
-  return add_weighted(convolution(NodeKind::conv, x, name, weight, bias, options), weight, bias);
+                     const ConvOptions& options, PaddingMode padding_mode) {
+  Node node = convolution(NodeKind::conv, x, name, weight, bias, options);
+  if (padding_mode != PaddingMode::zeros && node.padding != std::array<Pair, 3>{}) {
+    Node pad = layer(NodeKind::pad, x, std::move(name));
+    pad.axes = node.axes;
+    pad.padding_mode = padding_mode;
+    std::swap(pad.padding, node.padding);
+    node.inputs = {add_node(std::move(pad))};
+  }
+  return add_weighted(std::move(node), weight, bias);
 }
 
 template <class T>
@@ -176,18 +184,25 @@ int Network<T>::adaptive_pool(int x, std::string name, int axes, Triple output_s
 
 template <class T>
 int Network<T>::batch_norm(int x, std::string name, int axes, Index channels, View<T> weight,
-                           View<T> bias, View<T> running_mean, View<T> running_var, T momentum,
-                           T eps) {
+                           View<T> bias, View<T> running_mean, View<T> running_var,
+                           View<std::int64_t> batches_tracked, std::optional<double> momentum,
+                           double eps) {
   check_vector(name, "weight", weight, channels);
   check_vector(name, "bias", bias, channels);
   check_vector(name, "running_mean", running_mean, channels);
   check_vector(name, "running_var", running_var, channels);
+  check(!batches_tracked || batches_tracked.size() == 1, name.c_str(),
+        "num_batches_tracked: expected one number, got shape ", batches_tracked.shape);
+  check(momentum || !running_mean || batches_tracked, name.c_str(),
+        "running statistics without a momentum need num_batches_tracked");
   Node node = layer(NodeKind::batch_norm, x, name);
   node.axes = axes;
   node.channels = channels;
   node.running_mean = running_mean.data;
   node.running_var = running_var.data;
-  node.a = momentum;
+  node.batches_tracked = batches_tracked.data;
+  node.cumulative = !momentum;
+  node.a = momentum.value_or(0);
   node.b = eps;
   return add_weighted(std::move(node), weight, bias);
 }
@@ -223,6 +238,20 @@ int Network<T>::group_norm(int x, std::string name, int axes, Index channels, In
 }
 
 template <class T>
+int Network<T>::instance_norm(int x, std::string name, int axes, Index channels, View<T> weight,
+                              View<T> bias, View<T> running_mean, View<T> running_var,
+                              double momentum, double eps) {
+  check_vector(name, "running_mean", running_mean, channels);
+  check_vector(name, "running_var", running_var, channels);
+  const int id = group_norm(x, std::move(name), axes, channels, channels, weight, bias, eps);
+  Node& node = nodes_[id];
+  node.running_mean = running_mean.data;
+  node.running_var = running_var.data;
+  node.a = momentum;
+  return id;
+}
+
+template <class T>
 int Network<T>::response_norm(int x, std::string name, const ResponseNormOptions& options) {
   check(options.size >= 1, name.c_str(), "size: expected at least 1, got ", options.size);
   Node node = layer(NodeKind::response_norm, x, std::move(name));
@@ -231,9 +260,10 @@ int Network<T>::response_norm(int x, std::string name, const ResponseNormOptions
 }
 
 template <class T>
-int Network<T>::dropout(int x, std::string name, T p) {
+int Network<T>::dropout(int x, std::string name, T p, int axes) {
   check(p >= 0 && p <= 1, name.c_str(), "expected a probability from 0 to 1, got ", p);
   Node node = layer(NodeKind::dropout, x, std::move(name));
+  node.axes = axes;
   node.a = p;
   return add_node(std::move(node));
 }

@@ -58,6 +58,8 @@ OpPtr<T> make_input(Plan<T>& plan, const Value<T>& y);
 template <class T>
 OpPtr<T> make_conv(Plan<T>& plan, const Node& node, const Site<T>& site);
 template <class T>
+OpPtr<T> make_pad(const Node& node, const Value<T>& x, const Value<T>& y);
+template <class T>
 OpPtr<T> make_linear(Plan<T>& plan, const Site<T>& site);
 /// A convolution whose geometry is one that Winograd<T>::chosen() takes.
 template <class T>
@@ -81,7 +83,7 @@ template <class T>
 OpPtr<T> make_reshape(Plan<T>& plan, const Value<T>& x, const Value<T>& y);
 /// Layers that are an operation of ops/ on each sample in NCHW order.
 template <class T>
-OpPtr<T> make_sample_op(const Node& node, const Site<T>& site);
+OpPtr<T> make_sample_op(Plan<T>& plan, const Node& node, const Site<T>& site);
 template <class T>
 OpPtr<T> make_softmax(Plan<T>& plan, const Node& node, const Value<T>& x, const Value<T>& y);
 

@@ -119,7 +119,9 @@ class BatchNormOp final : public WeightedOp<T> {
     if (!batch_statistics_ || !node_.running_mean) return;
     T* mean = static_cast<T*>(node_.running_mean);
     T* var = static_cast<T*>(node_.running_var);
-    const T momentum = static_cast<T>(node_.a);
+    const std::int64_t seen = node_.batches_tracked ? ++*node_.batches_tracked : 1;
+    const T momentum = static_cast<T>(
+        node_.cumulative ? 1 / static_cast<double>(std::max<std::int64_t>(seen, 1)) : node_.a);
     const T unbiased = static_cast<T>(count_) / static_cast<T>(count_ - 1);
     for (Index c = 0; c < channels(); ++c) {
       mean[c] += momentum * (memory.fixed(mean_)[c] - mean[c]);

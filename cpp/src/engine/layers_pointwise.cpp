@@ -57,7 +57,8 @@ class DropoutOp final : public Op<T> {
         x_(x.tensor),
         y_(y.tensor),
         values_(y.sample_values()),
-        shape_(y.shape) {
+        shape_(y.shape),
+        channels_(node.axes > 0) {
     this->use_forward(x_);
     this->use_forward(y_);
   }
@@ -83,13 +84,15 @@ class DropoutOp final : public Op<T> {
       std::memcpy(y, x, n * sizeof(T));
       return;
     }
-    // A value's number doesn't count the padding of channels, which differs between vectors.
-    const Index rows = chunk.count() * shape_.pixels(), width = values_ / shape_.pixels();
-    const Index first = chunk.begin * shape_.features();
+    // A value's number doesn't count the padding of channels, which differs between vectors; whole
+    // channels are numbered themselves.
+    const Index pixels = shape_.pixels(), rows = chunk.count() * pixels, width = values_ / pixels;
+    const Index each = channels_ ? pixels : 1;  // pixels that share their numbers
     std::memset(y, 0, n * sizeof(T));
     for (Index row = 0; row < rows; ++row)
       kernel_table<T>().pointwise->dropout(x + row * width, y + row * width, shape_.channels, p_,
-                                           key(run), first + row * shape_.channels);
+                                           key(run),
+                                           (chunk.begin * pixels + row) / each * shape_.channels);
   }
 
   std::uint64_t key(const Run<T>& run) const { return step_key(run.seed, run.step, layer_); }
@@ -98,6 +101,7 @@ class DropoutOp final : public Op<T> {
   int layer_, x_, y_, dy_ = -1, dx_ = -1;
   Index values_;
   MapShape shape_;
+  bool channels_;  // whole ones are dropped
 };
 
 template <class T>

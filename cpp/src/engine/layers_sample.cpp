@@ -23,10 +23,12 @@ const T* in_order(const T* rows, const Value<T>& value, T* room) {
 template <class T>
 class SampleOp final : public Op<T> {
  public:
-  SampleOp(const Node& node, const Site<T>& site)
+  SampleOp(Plan<T>& plan, const Node& node, const Site<T>& site)
       : node_(node), x_(site.x), y_(site.y), weight_(site.weight), bias_(site.bias) {
     this->use_forward(x_.tensor);
     this->use_forward(y_.tensor);
+    groups_ = plan.groups();
+    if (node.running_mean) statistics_ = plan.fixed_tensor(2 * node.channels * groups_);
     const MapShape& s = x_.shape;
     planes_ = {1, s.channels, s.pixels()};
     if (node.kind == NodeKind::layer_norm) {
@@ -51,30 +53,31 @@ class SampleOp final : public Op<T> {
     if (parameters()) gradients_ = plan.fixed_tensor(parameters() * plan.groups());
   }
 
-  void forward(int, const Run<T>&, const Memory<T>& memory, const Chunk& chunk) override {
+  void forward(int, const Run<T>& run, const Memory<T>& memory, const Chunk& chunk) override {
     T* room = static_cast<T*>(memory.worker_scratch(chunk));
+    T *result = room + features(), *fresh = result + features();
     const T* x = memory.at(x_.tensor, chunk);
     T* y = memory.at(y_.tensor, chunk);
+    const bool gathers = statistics_ >= 0 && run.training;
+    check(!gathers || planes_[2] > 1, node_.name.c_str(),
+          "instance norm expects more than 1 value per channel in training, got an input of shape ",
+          x_.shape.logical());
     for (Index i = 0; i < chunk.count(); ++i) {
-      apply(in_order(x + i * x_.sample_values(), x_, room), room + features());
-      pack_sample(room + features(), y_, y + i * y_.sample_values());
+      apply(run, in_order(x + i * x_.sample_values(), x_, room), result, fresh);
+      pack_sample(result, y_, y + i * y_.sample_values());
+      if (gathers) add_up(memory, chunk, i, statistics_, fresh, 2 * node_.channels);
     }
   }
 
-  void backward(int, const Run<T>&, const Memory<T>& memory, const Chunk& chunk) override {
+  void backward(int, const Run<T>& run, const Memory<T>& memory, const Chunk& chunk) override {
     T* room = static_cast<T*>(memory.worker_scratch(chunk));
     T *dx = room + 2 * features(), *fresh = room + 3 * features();
     for (Index i = 0; i < chunk.count(); ++i) {
       const T* x = in_order(memory.at(x_.tensor, chunk) + i * x_.sample_values(), x_, room);
       const T* dy = in_order(memory.at(dy_, chunk) + i * y_.sample_values(), y_, room + features());
-      differentiate(x, dy, dx, fresh);
+      differentiate(run, x, dy, dx, fresh);
       if (dx_ >= 0) pack_sample(dx, x_, memory.at(dx_, chunk) + i * x_.sample_values());
-      if (!parameters()) continue;
-      T* sum = memory.fixed(gradients_) + chunk.group * parameters();
-      if (chunk.first_of_group && i == 0)
-        std::copy_n(fresh, parameters(), sum);
-      else
-        kernel_table<T>().pointwise->add(sum, fresh, sum, parameters());
+      if (parameters()) add_up(memory, chunk, i, gradients_, fresh, parameters());
     }
   }
 
@@ -86,8 +89,25 @@ class SampleOp final : public Op<T> {
     if (bias_.value) gemm.sum(parts.data, groups, weights(), bias_.gradient, biases());
   }
 
+  void commit(const Memory<T>& memory) override {
+    if (statistics_ < 0) return;
+    const Index channels = node_.channels;
+    const double pixels = double(planes_[2]), samples = double(memory.batch);
+    T* const running[] = {static_cast<T*>(node_.running_mean), static_cast<T*>(node_.running_var)};
+    const double unbiased[] = {1, pixels / (pixels - 1)};
+    for (int kind = 0; kind < 2; ++kind)
+      for (Index c = 0; c < channels; ++c) {
+        double sum = 0;
+        for (Index g = 0; g < groups_; ++g)
+          sum += memory.fixed(statistics_)[(2 * g + kind) * channels + c];
+        T& value = running[kind][c];
+        value += static_cast<T>(node_.a * (sum / samples * unbiased[kind] - value));
+      }
+  }
+
   Index scratch_bytes(Index) const override {
-    return (3 * features() + parameters()) * static_cast<Index>(sizeof(T));
+    const Index statistics = statistics_ < 0 ? 0 : 2 * node_.channels;
+    return (3 * features() + std::max(parameters(), statistics)) * static_cast<Index>(sizeof(T));
   }
 
  private:
@@ -100,15 +120,37 @@ class SampleOp final : public Op<T> {
     return {t.value.data, t.value ? Shape{t.value.size()} : Shape{}};
   }
 
-  void apply(const T* from, T* to) const {
+  /// Whether running statistics take the place of the sample's own.
+  bool by_running(const Run<T>& run) const { return statistics_ >= 0 && !run.training; }
+  BatchNormOptions evaluation() const { return {false, 0, node_.b}; }
+  View<T> running(void* values) const { return {static_cast<T*>(values), {node_.channels}}; }
+
+  /// Adds `fresh`, of sample i of the chunk, to its group's sums.
+  static void add_up(const Memory<T>& memory, const Chunk& chunk, Index i, int sums, const T* fresh,
+                     Index n) {
+    T* sum = memory.fixed(sums) + chunk.group * n;
+    if (chunk.first_of_group && i == 0)
+      std::copy_n(fresh, n, sum);
+    else
+      kernel_table<T>().pointwise->add(sum, fresh, sum, n);
+  }
+
+  /// And the sample's statistics, where somebody gathers them.
+  void apply(const Run<T>& run, const T* from, T* to, T* statistics) const {
     const View<const T> x{from, planes_};
     const View<T> y{to, planes_};
     const View<const T> weight = as_vector(weight_), bias = as_vector(bias_);
     switch (node_.kind) {
       case NodeKind::layer_norm:
         return layer_norm<T>(x, weight, bias, node_.b, y);
-      case NodeKind::group_norm:
-        return group_norm<T>(x, node_.groups, weight, bias, node_.b, y, {}, {});
+      case NodeKind::group_norm: {
+        const View<T> mean = running(node_.running_mean), var = running(node_.running_var);
+        if (by_running(run)) return batch_norm<T>(x, mean, var, weight, bias, evaluation(), y);
+        View<T> own_mean, own_var;
+        if (mean) own_mean = {statistics, {1, node_.channels}};
+        if (mean) own_var = {statistics + node_.channels, {1, node_.channels}};
+        return group_norm<T>(x, node_.groups, weight, bias, node_.b, y, own_mean, own_var);
+      }
       case NodeKind::response_norm:
         return local_response_norm<T>(x, node_.response, y);
       case NodeKind::prelu:
@@ -119,7 +161,8 @@ class SampleOp final : public Op<T> {
   }
 
   /// dx and the gradients by weight and then bias.
-  void differentiate(const T* from, const T* gradient, T* to, T* by_parameters) const {
+  void differentiate(const Run<T>& run, const T* from, const T* gradient, T* to,
+                     T* by_parameters) const {
     const View<const T> x{from, planes_}, dy{gradient, planes_};
     const View<T> dx{to, planes_};
     const View<const T> weight = as_vector(weight_);
@@ -130,6 +173,10 @@ class SampleOp final : public Op<T> {
       case NodeKind::layer_norm:
         return layer_norm_backward<T>(dy, x, weight, node_.b, dx, dweight, dbias);
       case NodeKind::group_norm:
+        if (by_running(run))
+          return batch_norm_backward<T>(dy, x, running(node_.running_mean),
+                                        running(node_.running_var), weight, evaluation(), dx,
+                                        dweight, dbias);
         return group_norm_backward<T>(dy, x, node_.groups, weight, node_.b, dx, dweight, dbias);
       case NodeKind::response_norm:
         return local_response_norm_backward<T>(dy, x, node_.response, dx);
@@ -145,6 +192,8 @@ class SampleOp final : public Op<T> {
   Trainable<T> weight_, bias_;
   Shape planes_;  // as the operation takes a sample
   int dy_ = -1, dx_ = -1, gradients_ = -1;
+  Index groups_ = 0;
+  int statistics_ = -1;  // sums of samples' means and variances, where running ones are kept
 };
 
 template <class T>
@@ -238,8 +287,8 @@ class ConcatOp final : public Op<T> {
 }  // namespace
 
 template <class T>
-OpPtr<T> make_sample_op(const Node& node, const Site<T>& site) {
-  return std::make_unique<SampleOp<T>>(node, site);
+OpPtr<T> make_sample_op(Plan<T>& plan, const Node& node, const Site<T>& site) {
+  return std::make_unique<SampleOp<T>>(plan, node, site);
 }
 template <class T>
 OpPtr<T> make_reshape(Plan<T>&, const Value<T>& x, const Value<T>& y) {
@@ -250,8 +299,8 @@ OpPtr<T> make_concat(Plan<T>&, const std::vector<Value<T>>& x, const Value<T>& y
   return std::make_unique<ConcatOp<T>>(x, y);
 }
 
-template OpPtr<float> make_sample_op(const Node&, const Site<float>&);
-template OpPtr<double> make_sample_op(const Node&, const Site<double>&);
+template OpPtr<float> make_sample_op(Plan<float>&, const Node&, const Site<float>&);
+template OpPtr<double> make_sample_op(Plan<double>&, const Node&, const Site<double>&);
 template OpPtr<float> make_reshape(Plan<float>&, const Value<float>&, const Value<float>&);
 template OpPtr<double> make_reshape(Plan<double>&, const Value<double>&, const Value<double>&);
 template OpPtr<float> make_concat(Plan<float>&, const std::vector<Value<float>>&,

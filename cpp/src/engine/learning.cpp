@@ -260,6 +260,8 @@ void Network<T>::diverged(const Run<T>& run, Index batch, const Shape& sample_sh
       });
   if (update_overflows || progress.layer == nodes_[0].name || !undo_->run()) return;
   optimizer.counters = counters_before_;
+  for (const Node& node : nodes_)
+    if (node.batches_tracked) *node.batches_tracked -= steps_since_;
   progress.undone = steps_since_;
   progress.step -= steps_since_;
 }

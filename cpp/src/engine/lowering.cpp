@@ -122,6 +122,8 @@ class Lowering {
       case NodeKind::conv:
       case NodeKind::conv_transpose:
         return make_conv(plan_, node, site);
+      case NodeKind::pad:
+        return make_pad(node, x, y);
       case NodeKind::linear:
         return make_linear(plan_, site);
       case NodeKind::batch_norm:
@@ -144,12 +146,12 @@ class Lowering {
       case NodeKind::log_softmax:
         if (sample_axis(node, node.first_axis, x.shape.logical().rank()) == 0)
           return make_softmax(plan_, node, x, y);
-        return make_sample_op(node, site);
+        return make_sample_op(plan_, node, site);
       case NodeKind::prelu:
       case NodeKind::layer_norm:
       case NodeKind::group_norm:
       case NodeKind::response_norm:
-        return make_sample_op(node, site);
+        return make_sample_op(plan_, node, site);
       default:
         return make_pool(plan_, node, x, y);
     }
@@ -235,6 +237,8 @@ class Lowering {
         return node.bias < 0 ? "conv" : "conv+bias";
       case NodeKind::conv_transpose:
         return node.bias < 0 ? "conv transpose" : "conv transpose+bias";
+      case NodeKind::pad:
+        return "pad";
       case NodeKind::linear:
         return node.bias < 0 ? "linear" : "linear+bias";
       case NodeKind::activation:

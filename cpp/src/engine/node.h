@@ -12,6 +12,7 @@ enum class NodeKind {
   input,
   conv,
   conv_transpose,
+  pad,
   linear,
   activation,
   prelu,
@@ -45,7 +46,10 @@ struct Node {
   Index groups = 1, filters = 0, channels = 0;
   std::optional<Algorithm> algorithm;  // of a convolution; without one, the default
   int weight = -1, bias = -1;          // indices of trainable parameters
+  PaddingMode padding_mode = PaddingMode::zeros;
   void *running_mean = nullptr, *running_var = nullptr;
+  std::int64_t* batches_tracked = nullptr;
+  bool cumulative = false;  // running statistics are means over all batches
   Activation activation = Activation::relu;
   double a = 0, b = 0;  // an activation's parameters; momentum and eps; p
   bool ceil_mode = false, count_include_pad = true;

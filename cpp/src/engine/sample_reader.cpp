@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
+#include <utility>
 
 #include "dispatch/dispatch.h"
 
@@ -30,13 +31,17 @@ void copy_row(const std::byte* from, Index stride, T* to, Index n, T scale, T sh
     for (Index i = 0; i < n; ++i) to[i] = number(from + i * stride);
 }
 
-template <class From, class T>
-void copy(const std::byte* from, const Index (&extents)[3], const Index (&strides)[3], T* to,
-          T scale, T shift) {
-  for (Index i = 0; i < extents[0]; ++i)
-    for (Index j = 0; j < extents[1]; ++j, to += extents[2])
-      copy_row<From>(from + i * strides[0] + j * strides[1], strides[2], to, extents[2], scale,
-                     shift);
+/// Returns the end of what it wrote.
+template <class From, class T, std::size_t N>
+T* copy(const std::byte* from, const Index (&extents)[N], const Index (&strides)[N], T* to, T scale,
+        T shift, std::size_t axis = 0) {
+  if (axis + 1 == N) {
+    copy_row<From>(from, strides[axis], to, extents[axis], scale, shift);
+    return to + extents[axis];
+  }
+  for (Index i = 0; i < extents[axis]; ++i)
+    to = copy<From>(from + i * strides[axis], extents, strides, to, scale, shift, axis + 1);
+  return to;
 }
 
 Index bytes_of(Scalar scalar) {
@@ -58,8 +63,10 @@ SampleReader<T>::SampleReader(const Input& x, T scale, T shift)
   const Index size = bytes_of(x.scalar);
   Index dense_stride = size;
   dense_ = true;
-  for (int i = 2; i >= 0; --i) {
-    const int axis = x.shape.rank() - 3 + i;
+  check(x.shape.rank() <= axes + 1, "network", "expected samples of at most ", axes,
+        " dimensions, got ", x.sample_shape());
+  for (int i = axes - 1; i >= 0; --i) {
+    const int axis = x.shape.rank() - axes + i;
     extents_[i] = axis >= 1 ? x.shape[axis] : 1;
     strides_[i] = axis >= 1 ? x.strides[axis] : 0;
     if (extents_[i] > 1 && strides_[i] != dense_stride) dense_ = false;
@@ -70,9 +77,8 @@ SampleReader<T>::SampleReader(const Input& x, T scale, T shift)
   direct_ = dense_ && same && !misaligned(reinterpret_cast<std::intptr_t>(x.data)) &&
             !misaligned(x.strides[0]);
   if (dense_) {  // one row
-    extents_[2] *= extents_[0] * extents_[1];
-    extents_[0] = extents_[1] = 1;
-    strides_[2] = size;
+    for (int i = 0; i < axes - 1; ++i) extents_[axes - 1] *= std::exchange(extents_[i], 1);
+    strides_[axes - 1] = size;
   }
 }
 
@@ -82,7 +88,7 @@ const T* SampleReader<T>::read(Index i, T* numbers) const {
   if (direct_) return reinterpret_cast<const T*>(from);
   if (x_.scalar == Scalar::uint8 && dense_)
     kernel_table<T>().layout->from_bytes(reinterpret_cast<const unsigned char*>(from), numbers,
-                                         extents_[2], scale_, shift_);
+                                         extents_[axes - 1], scale_, shift_);
   else if (x_.scalar == Scalar::uint8)
     copy<std::uint8_t>(from, extents_, strides_, numbers, scale_, shift_);
   else if (x_.scalar == Scalar::float32)
@@ -96,7 +102,8 @@ template <class T>
 void SampleReader<T>::prefetch(Index i) const {
   if (!dense_) return;
   const std::byte* from = x_.data + i * x_.strides[0];
-  for (Index at = 0; at < extents_[2] * strides_[2]; at += 64) __builtin_prefetch(from + at);
+  const Index bytes = extents_[axes - 1] * strides_[axes - 1];
+  for (Index at = 0; at < bytes; at += 64) __builtin_prefetch(from + at);
 }
 
 template class SampleReader<float>;

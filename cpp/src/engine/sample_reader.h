@@ -19,8 +19,9 @@ class SampleReader {
  private:
   Input x_;
   T scale_, shift_;
-  Index extents_[3], strides_[3];  // of a sample, innermost last
-  bool direct_, dense_;            // usable as it is; or contiguous, but of another type
+  static constexpr int axes = 4;  // of a sample, at most: (channels, depth, height, width)
+  Index extents_[axes], strides_[axes];
+  bool direct_, dense_;  // usable as it is; or contiguous, but of another type
 };
 
 extern template class SampleReader<float>;

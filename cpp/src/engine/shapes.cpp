@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "engine/node.h"
 
 namespace piste {
@@ -92,6 +94,16 @@ MapShape concatenated(const Node& node, const std::vector<MapShape>& shapes) {
   return all.with(all.channels, all.extents());
 }
 
+/// Mirrored, the edge itself is not repeated; turned round, the input is taken once at most.
+void check_padding(const Node& node, int axis, Index extent) {
+  if (node.padding_mode == PaddingMode::replicate) return;
+  const bool mirrored = node.padding_mode == PaddingMode::reflect;
+  const auto [low, high] = node.padding[axis];
+  check(std::max(low, high) <= extent - (mirrored ? 1 : 0), node.name.c_str(), "a padding of ", low,
+        " and ", high, " needs an input of at least ", std::max(low, high) + (mirrored ? 1 : 0),
+        " to be ", mirrored ? "mirrored" : "turned round", ", got ", extent);
+}
+
 void check_layer_norm(const Node& node, const Shape& x) {
   const int rank = static_cast<int>(node.sizes.size()), skipped = x.rank() - rank;
   bool fits = skipped >= 0;
@@ -113,6 +125,10 @@ MapShape infer(const Node& node, const std::vector<MapShape>& shapes) {
       expect_map(node, x);
       expect_channels(node, x, node.channels);
       return map_of(node, x, node.filters, transposed_output);
+    case NodeKind::pad:
+      expect_map(node, x);
+      for (int axis = 0; axis < 3; ++axis) check_padding(node, axis, x.extents()[axis]);
+      return map_of(node, x, x.channels, window_output);
     case NodeKind::linear:
       check(x.flat, tag, "expected flat features, got a map of shape ", x.logical(),
             "; put a Flatten before it");
@@ -133,13 +149,17 @@ MapShape infer(const Node& node, const std::vector<MapShape>& shapes) {
       if (node.axes && !(x.flat && node.axes == 1)) expect_map(node, x);
       expect_channels(node, x, node.channels);
       return x;
+    case NodeKind::dropout:
+      if (node.axes) expect_map(node, x);
+      return x;
     case NodeKind::prelu:
       if (node.channels > 1) expect_channels(node, x, node.channels);
       return x;
     case NodeKind::group_norm:
       if (node.axes) expect_map(node, x);
       expect_channels(node, x, node.channels);
-      check(node.groups < node.channels || x.pixels() > 1, tag,
+      // What has running statistics may take single values in evaluation.
+      check(node.groups < node.channels || x.pixels() > 1 || node.running_mean, tag,
             "expected more than 1 value per group, got an input of shape ", x.logical());
       return x;
     case NodeKind::layer_norm:
@@ -195,7 +215,7 @@ bool read_as_it_lies(const std::vector<Node>& nodes, int node) {
 }
 
 bool reads_dense(const Node& node) {
-  return node.kind == NodeKind::conv || node.kind == NodeKind::linear;
+  return node.kind == NodeKind::conv || node.kind == NodeKind::pad || node.kind == NodeKind::linear;
 }
 
 }  // namespace
@@ -221,7 +241,7 @@ std::vector<MapShape> infer_shapes(const std::vector<Node>& nodes, const Shape& 
     }
     if (nodes[i].kind != NodeKind::input) {
       shapes[i] = infer(nodes[i], shapes);
-      shapes[i].dense = false;
+      shapes[i].dense = nodes[i].kind == NodeKind::pad && shapes[nodes[i].inputs[0]].dense;
       const MapShape& s = shapes[i];
       const double features =
           double(s.channels) * double(s.depth) * double(s.height) * double(s.width);

@@ -250,3 +250,10 @@ class LogSoftmax(Softmax):
     """Logarithm of the softmax; see `Softmax`."""
 
     _log = True
+
+
+class Softmax2d(Module):
+    """Softmax over the channels of each pixel of (n, channels, h, w)."""
+
+    def _lower(self, net: Any, value: int, name: str) -> int:
+        return int(net.softmax(value, name or "softmax", False, -3))

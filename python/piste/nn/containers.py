@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, overload
 
 from .module import Module
 
@@ -19,12 +19,20 @@ def _below(name: str, child: str) -> str:
 
 
 class Sequential(Module):
-    """Layers one after another; ``model[i]`` is layer i."""
+    """Layers one after another; ``model[i]`` is layer i.
 
-    def __init__(self, *layers: Module) -> None:
+    Their names are numbers, or the keys of a dictionary of layers.
+    """
+
+    def __init__(self, *layers: Module | Mapping[str, Module]) -> None:
         super().__init__()
-        for i, layer in enumerate(layers):
-            self._modules[str(i)] = _check_module(layer, f"layer {i}")
+        named = layers[0] if len(layers) == 1 else None
+        if not isinstance(named, Mapping):
+            named = {str(i): layer for i, layer in enumerate(layers)}  # type: ignore[misc]
+        for name, layer in named.items():
+            if not isinstance(name, str) or not name or "." in name:
+                raise ValueError(f"layers: expected names without dots, got {name!r}")
+            self._modules[name] = _check_module(layer, f"layer {name}")
 
     def __len__(self) -> int:
         return len(self._modules)
@@ -32,7 +40,13 @@ class Sequential(Module):
     def __iter__(self) -> Iterator[Module]:
         return iter(self._modules.values())
 
-    def __getitem__(self, index: int) -> Module:
+    @overload
+    def __getitem__(self, index: int) -> Module: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequential: ...
+    def __getitem__(self, index: int | slice) -> Module:
+        if isinstance(index, slice):  # of the same layers, under their names
+            return Sequential(dict(list(self._modules.items())[index]))
         return list(self._modules.values())[index]
 
     def _lower(self, net: Any, value: int, name: str) -> int:

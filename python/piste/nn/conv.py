@@ -16,6 +16,7 @@ class _Convolution(Weighted):
     """What both kinds have: sizes, groups and how they are lowered."""
 
     transposed = False
+    _padding_modes: tuple[str, ...] = ("zeros",)
 
     def _configure(
         self,
@@ -38,9 +39,10 @@ class _Convolution(Weighted):
         self.stride = as_ints(stride, "stride", axes, 1)
         self.dilation = as_ints(dilation, "dilation", axes, 1)
         self.groups = as_int(groups, "groups", 1)
-        if padding_mode != "zeros":
-            raise ValueError(f"padding_mode: expected 'zeros', got {padding_mode!r}")
-        self.padding_mode = padding_mode
+        if padding_mode not in self._padding_modes:
+            expected = " or ".join(map(repr, self._padding_modes))
+            raise ValueError(f"padding_mode: expected {expected}, got {padding_mode!r}")
+        self.padding_mode = str(padding_mode)
         if self.in_channels % self.groups or self.out_channels % self.groups:
             raise ValueError(
                 f"groups: {self.in_channels} input and {self.out_channels} output channels cannot "
@@ -66,10 +68,16 @@ class _Convolution(Weighted):
             text += f", output_padding={output_padding}"
         if self.groups != 1:
             text += f", groups={self.groups}"
-        return text + (", bias=False" if self.bias is None else "")
+        if self.bias is None:
+            text += ", bias=False"
+        if self.padding_mode != "zeros":
+            text += f", padding_mode={self.padding_mode}"
+        return text
 
 
 class _Conv(_Convolution):
+    _padding_modes = ("zeros", "reflect", "replicate", "circular")
+
     def __init__(
         self,
         in_channels: int,
@@ -97,8 +105,8 @@ class _Conv(_Convolution):
         self.padding = tuple(p for p, _ in self._sides) if even and not named else padding
 
     def _lower(self, net: Any, value: int, name: str) -> int:
-        options = self._options(self._sides)
-        return int(net.conv(value, name or "conv", self.weight, self.bias, options))
+        options = self._options(self._sides), self.padding_mode
+        return int(net.conv(value, name or "conv", self.weight, self.bias, *options))
 
     def extra_repr(self) -> str:
         return self._describe(self.padding)
@@ -113,6 +121,8 @@ class Conv1d(_Conv):
 class Conv2d(_Conv):
     """2-D convolution of (n, in_channels, h, w); see `piste.functional.conv2d`.
 
+    `padding_mode` is what the padding holds: ``"zeros"``, the input mirrored at its edge
+    (``"reflect"``), its edge (``"replicate"``), or the input from its other end (``"circular"``).
     `algorithm` is this layer's own choice; see `piste.set_algorithm`.
     """
 

@@ -44,6 +44,8 @@ class Dropout(Module):
     Srivastava et al. 2014. `inplace` has no effect here.
     """
 
+    _whole_channels = False
+
     def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
         super().__init__()
         self.p, self.inplace = as_number(p, "p"), as_flag(inplace, "inplace")
@@ -51,10 +53,29 @@ class Dropout(Module):
             raise ValueError(f"p: expected a probability from 0 to 1, got {p}")
 
     def _lower(self, net: Any, value: int, name: str) -> int:
-        return int(net.dropout(value, name or "dropout", self.p))
+        axes = self._axes if self._whole_channels else 0
+        return int(net.dropout(value, name or "dropout", self.p, axes))
 
     def extra_repr(self) -> str:
         return f"p={self.p}, inplace={self.inplace}"
+
+
+class Dropout1d(Dropout):
+    """`Dropout` of whole channels of (n, channels, length) (Tompson et al. 2015)."""
+
+    _axes, _whole_channels = 1, True
+
+
+class Dropout2d(Dropout):
+    """`Dropout` of whole channels of (n, channels, h, w) (Tompson et al. 2015)."""
+
+    _axes, _whole_channels = 2, True
+
+
+class Dropout3d(Dropout):
+    """`Dropout` of whole channels of (n, channels, d, h, w) (Tompson et al. 2015)."""
+
+    _axes, _whole_channels = 3, True
 
 
 class Identity(Module):

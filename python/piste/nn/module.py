@@ -78,9 +78,21 @@ class Module:
             entries = self.__dict__.get(table, {})
             if name in entries:
                 return entries[name]
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        kind = type(self).__name__
+        if "_modules" not in self.__dict__ and not name.startswith("__"):
+            raise AttributeError(f"{kind}: its __init__ did not call super().__init__()")
+        raise AttributeError(f"{kind!r} object has no attribute {name!r}")
 
     def __setattr__(self, name: str, value: object) -> None:
+        if isinstance(value, Module):
+            if "_modules" not in self.__dict__:
+                raise AttributeError(
+                    f"{name}: cannot assign a module before Module.__init__() was called"
+                )
+            raise AttributeError(
+                f"{name}: cannot assign a module, which {type(self).__name__} would not run; "
+                f"{_COMPOSE}"
+            )
         for table in ("_parameters", "_buffers"):
             entries = self.__dict__.get(table, {})
             if name in entries:
@@ -97,6 +109,18 @@ class Module:
         yield prefix, self
         for name, child in self._modules.items():
             yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
+
+    def modules(self) -> Iterator[Module]:
+        """This module and all below it."""
+        return (module for _, module in self.named_modules())
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """The modules right below this one."""
+        return iter(self._modules.items())
+
+    def children(self) -> Iterator[Module]:
+        """The modules right below this one, without their names."""
+        return iter(self._modules.values())
 
     def named_parameters(self) -> Iterator[tuple[str, FloatArray]]:
         """Trainable arrays with dotted names, in the order of registration."""
@@ -175,6 +199,10 @@ class Module:
                         f"does not call it; {_COMPOSE}"
                     )
 
+    def _by_hand(self) -> Any:
+        """What calls of this module itself run on."""
+        return self._network()
+
     def _network(self) -> CompiledNetwork:
         if self._compiled is None:
             object.__setattr__(self, "_compiled", CompiledNetwork(self))
@@ -183,15 +211,18 @@ class Module:
 
     def __call__(self, x: npt.ArrayLike) -> FloatArray:
         """Predict: evaluation mode whatever `training` says; nothing is kept for `backward`."""
-        return self._network().predict(x)
+        output: FloatArray = self._by_hand().predict(x)
+        return output
 
     def forward(self, x: npt.ArrayLike) -> FloatArray:
         """Output for `x`, keeping what `backward` needs; by `training`'s mode."""
-        return self._network().forward(x, self.training)
+        output: FloatArray = self._by_hand().forward(x, self.training)
+        return output
 
     def backward(self, grad_output: npt.ArrayLike) -> FloatArray:
         """Gradient by the input of the last `forward`; fills `gradients`."""
-        return self._network().backward(grad_output)
+        gradient: FloatArray = self._by_hand().backward(grad_output)
+        return gradient
 
     def gradients(self) -> dict[str, FloatArray]:
         """Gradients of the last `backward` or training step, by parameter name."""

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .._arrays import as_dtype
-from ..functional._arguments import as_finite, as_flag, as_int
+from ..functional._arguments import as_finite, as_flag, as_int, as_share
 from .module import Module
 
 
@@ -28,9 +28,29 @@ class _ChannelNorm(_Norm):
 
     num_features: int
     eps: float
-    momentum: float
+    momentum: float | None
     affine: bool
     track_running_stats: bool
+
+    def _configure(
+        self,
+        num_features: int,
+        eps: float,
+        momentum: float | None,
+        affine: bool,
+        track_running_stats: bool,
+        bias: bool,
+        dtype: npt.DTypeLike | None,
+    ) -> None:
+        self.num_features = as_int(num_features, "num_features", 1)
+        self.eps, self.affine = as_finite(eps, "eps", 0), as_flag(affine, "affine")
+        self.momentum = None if momentum is None else as_share(momentum, "momentum")
+        self.track_running_stats = as_flag(track_running_stats, "track_running_stats")
+        size, kind, tracked = self.num_features, as_dtype(dtype), self.track_running_stats
+        self._make((size,), self.affine, as_flag(bias, "bias"), kind)
+        self._buffers["running_mean"] = np.zeros(size, kind) if tracked else None
+        self._buffers["running_var"] = np.ones(size, kind) if tracked else None
+        self._buffers["num_batches_tracked"] = np.zeros((), np.int64) if tracked else None
 
     def extra_repr(self) -> str:
         return (
@@ -45,7 +65,7 @@ class _BatchNorm(_ChannelNorm):
         self,
         num_features: int,
         eps: float = 1e-5,
-        momentum: float = 0.1,
+        momentum: float | None = 0.1,
         affine: bool = True,
         track_running_stats: bool = True,
         *,
@@ -53,22 +73,12 @@ class _BatchNorm(_ChannelNorm):
         dtype: npt.DTypeLike | None = None,
     ) -> None:
         super().__init__()
-        self.num_features = as_int(num_features, "num_features", 1)
-        self.eps, self.affine = as_finite(eps, "eps", 0), as_flag(affine, "affine")
-        self.momentum = as_finite(momentum, "momentum")
-        if not 0 <= self.momentum <= 1:
-            raise ValueError(f"momentum: expected a number from 0 to 1, got {momentum}")
-        self.track_running_stats = as_flag(track_running_stats, "track_running_stats")
-        size, kind, tracked = self.num_features, as_dtype(dtype), self.track_running_stats
-        self._make((size,), self.affine, as_flag(bias, "bias"), kind)
-        self._buffers["running_mean"] = np.zeros(size, kind) if tracked else None
-        self._buffers["running_var"] = np.ones(size, kind) if tracked else None
-        self._buffers["num_batches_tracked"] = np.zeros((), np.int64) if tracked else None
+        self._configure(num_features, eps, momentum, affine, track_running_stats, bias, dtype)
 
     def _lower(self, net: Any, value: int, name: str) -> int:
         sizes = self._axes, self.num_features
-        arrays = self.weight, self.bias, self.running_mean, self.running_var
-        options = *sizes, *arrays, self.momentum, self.eps
+        running = self.running_mean, self.running_var, self.num_batches_tracked
+        options = *sizes, self.weight, self.bias, *running, self.momentum, self.eps
         return int(net.batch_norm(value, name or "batch_norm", *options))
 
 
@@ -79,7 +89,11 @@ class BatchNorm1d(_BatchNorm):
 
 
 class BatchNorm2d(_BatchNorm):
-    """Batch normalisation per channel of (n, channels, h, w) (Ioffe and Szegedy 2015)."""
+    """Batch normalisation per channel of (n, channels, h, w) (Ioffe and Szegedy 2015).
+
+    `momentum` is a batch's share in the new running statistics; with None they are the means over
+    all `num_batches_tracked` batches. In evaluation they take the place of the batch's own.
+    """
 
     _axes = 2
 
@@ -128,7 +142,7 @@ class _InstanceNorm(_ChannelNorm):
         self,
         num_features: int,
         eps: float = 1e-5,
-        momentum: float = 0.1,
+        momentum: float | None = 0.1,
         affine: bool = False,
         track_running_stats: bool = False,
         *,
@@ -136,21 +150,13 @@ class _InstanceNorm(_ChannelNorm):
         dtype: npt.DTypeLike | None = None,
     ) -> None:
         super().__init__()
-        self.num_features = as_int(num_features, "num_features", 1)
-        self.eps, self.affine = as_finite(eps, "eps"), as_flag(affine, "affine")
-        self.momentum = as_finite(momentum, "momentum")
-        self.track_running_stats = as_flag(track_running_stats, "track_running_stats")
-        if self.track_running_stats:
-            raise ValueError(
-                "track_running_stats: instance norm takes each sample's own statistics; "
-                "piste.functional.instance_norm also keeps running ones"
-            )
-        self._make((self.num_features,), self.affine, as_flag(bias, "bias"), dtype)
+        self._configure(num_features, eps, momentum, affine, track_running_stats, bias, dtype)
 
     def _lower(self, net: Any, value: int, name: str) -> int:
-        sizes = self._axes, self.num_features, self.num_features
-        options = *sizes, self.weight, self.bias, self.eps
-        return int(net.group_norm(value, name or "instance_norm", *options))
+        sizes = self._axes, self.num_features
+        arrays = self.weight, self.bias, self.running_mean, self.running_var
+        options = *sizes, *arrays, self.momentum or 0.0, self.eps
+        return int(net.instance_norm(value, name or "instance_norm", *options))
 
 
 class InstanceNorm1d(_InstanceNorm):
@@ -160,7 +166,12 @@ class InstanceNorm1d(_InstanceNorm):
 
 
 class InstanceNorm2d(_InstanceNorm):
-    """Normalisation of each channel of each sample (Ulyanov et al. 2016)."""
+    """Normalisation of each channel of each sample (Ulyanov et al. 2016).
+
+    With `track_running_stats`, running statistics take in the mean over a batch's samples, by
+    `momentum` (None: not at all), and take the place of a sample's own in evaluation. As in
+    PyTorch, `num_batches_tracked` stays 0.
+    """
 
     _axes = 2
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .. import _core
+import numpy.typing as npt
+
+from .. import _core, functional
+from .._arrays import FloatArray, as_float
 from ..functional._arguments import as_flag, as_int, as_ints, lifted
 from ..functional._pooling import as_divisor
 from ._sizes import Sizes
@@ -50,7 +53,51 @@ class _Pool(Module):
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
-class _MaxPool(_Pool):
+class _Indexed:
+    """A max pool of `piste.functional` in the place of a network: it has a second output."""
+
+    def __init__(self, pool: str, *options: Any) -> None:
+        self._pool, self._options = pool, options
+        self._input: FloatArray | None = None
+
+    def predict(self, x: npt.ArrayLike) -> Any:
+        return getattr(functional, self._pool)(x, *self._options, return_indices=True)
+
+    def forward(self, x: npt.ArrayLike, training: bool) -> Any:
+        self._input = as_float(x, "x")
+        return self.predict(self._input)
+
+    def backward(self, grad_output: npt.ArrayLike) -> FloatArray:
+        if self._input is None:
+            raise RuntimeError("backward: call forward first")
+        differentiate = getattr(functional, self._pool + "_backward")
+        gradient: FloatArray = differentiate(grad_output, self._input, *self._options)[0]
+        return gradient
+
+
+class _MayIndex(Module):
+    """Gives (output, indices) when called by itself; inside a network there is one output."""
+
+    return_indices: bool
+    _indexed: _Indexed | None = None
+
+    def _set_indices(self, return_indices: object, pool: str, *options: Any) -> None:
+        self.return_indices = as_flag(return_indices, "return_indices")
+        if self.return_indices:
+            self._indexed = _Indexed(f"{pool}{self._axes}d", *options)
+
+    def _by_hand(self) -> Any:
+        return self._indexed or self._network()
+
+    def _check_lowered(self, name: str) -> None:
+        if self.return_indices:
+            raise ValueError(
+                f"{name}: return_indices: a layer inside a network or a Trainer has one output; "
+                "call the layer by itself, or piste.functional's pool"
+            )
+
+
+class _MaxPool(_Pool, _MayIndex):
     def __init__(
         self,
         kernel_size: Sizes,
@@ -61,22 +108,16 @@ class _MaxPool(_Pool):
         ceil_mode: bool = False,
     ) -> None:
         super().__init__()
-        self.return_indices = _no_indices(return_indices)
         self._configure(kernel_size, stride, padding, dilation, ceil_mode)
+        window = self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode
+        self._set_indices(return_indices, "max_pool", *window)
 
     def _lower(self, net: Any, value: int, name: str) -> int:
+        self._check_lowered(name or "max_pool")
         return int(net.max_pool(value, name or "max_pool", self._axes, self._core_window()))
 
     def extra_repr(self) -> str:
         return super().extra_repr() + f", dilation={self.dilation}, ceil_mode={self.ceil_mode}"
-
-
-def _no_indices(return_indices: object) -> bool:
-    if as_flag(return_indices, "return_indices"):
-        raise ValueError(
-            "return_indices: a layer has one output; piste.functional's pools return indices"
-        )
-    return False
 
 
 class _AvgPool(_Pool):
@@ -122,14 +163,18 @@ class _AdaptivePool(Module):
         return f"output_size={self.output_size}"
 
 
-class _AdaptiveMaxPool(_AdaptivePool):
+class _AdaptiveMaxPool(_AdaptivePool, _MayIndex):
     _largest = True
 
     def __init__(
         self, output_size: int | Sequence[int | None] | None, return_indices: bool = False
     ) -> None:
         super().__init__(output_size)
-        self.return_indices = _no_indices(return_indices)
+        self._set_indices(return_indices, "adaptive_max_pool", output_size)
+
+    def _lower(self, net: Any, value: int, name: str) -> int:
+        self._check_lowered(name or "adaptive_max_pool")
+        return super()._lower(net, value, name)
 
 
 class MaxPool1d(_MaxPool):
@@ -139,7 +184,11 @@ class MaxPool1d(_MaxPool):
 
 
 class MaxPool2d(_MaxPool):
-    """Largest value of each window, of (n, channels, h, w)."""
+    """Largest value of each window, of (n, channels, h, w).
+
+    With `return_indices`, the layer called by itself gives (output, indices) as
+    `functional.max_pool2d` does; no network can hold it then.
+    """
 
     _axes = 2
 

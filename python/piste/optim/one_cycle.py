@@ -23,6 +23,8 @@ class OneCycleLR(Schedule):
         The largest rate.
     total_steps
         Updates of the cycle; later ones keep its last rate.
+    epochs, steps_per_epoch
+        Without total_steps, that is their product.
     pct_start
         The share of the rise.
     anneal_strategy
@@ -47,7 +49,9 @@ class OneCycleLR(Schedule):
     def __init__(
         self,
         max_lr: float,
-        total_steps: int,
+        total_steps: int | None = None,
+        epochs: int | None = None,
+        steps_per_epoch: int | None = None,
         pct_start: float = 0.3,
         anneal_strategy: Literal["cos", "linear"] = "cos",
         cycle_momentum: bool = True,
@@ -59,7 +63,16 @@ class OneCycleLR(Schedule):
     ) -> None:
         super().__init__("step")
         self.max_lr = as_finite(max_lr, "max_lr", 0)
-        self.total_steps = as_int(total_steps, "total_steps", 1)
+        self.epochs = None if epochs is None else as_int(epochs, "epochs", 1)
+        self.steps_per_epoch = (
+            None if steps_per_epoch is None else as_int(steps_per_epoch, "steps_per_epoch", 1)
+        )
+        if total_steps is not None:
+            self.total_steps = as_int(total_steps, "total_steps", 1)
+        elif self.epochs is not None and self.steps_per_epoch is not None:
+            self.total_steps = self.epochs * self.steps_per_epoch
+        else:
+            raise ValueError("total_steps: expected it, or both epochs and steps_per_epoch")
         self.pct_start = as_share(pct_start, "pct_start")
         if anneal_strategy not in ("cos", "linear"):
             raise ValueError(
