@@ -84,6 +84,8 @@ def prepare(case: Case) -> Callable[[], object] | None:
     """What is timed, or None where it can't be done."""
     if case["kind"] == "step":
         return _step(case)
+    if case["kind"] not in ("conv2d", "linear"):
+        return None
     x, weight, bias, grad = (_channels_last(a) for a in layer_arrays(case))
 
     def layer(x: Any, weight: Any, bias: Any) -> Any:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 import torch
-from cases import Case, layer_arrays, step_arrays
+from cases import Case, layer_arrays, model_state, step_arrays, training_arrays
 from ops import op_call, op_gradient
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
 
 version = f"PyTorch {torch.__version__}"
 memory_format = torch.contiguous_format
@@ -78,6 +80,45 @@ def step(case: Case, wrap: Callable[[nn.Module], Any] = lambda m: m) -> Callable
     return run
 
 
+def _predict(case: Case) -> Callable[[], object]:
+    x = _laid_out(torch.from_numpy(step_arrays(case)[0]))
+    model = nn.Sequential(*(_layer(*layer) for layer in case["layers"])).eval()
+    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    state = {name: torch.from_numpy(array) for name, array in model_state(shapes).items()}
+    model.load_state_dict(state, strict=False)
+    model.to(memory_format=memory_format)
+    return torch.inference_mode()(lambda: model(x))
+
+
+def _training(case: Case) -> Callable[[], object]:
+    x, y, x_test, y_test = (torch.from_numpy(array) for array in training_arrays(case))
+    loader = DataLoader(TensorDataset(x, y), batch_size=case["batch"], shuffle=True)
+
+    def batches() -> Iterable[tuple[torch.Tensor, torch.Tensor]]:
+        if case.get("loader"):
+            return loader
+        return ((x[i], y[i]) for i in torch.randperm(len(x)).split(case["batch"]))
+
+    def train(lr: float) -> nn.Module:
+        model = nn.Sequential(*(_layer(*layer) for layer in case["layers"]))
+        optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=case["momentum"])
+        for images, labels in batches():
+            optimizer.zero_grad()
+            F.cross_entropy(model(images.float() / 255), labels).backward()
+            optimizer.step()
+        return model
+
+    def run() -> tuple[float, list[float]]:
+        start = time.perf_counter()
+        models = [train(lr) for lr in case["rates"]]
+        seconds = time.perf_counter() - start
+        with torch.inference_mode():
+            guesses = [model(x_test.float() / 255).argmax(1) for model in models]
+        return seconds, [(guess == y_test).float().mean().item() for guess in guesses]
+
+    return run
+
+
 def _operation(case: Case) -> Callable[[], object]:
     op, values, options, differentiable = op_call(case)
     function = getattr(F, op)
@@ -104,6 +145,10 @@ def prepare(case: Case) -> Callable[[], object] | None:
         return None  # nothing to lay out
     if case["kind"] == "step":
         return step(case)
+    if case["kind"] == "predict":
+        return _predict(case)
+    if case["kind"] == "training":
+        return _training(case)
     if case["kind"] == "op":
         return _operation(case)
     x, weight, bias, grad = (_laid_out(torch.from_numpy(a)) for a in layer_arrays(case))

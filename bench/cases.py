@@ -31,6 +31,23 @@ def step_cases() -> list[Case]:
     return [{**network, "kind": "step"} for network in load("networks")]
 
 
+def predict_cases() -> list[Case]:
+    """The networks forward, in evaluation mode."""
+    return [
+        {**network, "name": f"{network['name']} predict", "kind": "predict"}
+        for network in load("networks")
+    ]
+
+
+def training_cases() -> list[Case]:
+    """Whole trainings, with the layers of their network."""
+    layers = {network["name"]: network["layers"] for network in load("networks")}
+    return [
+        {**training, "kind": "training", "layers": layers[training["network"]]}
+        for training in load("trainings")
+    ]
+
+
 def output_shape(case: Case) -> tuple[int, ...]:
     """Shape of a layer's output."""
     if case["kind"] == "linear":
@@ -80,17 +97,18 @@ def _forward_flops(layer: list[Any], shape: tuple[int, ...]) -> tuple[int, tuple
 
 
 def _step_flops(case: Case) -> int:
-    """Forward, gradients by weights and by inputs; none by the input of the first layer."""
+    """Forward; in training gradients by weights and by inputs too, none by the first input."""
     total, shape = 0, tuple(case["input"])
     for layer in case["layers"]:
         forward, shape = _forward_flops(layer, shape)
-        total += forward * (3 if total else 2)
+        passes = 1 if case["kind"] == "predict" else 3 if total else 2
+        total += forward * passes
     return total
 
 
 def flops(case: Case) -> int:
     """Flops of the direct method in convolutions and linear layers, two per multiply-add."""
-    if case["kind"] == "step":
+    if case["kind"] in ("step", "predict"):
         return _step_flops(case)
     if case["kind"] == "op":
         return 0
@@ -112,3 +130,53 @@ def step_arrays(case: Case) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     x = rng.standard_normal(case["input"], np.float32)
     return x, rng.integers(0, case["classes"], len(x))
+
+
+def model_state(shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """Values for the arrays of a model, by the names of a state_dict: the same in every system.
+
+    They depend on the order of the arrays alone, and keep activations at a variance near 1.
+    """
+    rng = np.random.default_rng(0)
+    state = {}
+    for name, shape in shapes.items():
+        if name.endswith("num_batches_tracked"):
+            continue
+        values = rng.standard_normal(shape, np.float32)
+        if len(shape) > 1:
+            values *= np.float32(math.sqrt(2 / math.prod(shape[1:])))
+        elif name.endswith("running_var"):
+            values = 1 + values**2
+        elif name.endswith("weight"):  # of a norm
+            values = 1 + values / 10
+        else:
+            values /= 10
+        state[name] = values
+    return state
+
+
+Images = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+def images(path: str | None) -> Images:
+    """70,000 images of 28x28 bytes and their labels: to train on, then 10,000 held out.
+
+    Without a file of them they are patterns in noise.
+    """
+    if path:
+        with np.load(path) as file:
+            x, y, x_test, y_test = (file[k] for k in ("x_train", "y_train", "x_test", "y_test"))
+        return x, y.astype(np.int64), x_test, y_test.astype(np.int64)
+    rng = np.random.default_rng(0)
+    patterns = rng.integers(0, 64, (10, 28, 28), np.uint8)
+    y = rng.integers(0, 10, 70_000)
+    x = patterns[y] + rng.integers(0, 192, (len(y), 28, 28), np.uint8)
+    return x[:60_000], y[:60_000], x[60_000:], y[60_000:]
+
+
+def training_arrays(case: Case) -> Images:
+    """`images`, as many as the training takes, as its network takes them."""
+    x, y, x_test, y_test = images(case["data"])
+    shape = (-1, 784) if case["layers"][0][0] == "linear" else (-1, 1, 28, 28)
+    count = case["samples"]
+    return x[:count].reshape(shape), y[:count], x_test.reshape(shape), y_test

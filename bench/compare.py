@@ -17,10 +17,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from cases import Case, flops, layer_cases, step_cases
+from cases import Case, flops, layer_cases, predict_cases, step_cases
 from ops import op_cases
 
-PEERS = ("torch", "torch_channels_last", "jax", "mlx", "sklearn")
+PEERS = ("torch", "torch_channels_last", "jax", "mlx", "sklearn", "onnxruntime")
 ON_REQUEST = ("torch_compile",)  # compiles each network for up to a minute
 GRIDS = ("linear", "grid")  # sets of many layers, run on request
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -46,7 +46,8 @@ class Worker:
         self.missing: str | None = answer.get("error")
         self.version: str = answer.get("version", "")
         self.case = ""
-        self.results: Figures | None = None  # of the case, where it is a layer
+        self.results: Figures | None = None  # of the case, where it is no training step
+        self.peak = 0  # bytes that the process has held
 
     def _answer(self) -> Row:
         assert self.process.stdout is not None
@@ -56,18 +57,20 @@ class Worker:
         answer: Row = json.loads(line)
         return answer
 
-    def times(self, case: Case, seconds: float) -> list[float]:
-        """Seconds of each call; none where the system can't do the case."""
+    def times(self, case: Case, seconds: float, least: int = 3) -> list[float]:
+        """Seconds of each call, at least so many; none where the system can't do the case."""
         if self.process.poll() is not None:
             return []
         if case["name"] != self.case:
             self.case, self.results = case["name"], None
         assert self.process.stdin is not None
-        print(json.dumps({"case": case, "seconds": seconds}), file=self.process.stdin, flush=True)
+        request = {"case": case, "seconds": seconds, "least": least}
+        print(json.dumps(request), file=self.process.stdin, flush=True)
         answer = self._answer()
         if "error" in answer:
             print(f"{self.name}, {case['name']}: {answer['error']}", file=sys.stderr)
         self.results = answer.get("results") or self.results
+        self.peak = answer.get("peak", 0)
         return answer.get("times") or []
 
     def close(self) -> None:
@@ -204,9 +207,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, metavar="N", default=os.cpu_count() or 1)
     parser.add_argument(
         "--only",
-        choices=("layers", "steps", *GRIDS, "ops"),
-        help="one set of cases; linear and grid, many linear layers and convolutions, and ops, "
-        "all operations, run only so",
+        choices=("layers", "steps", "predict", *GRIDS, "ops"),
+        help="one set of cases; predict, the networks forward, linear and grid, many linear layers "
+        "and convolutions, and ops, all operations, run only so",
     )
     parser.add_argument("--case", metavar="TEXT", default="", help="cases whose name has TEXT")
     parser.add_argument("--rounds", type=int, metavar="R", default=5)
@@ -226,6 +229,7 @@ def main() -> None:
     cases = layer_cases() if options.only in (None, "layers") else []
     cases += step_cases() if options.only in (None, "steps") else []
     cases += layer_cases(options.only) if options.only in GRIDS else []
+    cases += predict_cases() if options.only == "predict" else []
     cases += op_cases() if options.only == "ops" else []
     workers = start(options.pythons, options.peers, options.threads)
     peers = [worker.name for worker in workers[1:]]

@@ -1,9 +1,10 @@
 """One side of the comparison: times cases as lines of JSON ask for it.
 
 `worker.py BACKEND THREADS` answers `{"version": text}`, then for each line
-`{"case": {...}, "seconds": s}` with `{"times": [...]}`, `{"times": null}` where the backend can't
-do the case, or `{"error": text}`. The first answer of a layer has `"results"` too: of each array
-that it gave its size, its sum and its root mean square, whatever the order of its axes.
+`{"case": {...}, "seconds": s, "least": n}` with `{"times": [...], "peak": bytes}`,
+`{"times": null}` where the backend can't do the case, or `{"error": text}`. The first answer of a
+case that is no training step has `"results"` too: of each array that it gave its size, its sum and
+its root mean square, whatever the order of its axes.
 """
 
 from __future__ import annotations
@@ -11,19 +12,21 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import resource
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
 
-def measure(run: Callable[[], object], seconds: float) -> list[float]:
-    """Times of single calls, at least three, until `seconds` have gone by."""
+def measure(run: Callable[[], object], seconds: float, least: int) -> list[float]:
+    """Times of single calls, at least so many, until `seconds` have gone by."""
     run()
     times: list[float] = []
     start = time.perf_counter()
-    while len(times) < 3 or time.perf_counter() - start < seconds:
+    while len(times) < least or time.perf_counter() - start < seconds:
         before = time.perf_counter()
         run()
         times.append(time.perf_counter() - before)
@@ -35,6 +38,19 @@ def figures(results: object) -> list[tuple[int, float, float]]:
     arrays = results if isinstance(results, (tuple, list)) else (results,)
     values = [np.asarray(array).astype(np.float64) for array in arrays if array is not None]
     return [(a.size, float(a.sum()), float(np.sqrt(np.mean(a * a)))) for a in values]
+
+
+def peak_memory() -> int:
+    """The most bytes that this process has held.
+
+    Linux keeps what a process inherits in `ru_maxrss`: its parent's size at the time of the fork.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        row = next(row for row in status.read_text().splitlines() if row.startswith("VmHWM"))
+        return int(row.split()[1]) * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def main() -> None:
@@ -59,9 +75,14 @@ def main() -> None:
             if case["name"] != name:
                 run = None  # frees the last case before the next one is made
                 name, run = case["name"], backend.prepare(case)
-                if run and case["kind"] != "step":
+                if run and case["kind"] not in ("step", "training"):
                     results = figures(run())
-            answer(times=run and measure(run, request["seconds"]), results=results)
+            if run and case["kind"] == "training":  # looks at its clock itself
+                seconds, accuracies = run()
+                times, results = [seconds], figures(accuracies)
+            else:
+                times = run and measure(run, request["seconds"], request["least"])
+            answer(times=times, results=results, peak=peak_memory())
         except Exception as error:
             name = None
             answer(error=f"{type(error).__name__}: {error}")

@@ -102,6 +102,64 @@ def test_batch_norm_cuts_segments():
     assert [s.segment for s in steps] == sorted(s.segment for s in steps)
 
 
+@pytest.mark.parametrize("bias", [True, False])
+def test_linear_models_take_single_samples_without_a_plan(bias):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(784, 10, bias=bias))
+    trainer = piste.Trainer(model, nn.CrossEntropyLoss(), SGD(0.05))
+    plan = trainer.plan((1, 1, 28, 28))
+    loss, update = plan.steps
+    assert (loss.direction, loss.layer, loss.kernel) == ("forward", "", "loss")
+    assert (loss.input, loss.output, loss.flops) == ((1, 10), (1, 10), 10)
+    kernel = "update+next linear" + "+bias" * bias
+    assert (update.direction, update.layer, update.kernel) == ("backward", "1", kernel)
+    assert (update.input, update.output) == ((1, 784), (1, 10))
+    assert update.flops == 2 * 2 * 7840
+    assert update.bytes >= 2 * 4 * 7840
+    assert (plan.batch, plan.micro_batch, plan.groups, plan.threads) == (1, 1, 1, 1)
+    assert plan.memory_bytes >= 4 * (7840 + 2 * 784)
+    assert "update+next linear" in str(plan)
+    for other in (trainer.plan((2, 1, 28, 28)), trainer.plan((1, 1, 28, 28), mode="predict")):
+        assert [s.kernel for s in other.steps][:2] == ["gather", "linear" + "+bias" * bias]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"optimizer": SGD(0.05, momentum=0.9)},
+        {"optimizer": piste.optim.Adam()},
+        {"clip_grad_norm": 1.0},
+        {"accumulation_steps": 2},
+        {"average": piste.optim.EMA(0.9)},
+        {"schedule": piste.optim.StepLR(10)},
+    ],
+    ids=lambda options: next(iter(options)),
+)
+def test_updates_with_more_to_do_need_a_plan(options):
+    options = {"optimizer": SGD(0.05), **options}
+    model = nn.Sequential(nn.Flatten(), nn.Linear(9, 3))
+    trainer = piste.Trainer(model, nn.CrossEntropyLoss(), **options)
+    assert trainer.plan((1, 1, 3, 3)).steps[-1].kernel == "linear+bias"
+
+
+def test_times_are_those_of_the_plans_steps():
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((16, 1, 28, 28)).astype(np.float32), rng.integers(0, 10, 16)
+    plain, timed = trainer_for(lenet()), trainer_for(lenet())
+    net = timed._network.net
+    assert net.step_times().steps == []
+    net.time_steps(True)
+    losses = [timed.step(x, y) for _ in range(3)]
+    times = net.step_times()
+    assert len(times.steps) == len(timed.plan(x.shape).steps)
+    assert min(*times.steps, times.prepare, times.finish, times.update) > 0
+    again = net.step_times()
+    assert (again.steps, again.prepare, again.finish, again.update) == ([], 0, 0, 0)
+    net.time_steps(False)
+    losses.append(timed.step(x, y))
+    assert net.step_times().steps == []
+    assert losses == [plain.step(x, y) for _ in range(4)]
+
+
 def test_planning_changes_nothing():
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((32, 1, 28, 28)).astype(np.float32), rng.integers(0, 10, 32)

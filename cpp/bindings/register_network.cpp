@@ -190,9 +190,23 @@ void define_runs(py::class_<BoundNetwork<T>>& c) {
   c.def("output_shape", [](const B& b, const std::vector<Index>& sample) {
     return as_tuple(b.network.output_shape(as_shape(sample)));
   });
-  c.def("plan", [](B& b, const std::string& mode, Index batch, const std::vector<Index>& sample) {
+  c.def(
+      "plan",
+      [](B& b, const std::string& mode, Index batch, const std::vector<Index>& sample,
+         const Optimizer<T>* optimizer, const Augmentation<T>* augmentation) {
+        const Call call(b);
+        return b.network.table(plan_mode_named(mode), batch, as_shape(sample), optimizer,
+                               augmentation);
+      },
+      py::arg("mode"), py::arg("batch"), py::arg("sample"), py::arg("optimizer") = py::none(),
+      py::arg("augmentation") = py::none());
+  c.def("time_steps", [](B& b, bool on) {
     const Call call(b);
-    return b.network.table(plan_mode_named(mode), batch, as_shape(sample));
+    b.network.time_steps(on);
+  });
+  c.def("step_times", [](B& b) {
+    const Call call(b);
+    return b.network.step_times();
   });
   c.def("gradients", [](py::object self) {
     py::list arrays;
@@ -325,6 +339,11 @@ void register_network(py::module_& module) {
       .def_readonly("arena_bytes", &PlanTable::arena_bytes)
       .def_readonly("worker_bytes", &PlanTable::worker_bytes)
       .def_readonly("steps", &PlanTable::steps);
+  py::class_<StepTimes>(module, "StepTimes")
+      .def_readonly("steps", &StepTimes::steps)
+      .def_readonly("prepare", &StepTimes::prepare)
+      .def_readonly("finish", &StepTimes::finish)
+      .def_readonly("update", &StepTimes::update);
   py::class_<TrainCall>(module, "TrainCall").def("run", [](TrainCall& call) {
     const py::gil_scoped_release released;
     const FixedThreads threads;

@@ -123,8 +123,10 @@ class Plan:
     __repr__ = __str__
 
 
-def make_plan(network: Any, shape: Sequence[int], mode: Mode) -> Plan:
-    """The plan of a compiled network for a batch of `shape`."""
+def make_plan(
+    network: Any, shape: Sequence[int], mode: Mode, optimizer: Any, augmentation: Any
+) -> Plan:
+    """The plan of a compiled network for a batch of `shape`, and the core's optimizer."""
     if mode not in _MODES:
         raise ValueError(f"mode: expected 'train', 'evaluate' or 'predict', got {mode!r}")
     if not isinstance(shape, (tuple, list)):
@@ -137,7 +139,7 @@ def make_plan(network: Any, shape: Sequence[int], mode: Mode) -> Plan:
             "shape: expected (n, features), (n, height, width) or (n, channels, height, width), "
             f"got {tuple(shape)}"
         )
-    table = network.net.plan(mode, extents[0], extents[1:])
+    table = network.net.plan(mode, extents[0], extents[1:], optimizer, augmentation)
     return Plan(
         mode,
         str(network.dtype),

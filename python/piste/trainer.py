@@ -348,7 +348,7 @@ class Trainer:
         Parameters
         ----------
         shape
-            A batch's, ``x.shape``.
+            A batch's, ``x.shape``; one sample is what `step` takes it for, or ``batch_size=1``.
         mode
             ``"train"``, ``"evaluate"`` or ``"predict"``.
 
@@ -359,7 +359,8 @@ class Trainer:
         """
         from .plan import make_plan
 
-        return make_plan(self._network, shape, mode)
+        optimizer = self._state.core(1, len(self.history), at_end=False)
+        return make_plan(self._network, shape, mode, optimizer, self._augmentation)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write weights, optimiser and generator state, so that training resumes on the same bits.

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "piste/activation.h"
@@ -123,13 +124,22 @@ class Network {
   /// Where it throws, the call ends with its exception; a step under way changes nothing.
   void set_question(void (*question)()) { question_ = question; }
 
+  /// Whether train() adds up, from now on, where the time of its plans goes. Linear models that
+  /// need no plan are not timed.
+  void time_steps(bool on) { timed_ = on; }
+  /// The times since they were last asked for.
+  StepTimes step_times() { return std::exchange(times_, {}); }
+
   void set_input_scale(T scale, T shift) { input_scale_ = scale, input_shift_ = shift; }
 
   /// Shape of one output sample; throws ArgumentError with the layer's name where one doesn't fit.
   Shape output_shape(const Shape& sample_shape) const;
 
-  /// The plan of one batch, laid out but not run.
-  PlanTable table(PlanMode mode, Index batch, const Shape& sample_shape);
+  /// The plan of one batch, laid out but not run. With an optimizer it is what train() would run
+  /// for batches of one sample too, which need no plan in a linear model.
+  PlanTable table(PlanMode mode, Index batch, const Shape& sample_shape,
+                  const Optimizer<T>* optimizer = nullptr,
+                  const Augmentation<T>* augmentation = nullptr);
 
   /// One array per trainable array, shaped alike; valid as long as the network lives.
   std::vector<View<T>> gradients();
@@ -168,7 +178,9 @@ class Network {
                const Shape& output_shape, double& divisor) const;
   void check_targets(const Input& x, const Target<T>& y, View<const std::int64_t> order,
                      const Loss<T>& loss, const Shape& output_shape) const;
-  const Node* only_linear(const Run<T>& run, const Optimizer<T>& optimizer) const;
+  const Node* only_linear(const Shape& sample_shape, const Optimizer<T>& optimizer,
+                          const Augmentation<T>* augmentation) const;
+  PlanTable linear_table(const Node& layer) const;
   /// Steps of one sample each, from batch `first` on; returns the first batch that is left to do.
   Index train_linear(const Node& layer, Run<T>& run, View<const std::int64_t> order, Index first,
                      double time_limit, Optimizer<T>& optimizer, Progress& progress);
@@ -194,6 +206,8 @@ class Network {
   std::unique_ptr<Run<T>> manual_run_;
   int output_ = -1;
   T input_scale_ = 1, input_shift_ = 0;
+  bool timed_ = false;
+  StepTimes times_;
   void (*question_)() = nullptr;
   std::unique_ptr<Undo<T>> undo_;
   std::unique_ptr<Learning> learning_;

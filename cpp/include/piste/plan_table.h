@@ -30,4 +30,12 @@ struct PlanTable {
   std::vector<PlanStep> steps;
 };
 
+/// Where the time of training steps went, in seconds.
+struct StepTimes {
+  std::vector<double> steps;  // of a plan's steps, in its table's order, summed over threads
+  double prepare = 0;         // weights packed before the forward pass
+  double finish = 0;          // sums over groups
+  double update = 0;          // of weights, the check of their gradients included
+};
+
 }  // namespace piste

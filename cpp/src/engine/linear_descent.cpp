@@ -27,6 +27,27 @@ bool all_finite(const std::vector<T>& values) {
   return std::all_of(values.begin(), values.end(), [](T value) { return std::isfinite(value); });
 }
 
+/// The loss of one sample's outputs, and their gradient, as a plan of one step.
+template <class T>
+struct SampleLoss {
+  Plan<T> plan{PlanMode::train, 1};
+  int y, dy;
+
+  explicit SampleLoss(Index rows) : y(plan.fixed_tensor(rows)), dy(plan.fixed_tensor(rows)) {
+    Value<T> outputs;
+    outputs.shape = {rows, 1, 1, true};
+    outputs.width = rows;
+    outputs.tensor = y;
+    Op<T>* op = plan.add(make_loss(plan, outputs, dy));
+    op->info.kernel = "loss";
+    op->info.input = op->info.output = outputs.shape.logical();
+    op->info.forward_flops = double(rows);
+    plan.schedule_forward(op, true);
+    plan.end_of_forward();
+    plan.seal();
+  }
+};
+
 /// One linear layer's outputs, loss and update for single samples.
 template <class T>
 class LinearDescent {
@@ -45,19 +66,11 @@ class LinearDescent {
         rows_(weight.value.shape[0]),
         features_(weight.value.shape[1]),
         reader_(run.x, run.input_scale, run.input_shift),
-        loss_(PlanMode::train, 1),
+        loss_(rows_),
         numbers_{std::vector<T>(features_), std::vector<T>(features_)},
         out_(rows_),
         steps_(rows_) {
-    Value<T> y;
-    y.shape = {rows_, 1, 1, true};
-    y.width = rows_;
-    y.tensor = y_ = loss_.fixed_tensor(rows_);
-    dy_ = loss_.fixed_tensor(rows_);
-    loss_.schedule_forward(loss_.add(make_loss(loss_, y, dy_)), true);
-    loss_.end_of_forward();
-    loss_.seal();
-    loss_.prepare();
+    loss_.plan.prepare();
   }
 
   void prefetch(Index sample) const { reader_.prefetch(sample); }
@@ -70,19 +83,19 @@ class LinearDescent {
 
   /// Loss and gradient of the sample that was read; whether they are finite.
   bool look(const Run<T>& run) {
-    T* y = loss_.fixed(y_);
+    T* y = loss_.plan.fixed(loss_.y);
     for (Index r = 0; r < rows_; ++r) y[r] = out_[r] + (bias_.value ? bias_.value.data[r] : T(0));
-    loss_.run_forward(run);
-    const T* dy = loss_.fixed(dy_);
+    loss_.plan.run_forward(run);
+    const T* dy = gradient();
     return std::isfinite(loss()) &&
            std::all_of(dy, dy + rows_, [](T value) { return std::isfinite(value); });
   }
-  double loss() const { return loss_.loss_sums[0]; }
-  double correct() const { return loss_.correct_sums[0]; }
+  double loss() const { return loss_.plan.loss_sums[0]; }
+  double correct() const { return loss_.plan.correct_sums[0]; }
 
   /// The update, and the outputs for the next sample; whether all is finite, as far as they show.
   bool step(Index next) {
-    const T* dy = loss_.fixed(dy_);
+    const T* dy = gradient();
     for (Index r = 0; r < rows_; ++r) steps_[r] = sign_ * weight_rates_.lr * dy[r];
     for (Index r = 0; r < (bias_.value ? rows_ : 0); ++r) {
       T& b = bias_.value.data[r];
@@ -103,7 +116,7 @@ class LinearDescent {
 
   /// Leaves the gradient of the last step where other steps leave theirs.
   void write_gradient() const {
-    const T* dy = loss_.fixed(dy_);
+    const T* dy = gradient();
     for (Index r = 0; r < rows_; ++r) {
       for (Index i = 0; i < features_; ++i)
         weight_.gradient[r * features_ + i] = dy[r] * before_[i];
@@ -112,6 +125,7 @@ class LinearDescent {
   }
 
  private:
+  const T* gradient() const { return loss_.plan.fixed(loss_.dy); }
   void pass(const T* steps, const T* next) {
     kernel_table<T>().descent->linear_step(weight_.value.data, rows_, features_,
                                            weight_rates_.decay, steps, x_, next, out_.data());
@@ -122,8 +136,7 @@ class LinearDescent {
   T sign_;
   Index rows_, features_;
   SampleReader<T> reader_;
-  Plan<T> loss_;
-  int y_, dy_;
+  SampleLoss<T> loss_;
   std::vector<T> numbers_[2], out_, steps_;
   bool which_ = false;
   const T *x_ = nullptr, *before_ = nullptr;
@@ -155,12 +168,13 @@ struct Kept {
 
 /// The linear layer, where the network is nothing else and the update has no state; or null.
 template <class T>
-const Node* Network<T>::only_linear(const Run<T>& run, const Optimizer<T>& o) const {
+const Node* Network<T>::only_linear(const Shape& sample_shape, const Optimizer<T>& o,
+                                    const Augmentation<T>* augmentation) const {
   constexpr double infinity = std::numeric_limits<double>::infinity();
   const bool plain = o.rule == UpdateRule::sgd && o.accumulate <= 1 && o.rates.empty() &&
                      o.momenta.empty() && o.averages.every == 0 && o.clip_value == infinity &&
                      o.clip_norm == infinity;
-  if (!plain || run.augmentation) return nullptr;
+  if (!plain || augmentation) return nullptr;
   const Node* found = nullptr;
   for (std::size_t i = 0; i < nodes_.size(); ++i) {
     const NodeKind kind = nodes_[i].kind;
@@ -172,7 +186,7 @@ const Node* Network<T>::only_linear(const Run<T>& run, const Optimizer<T>& o) co
   }
   for (const Hyperparameters& h : o.options)
     if (h.momentum != 0 || h.maximize != o.options[0].maximize) return nullptr;
-  const bool whole = found && run.x.sample_shape().size() == found->channels;
+  const bool whole = found && sample_shape.size() == found->channels;
   return whole ? found : nullptr;
 }
 
@@ -237,9 +251,36 @@ Index Network<T>::train_linear(const Node& layer, Run<T>& run, View<const std::i
   return batch;
 }
 
-template const Node* Network<float>::only_linear(const Run<float>&, const Optimizer<float>&) const;
-template const Node* Network<double>::only_linear(const Run<double>&,
-                                                  const Optimizer<double>&) const;
+/// What a step of train_linear() runs: its loss, then the update, in one pass with the outputs for
+/// the next sample.
+template <class T>
+PlanTable Network<T>::linear_table(const Node& layer) const {
+  const View<T>& weight = parameters_[layer.weight].value;
+  const Index rows = weight.shape[0], features = weight.shape[1];
+  SampleLoss<T> loss(rows);
+  PlanTable table = loss.plan.table();
+  table.steps[0].bytes = 2 * rows * Index(sizeof(T));
+  PlanStep pass;
+  pass.pass = "backward";
+  pass.layer = layer.name;
+  pass.kernel = layer.bias < 0 ? "update+next linear" : "update+next linear+bias";
+  pass.input = Shape{features};
+  pass.output = Shape{rows};
+  const Index bias = layer.bias < 0 ? 0 : rows;
+  pass.bytes = Index(sizeof(T)) * (2 * (weight.size() + bias) + 2 * features + 2 * rows);
+  pass.flops = 4.0 * double(weight.size());
+  table.steps.push_back(std::move(pass));
+  // Two samples, outputs and steps, and the weights to put back.
+  table.arena_bytes += Index(sizeof(T)) * (2 * features + 2 * rows + weight.size() + bias);
+  return table;
+}
+
+template const Node* Network<float>::only_linear(const Shape&, const Optimizer<float>&,
+                                                 const Augmentation<float>*) const;
+template const Node* Network<double>::only_linear(const Shape&, const Optimizer<double>&,
+                                                  const Augmentation<double>*) const;
+template PlanTable Network<float>::linear_table(const Node&) const;
+template PlanTable Network<double>::linear_table(const Node&) const;
 template Index Network<float>::train_linear(const Node&, Run<float>&, View<const std::int64_t>,
                                             Index, double, Optimizer<float>&, Progress&);
 template Index Network<double>::train_linear(const Node&, Run<double>&, View<const std::int64_t>,

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "dispatch/dispatch.h"
+#include "engine/lap.h"
 #include "engine/network_impl.h"
 
 namespace piste {
@@ -163,12 +164,13 @@ void Network<T>::train(const Input& x, const Target<T>& y, View<const std::int64
   run.input_shift = input_shift_;
   run.loss = &loss;
   run.step = step;
-  const Node* layer = batch_size == 1 ? only_linear(run, optimizer) : nullptr;
+  const Node* layer = batch_size == 1 ? only_linear(sample, optimizer, augmentation) : nullptr;
   if (layer && first_batch < batches) {
     first_batch = train_linear(*layer, run, order, first_batch, time_limit, optimizer, progress);
     const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;
     if (spent.count() >= time_limit && progress.batches > 0) return;
   }
+  run.times = timed_ ? &times_ : nullptr;
   for (Index batch = first_batch; batch < batches; ++batch) {
     if (optimizer.out_of_rates()) break;
     const Index first = batch * batch_size, count = std::min(batch_size, n - first);
@@ -181,7 +183,10 @@ void Network<T>::train(const Input& x, const Target<T>& y, View<const std::int64
     // Sums of gradients are divided when they are whole.
     if (optimizer.accumulate > 1) run.loss_scale = 1;
     const auto loss_now = [&] {
-      p.prepare();
+      {
+        const Lap lap(timed_ ? &times_.prepare : nullptr);
+        p.prepare();
+      }
       p.run_forward(run);
       double sum = 0;
       for (double part : p.loss_sums) sum += part;
@@ -192,7 +197,11 @@ void Network<T>::train(const Input& x, const Target<T>& y, View<const std::int64
     for (double part : p.correct_sums) correct += part;
     bool sound = std::isfinite(progress.loss);
     if (sound) {
-      p.finish();
+      {
+        const Lap lap(timed_ ? &times_.finish : nullptr);
+        p.finish();
+      }
+      const Lap lap(timed_ ? &times_.update : nullptr);
       sound =
           learn(optimizer, loss.reduction == Reduction::sum ? 0 : divisor, batch + 1 == batches);
     }

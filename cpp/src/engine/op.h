@@ -6,6 +6,7 @@
 #include "base/watch.h"
 #include "engine/node.h"
 #include "piste/network.h"
+#include "piste/plan_table.h"
 
 namespace piste {
 
@@ -46,7 +47,8 @@ struct Run {
   T* out = nullptr;
   const T* grad_output = nullptr;
   T* grad_input = nullptr;
-  Watch* watch = nullptr;  // of the call under way
+  Watch* watch = nullptr;      // of the call under way
+  StepTimes* times = nullptr;  // null where nobody asks where the time goes
 };
 
 /// Resolves tensors to memory for one chunk.

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/parallel.h"
+#include "engine/lap.h"
 
 namespace piste {
 namespace {
@@ -222,6 +223,7 @@ void Plan<T>::run_group(const Segment& segment, const Run<T>& run, Index group, 
     for (std::size_t i = segment.begin; i < segment.end; ++i) {
       if (run.watch->stop(worker)) return;
       const Step& step = steps_[i];
+      const Lap lap(seconds_of(i, worker));
       if (step.backward)
         step.op->backward(step.phase, run, memory_, chunk);
       else
@@ -232,6 +234,7 @@ void Plan<T>::run_group(const Segment& segment, const Run<T>& run, Index group, 
 
 template <class T>
 void Plan<T>::run_segments(std::size_t begin, std::size_t end, const Run<T>& run) {
+  seconds_.assign(run.times ? workers_ * steps_.size() : 0, 0.0);
   for (std::size_t s = begin; s < end; ++s) {
     const Segment& segment = segments_[s];
     if (segment.wide_tasks) {
@@ -241,6 +244,7 @@ void Plan<T>::run_segments(std::size_t begin, std::size_t end, const Run<T>& run
           [&](Index task, int worker) {
             if (run.watch->stop(worker)) return;
             void* const scratch = memory_.worker_scratch(worker);
+            const Lap lap(seconds_of(segment.begin, worker));
             if (step.backward)
               step.op->backward_wide(run, memory_, step.phase, task, scratch);
             else
@@ -254,11 +258,19 @@ void Plan<T>::run_segments(std::size_t begin, std::size_t end, const Run<T>& run
         run.watch);
     if (!segment.sync) continue;
     const Step& last = steps_[segment.end - 1];
+    const Lap lap(seconds_of(segment.end - 1, 0));
     if (last.backward)
       last.op->backward_sync(last.phase, run, memory_, groups_);
     else
       last.op->forward_sync(last.phase, run, memory_, groups_);
   }
+  if (run.times) add_seconds(*run.times);
+}
+
+template <class T>
+void Plan<T>::add_seconds(StepTimes& times) const {
+  times.steps.resize(steps_.size());
+  for (std::size_t i = 0; i < seconds_.size(); ++i) times.steps[i % steps_.size()] += seconds_[i];
 }
 
 template <class T>

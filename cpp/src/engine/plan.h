@@ -87,6 +87,11 @@ class Plan {
   Index wide_tasks(std::size_t step) const;
   void run_segments(std::size_t begin, std::size_t end, const Run<T>& run);
   void run_group(const Segment& segment, const Run<T>& run, Index group, int worker);
+  /// Where a worker adds up its seconds in a step; null where nobody asks for them.
+  double* seconds_of(std::size_t step, int worker) {
+    return seconds_.empty() ? nullptr : &seconds_[worker * steps_.size() + step];
+  }
+  void add_seconds(StepTimes& times) const;
 
   PlanMode mode_;
   Index batch_, groups_, chunk_ = 1, arena_bytes_ = 0;
@@ -102,6 +107,7 @@ class Plan {
   Index local_bytes_ = 0, scratch_bytes_ = 0;
   AlignedBytes arena_, worker_arena_;
   Memory<T> memory_;
+  std::vector<double> seconds_;  // of each worker's steps, in the run under way
 };
 
 extern template class Plan<float>;

@@ -25,8 +25,12 @@ std::unique_ptr<typename Network<T>::PlanEntry> Network<T>::make_plan(PlanMode m
 }
 
 template <class T>
-PlanTable Network<T>::table(PlanMode mode, Index batch, const Shape& sample_shape) {
+PlanTable Network<T>::table(PlanMode mode, Index batch, const Shape& sample_shape,
+                            const Optimizer<T>* optimizer, const Augmentation<T>* augmentation) {
   check(batch >= 1, "plan", "batch size ", batch, " is below 1");
+  if (optimizer && mode == PlanMode::train && batch == 1)
+    if (const Node* layer = only_linear(sample_shape, *optimizer, augmentation))
+      return linear_table(*layer);
   if (mode == PlanMode::predict) batch = std::min(batch, predict_batch);
   return make_plan(mode, batch, sample_shape)->plan.table();
 }
