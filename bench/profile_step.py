@@ -26,8 +26,8 @@ NETWORKS = ("lenet5 batch 64", "cifar cnn batch 64", "resnet20 batch 64")
 NOTES = (
     "A step's time is that of all threads, divided by their number; the rest is their waiting for "
     "each other and the call itself. A share of the roofline above 100 % is no error: "
-    "micro-batches find their bytes in the cache, and Winograd multiplies less than is counted. The loss, the "
-    "activations and the norms count one flop per value."
+    "micro-batches find their bytes in the cache, and Winograd multiplies less than is counted. "
+    "The loss, the activations and the norms count one flop per value."
 )
 Row = tuple[str, float, float, float]  # cells before the figures, flops, bytes, seconds
 
