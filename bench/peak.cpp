@@ -23,6 +23,7 @@ constexpr long turns = 2'000'000, values = 1L << 24;
 /// Seconds of one multiply-add loop on every thread.
 void multiply_add(const float* factor) {
   Vec sums[chains] = {};
+  for (Vec& sum : sums) asm volatile("" : "+m"(sum));  // or the compiler computes one for all
   const Vec a = Vec{} + *factor, b = a + 1;
   for (long i = 0; i < turns; ++i)
     for (Vec& sum : sums) sum = sum * a + b;
