@@ -332,6 +332,7 @@ void register_network(py::module_& module) {
       .def_readonly("flops", &PlanStep::flops)
       .def_readonly("segment", &PlanStep::segment);
   py::class_<PlanTable>(module, "PlanTable")
+      .def_readonly("isa", &PlanTable::isa)
       .def_readonly("batch", &PlanTable::batch)
       .def_readonly("groups", &PlanTable::groups)
       .def_readonly("micro_batch", &PlanTable::micro_batch)

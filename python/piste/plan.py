@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from . import _core
 from .functional._arguments import as_int
 
 Mode = Literal["train", "evaluate", "predict"]
@@ -143,7 +142,7 @@ def make_plan(
     return Plan(
         mode,
         str(network.dtype),
-        _core.active_isa(),
+        table.isa,
         table.threads,
         table.batch,
         table.micro_batch,

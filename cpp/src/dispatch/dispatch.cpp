@@ -76,12 +76,27 @@ const Isa& choose() {
        " is unknown or cannot run on this CPU; available: ", join(available_isas()));
 }
 
+/// AVX2 under AVX-512, unless the user has said what to run. AVX2 has no half: SSE lacks FMA.
+const Isa& choose_half(const Isa& whole) {
+  const char* forced = std::getenv("PISTE_ISA");
+  if ((forced && *forced) || whole.f32->isa != std::string("avx512")) return whole;
+  for (const Isa& isa : built_isas())
+    if (isa.runs_here && isa.f32->isa == std::string("avx2")) return isa;
+  return whole;
+}
+
+thread_local Vectors vectors_here = Vectors::whole;
+
 const Isa& active() {
-  static const Isa& isa = choose();
-  return isa;
+  static const Isa& whole = choose();
+  static const Isa& half = choose_half(whole);
+  return vectors_here == Vectors::whole ? whole : half;
 }
 
 }  // namespace
+
+VectorScope::VectorScope(Vectors vectors) : before_(vectors_here) { vectors_here = vectors; }
+VectorScope::~VectorScope() { vectors_here = before_; }
 
 template <>
 const kernels::Table<float>& kernel_table<float>() {

@@ -10,6 +10,27 @@ namespace {
 /// Partial sums of all gradients together stay below this many bytes.
 constexpr Index gradient_bytes_limit = Index{256} << 20;
 
+/// Vectors of half the size from this factor on by which whole ones make the maps larger. Maps of
+/// 6 and 16 channels have a factor of 1.9, and LeNet-5's step takes 0.73 of the time on Zen 4.
+constexpr double half_vectors_from = 1.5;
+
+Index map_width(const MapShape& shape, Index lanes) {
+  return shape.dense ? shape.channels : (shape.channels + lanes - 1) / lanes * lanes;
+}
+
+/// The vectors that suit maps of these shapes, whose channels are padded to whole vectors.
+template <class T>
+Vectors fitting_vectors(const std::vector<MapShape>& shapes) {
+  Index values[2] = {};
+  for (const Vectors vectors : {Vectors::whole, Vectors::half}) {
+    const VectorScope scope(vectors);
+    for (const MapShape& shape : shapes)
+      values[vectors == Vectors::half] +=
+          shape.pixels() * map_width(shape, kernel_table<T>().lanes);
+  }
+  return double(values[0]) < half_vectors_from * double(values[1]) ? Vectors::whole : Vectors::half;
+}
+
 template <class T>
 class Lowering {
  public:
@@ -26,6 +47,9 @@ class Lowering {
   }
 
   void run() {
+    const Vectors vectors = fitting_vectors<T>(shapes_);
+    const VectorScope scope(vectors);
+    plan_.use(vectors);
     limit_groups();
     find_needed_gradients();
     for (std::size_t i = 0; i < nodes_.size(); ++i) lower_forward(static_cast<int>(i));
@@ -105,8 +129,7 @@ class Lowering {
     }
     Value<T>& y = values_[i];
     y.shape = shapes_[i];
-    const Index lanes = kernel_table<T>().lanes;
-    y.width = y.shape.dense ? y.shape.channels : (y.shape.channels + lanes - 1) / lanes * lanes;
+    y.width = map_width(y.shape, kernel_table<T>().lanes);
     y.tensor = plan_.tensor(y.sample_values());
     ops_[i] = plan_.add(make(i, y));
     describe(i);

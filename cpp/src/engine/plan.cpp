@@ -4,7 +4,6 @@
 #include <new>
 #include <utility>
 
-#include "base/parallel.h"
 #include "engine/lap.h"
 
 namespace piste {
@@ -207,9 +206,20 @@ void Plan<T>::allocate() {
 }
 
 template <class T>
+void Plan<T>::for_tasks(Index tasks, TaskRef body, Watch* watch) const {
+  parallel_for(
+      tasks,
+      [&](Index task, int worker) {
+        const VectorScope scope(vectors_);
+        body(task, worker);
+      },
+      watch);
+}
+
+template <class T>
 void Plan<T>::prepare() {
   allocate();
-  parallel_for(static_cast<Index>(prepare_tasks_.size()), [&](Index i, int) {
+  for_tasks(static_cast<Index>(prepare_tasks_.size()), [&](Index i, int) {
     prepare_tasks_[i].first->prepare(memory_, prepare_tasks_[i].second);
   });
 }
@@ -239,7 +249,7 @@ void Plan<T>::run_segments(std::size_t begin, std::size_t end, const Run<T>& run
     const Segment& segment = segments_[s];
     if (segment.wide_tasks) {
       const Step& step = steps_[segment.begin];
-      parallel_for(
+      for_tasks(
           segment.wide_tasks,
           [&](Index task, int worker) {
             if (run.watch->stop(worker)) return;
@@ -253,12 +263,13 @@ void Plan<T>::run_segments(std::size_t begin, std::size_t end, const Run<T>& run
           run.watch);
       continue;
     }
-    parallel_for(
+    for_tasks(
         groups_, [&](Index group, int worker) { run_group(segment, run, group, worker); },
         run.watch);
     if (!segment.sync) continue;
     const Step& last = steps_[segment.end - 1];
     const Lap lap(seconds_of(segment.end - 1, 0));
+    const VectorScope scope(vectors_);
     if (last.backward)
       last.op->backward_sync(last.phase, run, memory_, groups_);
     else
@@ -287,7 +298,7 @@ template <class T>
 void Plan<T>::finish() {
   for (int phase = 0; phase < Op<T>::max_finish_phases; ++phase) {
     const TaskList& tasks = finish_tasks_[phase];
-    parallel_for(static_cast<Index>(tasks.size()), [&](Index i, int worker) {
+    for_tasks(static_cast<Index>(tasks.size()), [&](Index i, int worker) {
       const auto& [op, task] = tasks[i];
       op->finish(memory_, groups_, phase, task, memory_.worker_scratch(worker));
     });
@@ -296,6 +307,7 @@ void Plan<T>::finish() {
 
 template <class T>
 void Plan<T>::commit() {
+  const VectorScope scope(vectors_);
   for (const auto& op : ops_) op->commit(memory_);
 }
 
@@ -312,8 +324,10 @@ double Plan<T>::total_work() const {
 
 template <class T>
 PlanTable Plan<T>::table() const {
+  const VectorScope scope(vectors_);
   PlanTable table;
   table.batch = batch_;
+  table.isa = kernel_table<T>().isa;
   table.threads = threads();
   table.groups = groups_;
   table.micro_batch = chunk_;

@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "base/aligned.h"
+#include "base/parallel.h"
+#include "dispatch/dispatch.h"
 #include "engine/op.h"
 #include "piste/plan_table.h"
 #include "piste/threads.h"
@@ -39,6 +41,9 @@ class Plan {
   /// Groups whose partial sums are kept apart; fixed by mode, batch and parameter count.
   Index groups() const { return groups_; }
   void limit_groups(Index most);
+
+  /// What its steps run on; set before anything is added.
+  void use(Vectors vectors) { vectors_ = vectors; }
 
   /// Places all tensors; nothing may be added afterwards.
   void seal();
@@ -93,7 +98,11 @@ class Plan {
   }
   void add_seconds(StepTimes& times) const;
 
+  /// parallel_for with the kernels of the plan's vectors in every task.
+  void for_tasks(Index tasks, TaskRef body, Watch* watch = nullptr) const;
+
   PlanMode mode_;
+  Vectors vectors_ = Vectors::whole;
   Index batch_, groups_, chunk_ = 1, arena_bytes_ = 0;
   int workers_ = 0;
   double work_ = 0;  // of a step
