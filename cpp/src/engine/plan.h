@@ -80,7 +80,7 @@ class Plan {
 
   // By measurement of small networks on two cores: flops, and each byte of the parameters that a
   // pass reads counts as so many.
-  static constexpr double work_of_threads = 4e6, parameter_byte_work = 10;
+  static constexpr double work_of_threads = 8e6, parameter_byte_work = 10;
 
   double total_work() const;
   void allocate();

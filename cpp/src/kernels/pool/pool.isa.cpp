@@ -44,7 +44,7 @@ typename Vec<T>::Mask all_lanes(Index pixel) {
 }
 
 struct Window {
-  const PoolSpan &depth, &rows, &columns;
+  PoolSpan depth, rows, columns;  // copies: what is stored might else be one of them
 
   Index taps() const { return depth.count * rows.count * columns.count; }
   Index divisor() const { return depth.divisor * rows.divisor * columns.divisor; }
@@ -60,9 +60,27 @@ template <class Body>
 void for_each_window(const PoolGeometry& g, Body body) {
   Index place = 0;
   for (Index d = 0; d < g.out[0]; ++d)
-    for (Index i = 0; i < g.out[1]; ++i)
-      for (Index j = 0; j < g.out[2]; ++j, place += g.row_stride)
-        body(Window{g.spans[0][d], g.spans[1][i], g.spans[2][j]}, place);
+    for (Index i = 0; i < g.out[1]; ++i) {
+      Window w{g.spans[0][d], g.spans[1][i], {}};
+      for (Index j = 0; j < g.out[2]; ++j, place += g.row_stride) {
+        w.columns = g.spans[2][j];
+        body(w, place);
+      }
+    }
+}
+
+/// Whether every pixel of the input is in exactly one window.
+bool tiles(const PoolGeometry& g) {
+  for (int axis = 0; axis < 3; ++axis) {
+    Index next = 0;
+    for (Index o = 0; o < g.out[axis]; ++o) {
+      const PoolSpan& span = g.spans[axis][o];
+      if (span.first != next || (span.step != 1 && span.count > 1)) return false;
+      next += span.count;
+    }
+    if (next != g.in[axis]) return false;
+  }
+  return true;
 }
 
 /// A window's rows and columns; 0 where they are known at run time only.
@@ -174,8 +192,8 @@ void max_row(const kernels::PoolRow& r, const T* x, T* y) {
   r.stride == 1 ? max_row_by<T, 1>(r, x, y) : max_row_by<T, 2>(r, x, y);
 }
 
-// dx[pixel] += lane for each tap of the window where `addend(pixel)` says what to add.
-template <class T, class Extent, class Addend>
+// dx[pixel] += addend(pixel) for each tap of the window; = where no other window has the pixel.
+template <bool alone, class T, class Extent, class Addend>
 inline __attribute__((always_inline)) void scatter_window(const PoolGeometry& g, const Window& w,
                                                           Extent extent, T* dx, Addend addend) {
   const Index m = extent.rows_of(w), n = extent.columns_of(w);
@@ -184,27 +202,34 @@ inline __attribute__((always_inline)) void scatter_window(const PoolGeometry& g,
       Index pixel = w.pixel(g, d, i);
       for (Index j = 0; j < n; ++j, pixel += w.columns.step) {
         T* to = dx + pixel * g.row_stride;
-        (Vec<T>::load(to) + addend(pixel)).store(to);
+        Vec<T> value = addend(pixel);
+        if constexpr (!alone) value += Vec<T>::load(to);
+        value.store(to);
       }
     }
 }
 
-// Every tap adds the gradient or 0, lane by lane, instead of each lane adding to a pixel of its
+// Every tap takes the gradient or 0, lane by lane, instead of each lane adding to a pixel of its
 // own: whole vectors, and a padded lane's argmax never becomes an address.
-template <class T>
-void max_backward(const PoolGeometry& g, const T* dy, const std::int32_t* argmax, T* dx) {
-  zero(g, dx);
+template <class T, bool alone>
+void max_scatter(const PoolGeometry& g, const T* dy, const std::int32_t* argmax, T* dx) {
+  if constexpr (!alone) zero(g, dx);
   for_each_window(g, [&](const Window& w, Index from) {
     with_extent(w, [&](auto extent) {
       for (Index c = 0; c < g.channels; c += Vec<T>::lanes) {
         const auto gradient = Vec<T>::load(dy + from + c);
         const auto winner = load_pixels<T>(argmax + from + c);
-        scatter_window(g, w, extent, dx + c, [&](Index pixel) {
+        scatter_window<alone>(g, w, extent, dx + c, [&](Index pixel) {
           return Vec<T>::select(winner == all_lanes<T>(pixel), gradient, Vec<T>::zero());
         });
       }
     });
   });
+}
+
+template <class T>
+void max_backward(const PoolGeometry& g, const T* dy, const std::int32_t* argmax, T* dx) {
+  tiles(g) ? max_scatter<T, true>(g, dy, argmax, dx) : max_scatter<T, false>(g, dy, argmax, dx);
 }
 
 // The sum of each row first, then of the rows: errors grow with the window's side, not its area.
@@ -242,18 +267,24 @@ void avg_forward(const PoolGeometry& g, const T* x, T* y, Index divisor_override
   });
 }
 
-template <class T>
-void avg_backward(const PoolGeometry& g, const T* dy, T* dx, Index divisor_override) {
-  zero(g, dx);
+template <class T, bool alone>
+void avg_scatter(const PoolGeometry& g, const T* dy, T* dx, Index divisor_override) {
+  if constexpr (!alone) zero(g, dx);
   for_each_window(g, [&](const Window& w, Index from) {
     const Vec<T> divisor = divisor_of<T>(w, divisor_override);
     with_extent(w, [&](auto extent) {
       for (Index c = 0; c < g.channels; c += Vec<T>::lanes) {
         const Vec<T> share = Vec<T>::load(dy + from + c) / divisor;
-        scatter_window(g, w, extent, dx + c, [&](Index) { return share; });
+        scatter_window<alone>(g, w, extent, dx + c, [&](Index) { return share; });
       }
     });
   });
+}
+
+template <class T>
+void avg_backward(const PoolGeometry& g, const T* dy, T* dx, Index divisor_override) {
+  tiles(g) ? avg_scatter<T, true>(g, dy, dx, divisor_override)
+           : avg_scatter<T, false>(g, dy, dx, divisor_override);
 }
 
 template <class T>
