@@ -254,6 +254,24 @@ void Conv<T>::point(const Phase& phase, Index from_sample, const T* from, Index 
   }
 }
 
+/// As many pixels from `first` on as stand side by side and fill tiles of `rows` of them; returns
+/// their number. The last tile begins earlier rather than end behind them: its pixels are computed
+/// twice, with the same result.
+template <class T>
+Index Conv<T>::run_line(kernels::GemmTile<T>& tile, Index rows, Index first, Index pixels,
+                        const Scratch& s) const {
+  if (first + rows > pixels || s.rows[first + rows - 1] != s.rows[first] + rows - 1) return 0;
+  Index end = first + rows;
+  while (end < pixels && s.rows[end] == s.rows[end - 1] + 1) ++end;
+  for (Index row = first; row < end; row += rows) {
+    const Index at = std::min(row, end - rows);
+    tile.rows = s.rows + at;
+    tile.out = s.out + at;
+    kernel_table<T>().gemm->line(tile);
+  }
+  return end - first;
+}
+
 /// All columns of `pixels` rows, whose source and output pointers stand in s. A panel serves all
 /// tiles before the next one is read.
 template <class T>
@@ -275,6 +293,8 @@ void Conv<T>::run_tiles(const Product& product, const Phase& phase, const T* pac
       tile.columns = static_cast<int>(whole ? width : std::min(width, product.columns - first));
       const int vectors = static_cast<int>(width / product.lanes);
       const Index tile_rows = kernels.tile_rows[vectors - 1];
+      const bool short_run = vectors == 1 && phase.run <= kernels::longest_line;
+      const Index lines = short_run ? kernels.line_rows[phase.run] : 0;
       for (Index chunk = 0; chunk < tap_chunks * channel_chunks; ++chunk) {
         const Index tap = taps * (chunk / channel_chunks) / tap_chunks;
         const Index channel = phase.run * (chunk % channel_chunks) / channel_chunks;
@@ -289,10 +309,13 @@ void Conv<T>::run_tiles(const Product& product, const Phase& phase, const T* pac
         tile.accumulate = chunk > 0;
         tile.bias = bias && chunk == 0 ? bias + tile.first_column : nullptr;
         tile.relu = relu && chunk + 1 == tap_chunks * channel_chunks;
-        for (Index row = 0; row < pixels; row += tile_rows) {
+        for (Index row = 0, count; row < pixels; row += count) {
+          count = lines ? run_line(tile, lines, row, pixels, s) : 0;
+          if (count > 0) continue;
+          count = std::min(tile_rows, pixels - row);
           tile.rows = s.rows + row;
           tile.out = s.out + row;
-          kernels.tile(static_cast<int>(std::min<Index>(tile_rows, pixels - row)), vectors, tile);
+          kernels.tile(static_cast<int>(count), vectors, tile);
         }
       }
     }

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/aligned.h"
+#include "kernels/gemm/gemm.h"
 #include "piste/tensor.h"
 
 namespace piste {
@@ -131,6 +132,8 @@ class Conv {
                      const Scratch& s) const;
   void depthwise_products(const T* dy, Index pixels, T* gradient, Index first_part, Index last_part,
                           bool accumulate, const Scratch& s) const;
+  Index run_line(kernels::GemmTile<T>& tile, Index rows, Index first, Index pixels,
+                 const Scratch& s) const;
   void run_tiles(const Product& product, const Phase& phase, const T* packed, const T* bias,
                  bool relu, Index out_stride, Index pixels, const Scratch& s) const;
 

@@ -36,11 +36,18 @@ struct OuterTile {
   bool accumulate;
 };
 
+/// Taps of one value each that stand one behind the other are a run of as many "channels".
+inline constexpr int longest_line = 7;
+
 template <class T>
 struct GemmKernels {
   int tile_rows[3];  // rows of a full tile of 1, 2, ... vectors; tile() takes up to as many
   int tile_vectors;  // vectors of a full panel; tile() and outer() take 1 to tile_vectors
   void (*tile)(int rows, int vectors, const GemmTile<T>& tile);
+  /// tile() with the same results for one vector and rows one value apart, rows[r] = rows[0] + r,
+  /// which are read once: line_rows[channels] rows, for those channels where that is not 0.
+  int line_rows[longest_line + 1];
+  void (*line)(const GemmTile<T>& tile);
   void (*outer)(int vectors, const OuterTile<T>& tile);
   /// out[i] = parts[0][offset + i] + parts[1][offset + i] + ..., in that order, for i < n.
   void (*sum)(const T* const* parts, Index count, Index offset, T* out, Index n);

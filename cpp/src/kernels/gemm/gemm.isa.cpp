@@ -11,19 +11,80 @@ namespace {
 #if defined(__AVX512F__)
 constexpr int tile_vectors = 3, tile_rows[3] = {16, 12, 8};  // at most 24 + 3 + 1 of 32
 constexpr int outer_channels = 8;
+constexpr int line_rows[] = {0, 0, 0, 16, 0, 16, 0, 16};  // and a vector per tap
 #else
 constexpr int tile_vectors = 2, tile_rows[3] = {10, 6, 0};  // at most 12 + 2 + 1 of 16
 constexpr int outer_channels = 6;
+constexpr int line_rows[] = {0, 0, 0, 12, 0, 10, 0, 8};  // and a vector per tap
 #endif
+
+template <class T>
+Vec<T> at_least_zero(Vec<T> y) {
+  return Vec<T>::select(y < Vec<T>::zero(), Vec<T>::zero(), y);
+}
+
+/// The sums of a tile that are added to what stands there or end within a vector.
+template <class T, int Vectors>
+__attribute__((noinline)) void store_part(const kernels::GemmTile<T>& a, int rows,
+                                          const Vec<T>* sums) {
+  constexpr int lanes = Vec<T>::lanes;
+  for (int r = 0; r < rows; ++r)
+    for (int v = 0; v < Vectors; ++v) {
+      T* out = a.out[r] + a.first_column + v * lanes;
+      const int left = a.columns - v * lanes;
+      Vec<T> y = sums[r * Vectors + v];
+      if (a.accumulate && left > 0)
+        y += left >= lanes ? Vec<T>::load(out) : Vec<T>::load_partial(out, left);
+      if (a.relu) y = at_least_zero(y);
+      if (left >= lanes)
+        y.store(out);
+      else if (left > 0)
+        y.store_partial(out, left);
+    }
+}
+
+// Loops over a tile's sums are unrolled, or the compiler keeps them in memory.
+template <class T, int Rows, int Vectors>
+inline __attribute__((always_inline)) void store_sums(const kernels::GemmTile<T>& a,
+                                                      const Vec<T> (&sum)[Rows][Vectors]) {
+  constexpr int lanes = Vec<T>::lanes;
+  if (a.accumulate || a.columns < Vectors * lanes) {
+    Vec<T> sums[Rows * Vectors];
+#pragma GCC unroll 16
+    for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 3
+      for (int v = 0; v < Vectors; ++v) sums[r * Vectors + v] = sum[r][v];
+    return store_part<T, Vectors>(a, Rows, sums);
+  }
+  const Index first = a.first_column;
+  const bool relu = a.relu;
+  T* const* const out = a.out;
+#pragma GCC unroll 16
+  for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 3
+    for (int v = 0; v < Vectors; ++v)
+      (relu ? at_least_zero(sum[r][v]) : sum[r][v]).store(out[r] + first + v * lanes);
+}
+
+/// What the sums start from.
+template <class T, int Rows, int Vectors>
+inline __attribute__((always_inline)) void start_sums(const kernels::GemmTile<T>& a,
+                                                      Vec<T> (&sum)[Rows][Vectors]) {
+  Vec<T> bias[Vectors];
+#pragma GCC unroll 3
+  for (int v = 0; v < Vectors; ++v)
+    bias[v] = a.bias ? Vec<T>::load(a.bias + v * Vec<T>::lanes) : Vec<T>::zero();
+#pragma GCC unroll 16
+  for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 3
+    for (int v = 0; v < Vectors; ++v) sum[r][v] = bias[v];
+}
 
 template <class T, int Rows, int Vectors>
 void tile_of(const kernels::GemmTile<T>& a) {
   constexpr int lanes = Vec<T>::lanes;
   Vec<T> sum[Rows][Vectors];
-  for (int r = 0; r < Rows; ++r)
-    for (int v = 0; v < Vectors; ++v)
-      sum[r][v] = a.bias ? Vec<T>::load(a.bias + v * lanes) : Vec<T>::zero();
-
+  start_sums(a, sum);
   for (Index tap = 0; tap < a.taps; ++tap) {
     const T* row[Rows];
     for (int r = 0; r < Rows; ++r) row[r] = a.rows[r] + a.offsets[tap] + a.first_channel;
@@ -38,21 +99,7 @@ void tile_of(const kernels::GemmTile<T>& a) {
     }
   }
 
-  for (int r = 0; r < Rows; ++r) {
-    T* out = a.out[r] + a.first_column;
-    for (int v = 0; v < Vectors; ++v) {
-      Vec<T> y = sum[r][v];
-      const int left = a.columns - v * lanes;
-      if (a.accumulate && left > 0)
-        y += left >= lanes ? Vec<T>::load(out + v * lanes)
-                           : Vec<T>::load_partial(out + v * lanes, left);
-      if (a.relu) y = Vec<T>::select(y < Vec<T>::zero(), Vec<T>::zero(), y);
-      if (left >= lanes)
-        y.store(out + v * lanes);
-      else if (left > 0)
-        y.store_partial(out + v * lanes, left);
-    }
-  }
+  store_sums(a, sum);
 }
 
 // The tile's size as template arguments: rows and vectors count down to the value asked for.
@@ -70,6 +117,34 @@ void tile(int rows, int vectors, const kernels::GemmTile<T>& a) {
   tile_rows_of<T, tile_rows[Vectors - 1], Vectors>(rows, a);
 }
 
+// Each value meets the weights of all taps, which stay in registers with the sums.
+template <class T, int Taps>
+void line_of(const kernels::GemmTile<T>& a) {
+  constexpr int rows = line_rows[Taps], lanes = Vec<T>::lanes;
+  Vec<T> sum[rows][1];
+  start_sums(a, sum);
+  for (Index tap = 0; tap < a.taps; ++tap) {
+    const T* row = a.rows[0] + a.offsets[tap] + a.first_channel;
+    Vec<T> weight[Taps];
+    for (int t = 0; t < Taps; ++t) weight[t] = Vec<T>::load(a.panels[tap] + t * lanes);
+#pragma GCC unroll 32
+    for (int i = 0; i < rows + Taps - 1; ++i) {
+      const Vec<T> x(row[i]);
+#pragma GCC unroll 8
+      for (int t = 0; t < Taps; ++t)
+        if (i - t >= 0 && i - t < rows) sum[i - t][0] = fma(x, weight[t], sum[i - t][0]);
+    }
+  }
+  store_sums(a, sum);
+}
+
+template <class T>
+void line(const kernels::GemmTile<T>& a) {
+  if (a.channels == 3) return line_of<T, 3>(a);
+  if (a.channels == 5) return line_of<T, 5>(a);
+  line_of<T, 7>(a);
+}
+
 template <class T, int Channels, int Vectors>
 void outer_of(const kernels::OuterTile<T>& a, Index c) {
   constexpr int lanes = Vec<T>::lanes;
@@ -77,8 +152,11 @@ void outer_of(const kernels::OuterTile<T>& a, Index c) {
   // keep the multipliers busy.
   constexpr int sets = Channels * Vectors <= 6 ? 2 : 1;
   Vec<T> sum[sets][Channels][Vectors];
+#pragma GCC unroll 2
   for (auto& set : sum)
+#pragma GCC unroll 8
     for (auto& row : set)
+#pragma GCC unroll 3
       for (auto& value : row) value = Vec<T>::zero();
   const auto add = [&](Vec<T>(&set)[Channels][Vectors], Index p) {
     const T* x = a.x[p] + a.first_channel + c;
@@ -161,19 +239,20 @@ void column_sums(const T* x, Index rows, Index stride, T* sums, Index n, bool ac
   }
 }
 
+template <class T>
+constexpr kernels::GemmKernels<T> kernels_of{
+    {tile_rows[0], tile_rows[1], tile_rows[2]},
+    tile_vectors,
+    tile<T>,
+    {0, 0, 0, line_rows[3], 0, line_rows[5], 0, line_rows[7]},
+    line<T>,
+    outer<T>,
+    sum<T>,
+    column_sums<T>};
+
 }  // namespace
 
-extern const kernels::GemmKernels<float> gemm_f32{{tile_rows[0], tile_rows[1], tile_rows[2]},
-                                                  tile_vectors,
-                                                  tile<float>,
-                                                  outer<float>,
-                                                  sum<float>,
-                                                  column_sums<float>};
-extern const kernels::GemmKernels<double> gemm_f64{{tile_rows[0], tile_rows[1], tile_rows[2]},
-                                                   tile_vectors,
-                                                   tile<double>,
-                                                   outer<double>,
-                                                   sum<double>,
-                                                   column_sums<double>};
+extern const kernels::GemmKernels<float> gemm_f32{kernels_of<float>};
+extern const kernels::GemmKernels<double> gemm_f64{kernels_of<double>};
 
 }  // namespace piste::PISTE_ISA
