@@ -83,6 +83,24 @@ bool tiles(const PoolGeometry& g) {
   return true;
 }
 
+/// Whether windows of 2x2 tile the planes: the usual pooling, whose four pixels stand at the same
+/// distances everywhere.
+bool quads(const PoolGeometry& g) {
+  bool fit = g.in[0] == g.out[0] && tiles(g);
+  for (int axis = 1; axis < 3; ++axis)
+    for (Index o = 0; fit && o < g.out[axis]; ++o) fit = g.spans[axis][o].count == 2;
+  return fit;
+}
+
+/// body(first pixel, its place in y) for all windows.
+template <class Body>
+void for_each_quad(const PoolGeometry& g, Body body) {
+  Index place = 0;
+  for (Index row = 0; row < g.out[0] * g.out[1]; ++row)
+    for (Index j = 0; j < g.out[2]; ++j, place += g.row_stride)
+      body(2 * (row * g.in[2] + j), place);
+}
+
 /// A window's rows and columns; 0 where they are known at run time only.
 template <int rows, int columns>
 struct Extent {
@@ -135,8 +153,31 @@ inline __attribute__((always_inline)) void max_window(const PoolGeometry& g, con
   if constexpr (indexed) store_pixels<T>(best_pixel, argmax);
 }
 
+// As max_window; from one to the next only the first pixel changes.
+template <bool indexed, class T>
+void max_quads(const PoolGeometry& g, const T* x, T* y, std::int32_t* argmax) {
+  const Index steps[] = {0, 1, g.in[2], g.in[2] + 1};
+  for_each_quad(g, [&](Index pixel, Index to) {
+    for (Index c = 0; c < g.channels; c += Vec<T>::lanes) {
+      const T* from = x + pixel * g.row_stride + c;
+      Vec<T> best = lowest<T>();
+      auto step = all_lanes<T>(0);
+#pragma GCC unroll 4
+      for (const Index s : steps) {
+        const Vec<T> value = Vec<T>::load(from + s * g.row_stride);
+        const auto wins = beats(value, best);
+        best = Vec<T>::select(wins, value, best);
+        if constexpr (indexed) step = wins ? all_lanes<T>(s) : step;
+      }
+      best.store(y + to + c);
+      if constexpr (indexed) store_pixels<T>(step + all_lanes<T>(pixel), argmax + to + c);
+    }
+  });
+}
+
 template <class T, bool indexed>
 void max_windows(const PoolGeometry& g, const T* x, T* y, std::int32_t* argmax) {
+  if (quads(g)) return max_quads<indexed>(g, x, y, argmax);
   for_each_window(g, [&](const Window& w, Index to) {
     with_extent(w, [&](auto extent) {
       for (Index c = 0; c < g.channels; c += Vec<T>::lanes)
@@ -228,7 +269,24 @@ void max_scatter(const PoolGeometry& g, const T* dy, const std::int32_t* argmax,
 }
 
 template <class T>
+void max_scatter_quads(const PoolGeometry& g, const T* dy, const std::int32_t* argmax, T* dx) {
+  const Index steps[] = {0, 1, g.in[2], g.in[2] + 1};
+  for_each_quad(g, [&](Index pixel, Index from) {
+    for (Index c = 0; c < g.channels; c += Vec<T>::lanes) {
+      const auto gradient = Vec<T>::load(dy + from + c);
+      const auto step = load_pixels<T>(argmax + from + c) - all_lanes<T>(pixel);
+      T* to = dx + pixel * g.row_stride + c;
+#pragma GCC unroll 4
+      for (const Index s : steps)
+        Vec<T>::select(step == all_lanes<T>(s), gradient, Vec<T>::zero())
+            .store(to + s * g.row_stride);
+    }
+  });
+}
+
+template <class T>
 void max_backward(const PoolGeometry& g, const T* dy, const std::int32_t* argmax, T* dx) {
+  if (quads(g)) return max_scatter_quads(g, dy, argmax, dx);
   tiles(g) ? max_scatter<T, true>(g, dy, argmax, dx) : max_scatter<T, false>(g, dy, argmax, dx);
 }
 
