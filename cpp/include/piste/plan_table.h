@@ -21,7 +21,7 @@ struct PlanStep {
 
 /// What will run for one batch, and the memory that it takes.
 struct PlanTable {
-  std::string isa;         // that its steps run on
+  std::string isa;  // that its steps run on
   Index batch = 0;
   Index groups = 0;        // of samples, whose partial sums are kept apart
   Index micro_batch = 0;   // samples that go through a segment together

@@ -35,6 +35,7 @@ struct Site {
   Value<T> x, y;
   Trainable<T> weight, bias;
   bool relu;
+  bool masks;  // its backward pass applies ReLU's gradient; else the pooling behind it has done so
 };
 
 /// Where the sums of each group of samples begin, `size` values from one to the next.
@@ -67,7 +68,8 @@ OpPtr<T> make_winograd(Plan<T>& plan, const ConvGeometry& geometry, const Site<T
 template <class T>
 OpPtr<T> make_batch_norm(Plan<T>& plan, const Node& node, const Site<T>& site);
 template <class T>
-OpPtr<T> make_pool(Plan<T>& plan, const Node& node, const Value<T>& x, const Value<T>& y);
+OpPtr<T> make_pool(Plan<T>& plan, const Node& node, const Value<T>& x, const Value<T>& y,
+                   bool masks);
 template <class T>
 OpPtr<T> make_activation(Plan<T>& plan, const Node& node, const Value<T>& x, const Value<T>& y);
 template <class T>

@@ -8,8 +8,8 @@ namespace {
 template <class T>
 class PoolOp final : public Op<T> {
  public:
-  PoolOp(Plan<T>& plan, const Node& node, const Value<T>& x, const Value<T>& y)
-      : node_(node), x_(x), y_(y) {
+  PoolOp(Plan<T>& plan, const Node& node, const Value<T>& x, const Value<T>& y, bool masks)
+      : node_(node), x_(x), y_(y), masks_(masks) {
     geometry_.channels = x.shape.channels;
     geometry_.row_stride = x.width;
     max_ = node.kind == NodeKind::max_pool || node.kind == NodeKind::adaptive_max_pool;
@@ -34,10 +34,13 @@ class PoolOp final : public Op<T> {
     }
   }
 
-  void link(Plan<T>&, int dy, const std::vector<int>& dx) override {
+  void link(Plan<T>& plan, int dy, const std::vector<int>& dx) override {
     dy_ = dy;
     dx_ = dx[0];
     for (int tensor : {dy_, dx_, indices_}) this->use_backward(tensor);
+    if (!masks_) return;
+    masked_ = plan.tensor(y_.sample_values());
+    for (int tensor : {y_.tensor, masked_}) this->use_backward(tensor);
   }
 
   void forward(int, const Run<T>&, const Memory<T>& memory, const Chunk& chunk) override {
@@ -61,6 +64,12 @@ class PoolOp final : public Op<T> {
     if (dx_ < 0) return;
     const auto& kernels = *kernel_table<T>().pool;
     const T* dy = memory.at(dy_, chunk);
+    if (masks_) {
+      T* masked = memory.at(masked_, chunk);
+      kernel_table<T>().pointwise->backward(Activation::relu, dy, memory.at(y_.tensor, chunk),
+                                            masked, chunk.count() * y_.sample_values(), T(0), T(0));
+      dy = masked;
+    }
     T* dx = memory.at(dx_, chunk);
     const std::int32_t* indices =
         indices_ < 0 ? nullptr : memory.template at<std::int32_t>(indices_, chunk);
@@ -81,19 +90,21 @@ class PoolOp final : public Op<T> {
   kernels::PoolGeometry geometry_{};
   PoolSpans spans_;
   bool max_;
-  int indices_ = -1, dy_ = -1, dx_ = -1;
+  bool masks_;  // the backward pass begins with the gradient of the ReLU before the maxima
+  int indices_ = -1, dy_ = -1, dx_ = -1, masked_ = -1;
 };
 
 }  // namespace
 
 template <class T>
-OpPtr<T> make_pool(Plan<T>& plan, const Node& node, const Value<T>& x, const Value<T>& y) {
-  return std::make_unique<PoolOp<T>>(plan, node, x, y);
+OpPtr<T> make_pool(Plan<T>& plan, const Node& node, const Value<T>& x, const Value<T>& y,
+                   bool masks) {
+  return std::make_unique<PoolOp<T>>(plan, node, x, y, masks);
 }
 
-template OpPtr<float> make_pool(Plan<float>&, const Node&, const Value<float>&,
-                                const Value<float>&);
+template OpPtr<float> make_pool(Plan<float>&, const Node&, const Value<float>&, const Value<float>&,
+                                bool);
 template OpPtr<double> make_pool(Plan<double>&, const Node&, const Value<double>&,
-                                 const Value<double>&);
+                                 const Value<double>&, bool);
 
 }  // namespace piste

@@ -96,6 +96,15 @@ class Lowering {
            nodes_[next].activation == Activation::relu;
   }
 
+  /// Is all that reads a layer and its ReLU a maximum over windows? ReLU's gradient may then be
+  /// applied to the maxima, which are fewer: only they have one, and they are what ReLU gave.
+  bool pool_masks(int node) const {
+    if (!takes_relu(nodes_[node].kind) || !relu_follows(node)) return false;
+    const int next = only_consumer(only_consumer(node));
+    return next >= 0 && (nodes_[next].kind == NodeKind::max_pool ||
+                         nodes_[next].kind == NodeKind::adaptive_max_pool);
+  }
+
   static bool takes_relu(NodeKind kind) {
     return kind == NodeKind::conv || kind == NodeKind::conv_transpose || kind == NodeKind::linear ||
            kind == NodeKind::batch_norm;
@@ -140,7 +149,9 @@ class Lowering {
     const Node& node = nodes_[i];
     if (node.kind == NodeKind::input) return make_input(plan_, y);
     const Value<T> x = value(node.inputs[0]);
-    const Site<T> site{x, y, trainable(node.weight), trainable(node.bias), relu_follows(i)};
+    const bool relu = relu_follows(i);
+    const Site<T> site{
+        x, y, trainable(node.weight), trainable(node.bias), relu, relu && !pool_masks(i)};
     switch (node.kind) {
       case NodeKind::conv:
       case NodeKind::conv_transpose:
@@ -176,7 +187,7 @@ class Lowering {
       case NodeKind::response_norm:
         return make_sample_op(plan_, node, site);
       default:
-        return make_pool(plan_, node, x, y);
+        return make_pool(plan_, node, x, y, pool_masks(root(node.inputs[0])));
     }
   }
 

@@ -13,22 +13,27 @@ template <class T>
 class WeightedOp : public Op<T> {
  protected:
   explicit WeightedOp(const Site<T>& site)
-      : x_(site.x), y_(site.y), weight_(site.weight), bias_(site.bias), relu_(site.relu) {}
+      : x_(site.x),
+        y_(site.y),
+        weight_(site.weight),
+        bias_(site.bias),
+        relu_(site.relu),
+        masks_(site.masks) {}
 
   /// Keeps the names of the gradients, and declares what before_relu() and sums over x read.
   void link_ends(Plan<T>& plan, int dy, int dx) {
     dy_ = dy;
     dx_ = dx;
-    masked_ = relu_ ? plan.tensor(y_.sample_values()) : dy;
+    masked_ = masks_ ? plan.tensor(y_.sample_values()) : dy;
     for (int tensor : {x_.tensor, dy_, masked_}) this->use_backward(tensor);
-    if (relu_) this->use_backward(y_.tensor);
+    if (masks_) this->use_backward(y_.tensor);
   }
 
   /// The chunk's gradient before ReLU, which stands in `masked_` from then on: dy where ReLU's
   /// output is above 0, else 0.
   const T* before_relu(const Memory<T>& memory, const Chunk& chunk) const {
     const T* dy = memory.at(dy_, chunk);
-    if (!relu_) return dy;
+    if (!masks_) return dy;
     T* masked = memory.at(masked_, chunk);
     kernel_table<T>().pointwise->backward(Activation::relu, dy, memory.at(y_.tensor, chunk), masked,
                                           chunk.count() * y_.sample_values(), T(0), T(0));
@@ -37,7 +42,7 @@ class WeightedOp : public Op<T> {
 
   Value<T> x_, y_;
   Trainable<T> weight_, bias_;
-  bool relu_;
+  bool relu_, masks_;
   int dy_ = -1, dx_ = -1, masked_ = -1;
 };
 
