@@ -145,3 +145,22 @@ def test_an_unknown_isa_lists_those_available(isa):
 def test_an_empty_isa_counts_as_none():
     result = in_process("from piste import _core; print(_core.active_isa())", PISTE_ISA="")
     assert result.stdout.strip() in _core.available_isas()
+
+
+@pytest.mark.parametrize("forced", [False, True])
+def test_maps_of_few_channels_run_on_half_vectors_unless_an_isa_is_forced(forced):
+    code = (
+        "import piste, test_same_bits as t\n"
+        "from piste import nn\n"
+        "from piste.optim import SGD\n"
+        "wide = nn.Sequential(nn.Conv2d(1, 16, 3), nn.Flatten(), nn.Linear(16 * 36, 10))\n"
+        "for model, side in ((t.lenet('float32'), 16), (wide, 8)):\n"
+        "    trainer = piste.Trainer(model, nn.CrossEntropyLoss(), SGD(0.1))\n"
+        "    print(trainer.plan((4, 1, side, side)).isa)\n"
+    )
+    best = in_process("from piste import _core; print(_core.active_isa())", PISTE_ISA="")
+    best = best.stdout.strip()
+    result = in_process(code, PISTE_ISA=best if forced else "")
+    assert result.returncode == 0, result.stderr
+    narrow = "avx2" if best == "avx512" and not forced else best
+    assert result.stdout.split() == [narrow, best]

@@ -247,6 +247,9 @@ class PlanTable:
     def groups(self) -> int:
         ...
     @property
+    def isa(self) -> str:
+        ...
+    @property
     def micro_batch(self) -> int:
         ...
     @property

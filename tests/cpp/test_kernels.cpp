@@ -217,6 +217,85 @@ void test_pool(const kernels::Table<T>& table) {
   for (Index c = 0; c < g.channels; ++c) EXPECT_CLOSE(dx[size(c)] * 4, dy[size(c)], 1e-6);
 }
 
+/// Windows that tile the plane: every pixel's gradient is that of its window or 0.
+template <class T>
+void test_tiling_pool(const kernels::Table<T>& table, Index rows, Index columns) {
+  const Index stride = 2 * table.lanes, planes = 2, windows = planes * 3 * 2;
+  const Index pixels = windows * rows * columns;
+  const kernels::PoolSpan depths[]{{0, 1, 1, 1}, {1, 1, 1, 1}};
+  std::vector<kernels::PoolSpan> down, along;
+  for (Index i = 0; i < 3; ++i) down.push_back({i * rows, rows, 1, rows});
+  for (Index j = 0; j < 2; ++j) along.push_back({j * columns, columns, 1, columns});
+  const kernels::PoolGeometry g{stride - 1,
+                                stride,
+                                {planes, 3 * rows, 2 * columns},
+                                {planes, 3, 2},
+                                {depths, down.data(), along.data()}};
+  const std::vector<T> x = values<T>(size(pixels * stride), 1);
+  const std::vector<T> dy = values<T>(size(windows * stride), 2);
+  std::vector<T> y(dy.size()), alone(dy.size()), dx(x.size(), T(7)), mean_dx(x.size(), T(7));
+  std::vector<std::int32_t> argmax(dy.size());
+  table.pool->max_forward(g, x.data(), y.data(), argmax.data());
+  table.pool->max_forward(g, x.data(), alone.data(), nullptr);
+  table.pool->max_backward(g, dy.data(), argmax.data(), dx.data());
+  table.pool->avg_backward(g, dy.data(), mean_dx.data(), 0);
+  for (Index pixel = 0; pixel < pixels; ++pixel) {
+    const Index row = pixel / (2 * columns), column = pixel % (2 * columns);
+    const Index window = row / rows * 2 + column / columns;
+    for (Index c = 0; c < g.channels; ++c) {
+      const std::size_t at = size(pixel * stride + c), to = size(window * stride + c);
+      EXPECT(x[at] <= y[to] && alone[to] == y[to]);
+      EXPECT(dx[at] == (argmax[to] == pixel ? dy[to] : T(0)));
+      EXPECT(argmax[to] != pixel || x[at] == y[to]);
+      EXPECT_CLOSE(mean_dx[at] * T(rows * columns), dy[to], 1e-6);
+    }
+  }
+}
+
+/// A line of pixels gives the very numbers that its pixels give one by one.
+template <class T>
+void test_gemm_lines(const kernels::Table<T>& table) {
+  const kernels::GemmKernels<T>& gemm = *table.gemm;
+  for (Index channels = 0; channels <= kernels::longest_line; ++channels)
+    for (const int spare : {0, 1, table.lanes - 1})
+      for (const bool more : {false, true}) {
+        const Index rows = gemm.line_rows[channels], taps = 2, lanes = table.lanes;
+        if (rows == 0) continue;
+        const std::vector<T> x = values<T>(size(3 + taps * (rows + channels)), 1);
+        const std::vector<T> panel = values<T>(size(taps * channels * lanes), 2);
+        const std::vector<T> bias = values<T>(size(lanes), 3);
+        const T* const panels[] = {panel.data(), panel.data() + channels * lanes};
+        const Index offsets[] = {0, rows + channels};
+        std::vector<T> expected(size(rows * lanes), T(0.5)), got = expected;
+        std::vector<const T*> from;
+        std::vector<T*> one, line;
+        for (Index r = 0; r < rows; ++r) {
+          from.push_back(x.data() + 3 + r);
+          one.push_back(expected.data() + r * lanes);
+          line.push_back(got.data() + r * lanes);
+        }
+        kernels::GemmTile<T> a{};
+        a.offsets = offsets;
+        a.panels = panels;
+        a.taps = taps;
+        a.channels = channels;
+        a.bias = more ? nullptr : bias.data();
+        a.relu = !more;
+        a.columns = table.lanes - spare;
+        a.accumulate = more;
+        for (Index r = 0; r < rows; ++r) {
+          a.rows = &from[size(r)];
+          a.out = &one[size(r)];
+          gemm.tile(1, 1, a);
+        }
+        a.rows = from.data();
+        a.out = line.data();
+        gemm.line(a);
+        EXPECT(got == expected);
+        EXPECT(got != std::vector<T>(got.size(), T(0.5)));
+      }
+}
+
 template <class T>
 void test_gemm(const kernels::Table<T>& table) {
   const kernels::GemmKernels<T>& gemm = *table.gemm;
@@ -310,7 +389,11 @@ void test_all() {
   test_rules(table);
   test_softmax(table);
   test_pool(table);
+  test_tiling_pool(table, 2, 2);
+  test_tiling_pool(table, 2, 3);
+  test_tiling_pool(table, 1, 2);
   test_gemm(table);
+  test_gemm_lines(table);
   test_loss(table);
 }
 
