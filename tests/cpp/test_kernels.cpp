@@ -13,6 +13,7 @@
 namespace piste {
 namespace {
 
+using kernels::Stores;
 using test::values;
 
 std::size_t size(Index n) { return static_cast<std::size_t>(n); }
@@ -30,14 +31,15 @@ void test_pointwise(const kernels::Table<T>& table) {
   for (const Index n : lengths(table.lanes)) {
     const std::vector<T> x = values<T>(size(n), 1), z = values<T>(size(n), 2);
     std::vector<T> y(size(n)), dx(size(n));
-    table.pointwise->forward(Activation::leaky_relu, x.data(), y.data(), n, T(0.1), T(0));
+    table.pointwise->forward(Activation::leaky_relu, x.data(), y.data(), n, T(0.1), T(0),
+                             Stores::cached);
     table.pointwise->backward(Activation::leaky_relu, z.data(), x.data(), dx.data(), n, T(0.1),
-                              T(0));
+                              T(0), Stores::cached);
     for (std::size_t i = 0; i < size(n); ++i) {
       EXPECT_CLOSE(y[i], x[i] < 0 ? T(0.1) * x[i] : x[i], 1e-6);
       EXPECT_CLOSE(dx[i], x[i] > 0 ? z[i] : T(0.1) * z[i], 1e-6);
     }
-    table.pointwise->forward(Activation::tanh, x.data(), y.data(), n, T(0), T(0));
+    table.pointwise->forward(Activation::tanh, x.data(), y.data(), n, T(0), T(0), Stores::cached);
     for (std::size_t i = 0; i < size(n); ++i) EXPECT_CLOSE(y[i], std::tanh(x[i]), 1e-6);
     table.pointwise->add(x.data(), z.data(), y.data(), n);
     for (std::size_t i = 0; i < size(n); ++i) EXPECT_CLOSE(y[i], x[i] + z[i], 0);

@@ -84,10 +84,11 @@ void prelu(View<const T> x, View<const T> weight, View<T> y) {
   T* weights = workspace.as<T>();
   pieces.fill_weight_rows(weight.data, weights);
   const auto& kernels = *kernel_table<T>().pointwise;
+  const Stores stores = stores_of(y);
   pieces.for_each([&](Index, const Pieces::Piece& p) {
     const T* w = weights + p.channel * pieces.width;
     pieces.for_rows(p, [&](Index at, Index rows, Index width) {
-      kernels.prelu(x.data + at, w, y.data + at, rows, width);
+      kernels.prelu(x.data + at, w, y.data + at, rows, width, stores);
     });
   });
 }

@@ -9,6 +9,7 @@
 #include "base/workspace.h"
 #include "dispatch/dispatch.h"
 #include "ops/batch_stats.h"
+#include "ops/elementwise.h"
 
 namespace piste {
 
