@@ -4,11 +4,11 @@
 
 namespace piste {
 
+// Rows are too short for streamed stores: between two rows' come the passes for the moments.
 template <class T>
 void RowNorm<T>::forward(const T* x, T* y, T* means, T* vars) const {
   const auto& kernels = *kernel_table<T>().norm;
   const RunParts parts(n);
-  const Stores stores = stores_of<T>(rows * n);
   RunTasks(rows, n, 1 << 12)([&](Index row, Index) {
     const T* from = x + row * n;
     T* to = y + row * n;
@@ -20,10 +20,10 @@ void RowNorm<T>::forward(const T* x, T* y, T* means, T* vars) const {
       const Index at = parts.begin(i), own = row % periods * n + at;
       if (weight)
         kernels.row_scale_shift(from + at, to + at, parts.size(i), moments.mean, inverse,
-                                weight + own, bias + own, stores);
+                                weight + own, bias + own);
       else
         kernels.plane_scale_shift(from + at, to + at, parts.size(i), moments.mean, inverse, T(0),
-                                  stores);
+                                  Stores::cached);
     });
   });
 }
@@ -37,7 +37,6 @@ void RowNorm<T>::backward(const T* dy, const T* x, T* dx, T* dweight, T* dbias) 
   const RunParts parts(n);
   // Sums of long rows are better shared than kept per task.
   const RunTasks tasks(rows, n, most_tasks, weight ? rows + 1 : 8);
-  const Stores stores = stores_of<T>(rows * n);
   const Index values = periods * n;
   const Workspace workspace(weight ? 2 * tasks.count() * values * sizeof(T) : 0);
   T* sums = workspace.as<T>();
@@ -70,10 +69,10 @@ void RowNorm<T>::backward(const T* dy, const T* x, T* dx, T* dweight, T* dbias) 
       const Index at = parts.begin(i), count = parts.size(i);
       if (weight)
         kernels.row_backward_apply(dy_row + at, x_row + at, weight + own + at, dx_row + at, count,
-                                   mean, scale, slope, shift, stores);
+                                   mean, scale, slope, shift);
       else
         kernels.plane_backward_apply(dy_row + at, x_row + at, dx_row + at, count, mean, scale,
-                                     slope, shift, stores);
+                                     slope, shift, Stores::cached);
     });
   });
   if (!weight) return;

@@ -9,6 +9,7 @@ namespace piste {
 namespace {
 
 constexpr Index cached_bytes = 1 << 17;  // of x that several passes go over
+constexpr Index row_values = 1 << 12;    // of rows that several passes go over, in L1
 constexpr Index short_row = 64;          // values that don't fill enough vectors
 
 /// Softmax of x (outer, channels, inner) in one of three ways: rows of contiguous values; columns
@@ -47,7 +48,7 @@ class Softmax {
       });
     } else if (inner_ == 1) {
       const Split tasks(outer_, std::max<Index>(elementwise_grain / channels_, 1));
-      const Index at_once = std::max<Index>(cached / channels_, 1);
+      const Index at_once = std::max<Index>(row_values / channels_, 1);
       parallel_for(tasks.count, [&](Index task, int) {
         for (Index i = tasks.begin(task); i < tasks.end(task); i += at_once)
           rows(i * channels_, std::min(at_once, tasks.end(task) - i));

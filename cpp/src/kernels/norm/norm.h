@@ -34,13 +34,13 @@ struct NormKernels {
   // And for `count` contiguous values that have a weight and a bias each.
   /// y = (x - mean) * inverse * weight + bias.
   void (*row_scale_shift)(const T* x, T* y, Index count, T mean, T inverse, const T* weight,
-                          const T* bias, Stores stores);
+                          const T* bias);
   /// sum_dy += sum of dy * weight, sum_dy_x += sum of dy * weight * (x - mean).
   void (*row_backward_sums)(const T* dy, const T* x, const T* weight, Index count, T mean,
                             T* sum_dy, T* sum_dy_x);
   /// dx = a * dy * weight + b * (x - mean) + c.
   void (*row_backward_apply)(const T* dy, const T* x, const T* weight, T* dx, Index count, T mean,
-                             T a, T b, T c, Stores stores);
+                             T a, T b, T c);
   /// dweight += dy * (x - mean) * inverse, dbias += dy, value by value.
   void (*row_gradients)(const T* dy, const T* x, Index count, T mean, T inverse, T* dweight,
                         T* dbias);

@@ -113,11 +113,9 @@ void plane_backward_apply(const T* dy, const T* x, T* dx, Index count, T mean, T
 
 template <class T>
 void row_scale_shift(const T* x, T* y, Index count, T mean, T inverse, const T* weight,
-                     const T* bias, Stores stores) {
+                     const T* bias) {
   using V = Vec<T>;
-  map_to(
-      stores == Stores::streamed,
-      [=](V v, V w, V b) { return fma((v - V(mean)) * V(inverse), w, b); }, y, count, x, weight,
+  map([=](V v, V w, V b) { return fma((v - V(mean)) * V(inverse), w, b); }, y, count, x, weight,
       bias);
 }
 
@@ -137,11 +135,9 @@ void row_backward_sums(const T* dy, const T* x, const T* weight, Index count, T 
 
 template <class T>
 void row_backward_apply(const T* dy, const T* x, const T* weight, T* dx, Index count, T mean, T a,
-                        T b, T c, Stores stores) {
+                        T b, T c) {
   using V = Vec<T>;
-  map_to(
-      stores == Stores::streamed,
-      [=](V g, V v, V w) { return fma(V(a) * w, g, fma(V(b), v - V(mean), V(c))); }, dx, count, dy,
+  map([=](V g, V v, V w) { return fma(V(a) * w, g, fma(V(b), v - V(mean), V(c))); }, dx, count, dy,
       x, weight);
 }
 
