@@ -13,8 +13,9 @@ namespace piste {
 namespace {
 
 constexpr const char* tag = "loss";
-constexpr Index tile_values = 1 << 12;  // of a block of rows: it stays in L1
-constexpr Index min_tile_pixels = 16;   // a cache line of each class
+constexpr Index tile_values = 1 << 12;     // of a block of rows: it stays in L1
+constexpr Index min_tile_pixels = 16;      // a cache line of each class
+constexpr Index gathered_grain = 1 << 10;  // values of a task that stand far from each other
 
 /// (samples, classes, pixels): a row is the classes of one pixel.
 struct Rows {
@@ -277,7 +278,7 @@ template <class T>
 double nll_loss(const LabelLossInput<T>& loss, View<T> losses) {
   const Rows rows = checked(loss);
   rows.check_rows(losses, "losses");
-  const Split split(rows.count(), elementwise_grain);
+  const Split split(rows.count(), gathered_grain);
   std::vector<double> sums(static_cast<std::size_t>(split.count));
   parallel_for(split.count, [&](Index task, int) {
     double sum = 0;
@@ -301,9 +302,14 @@ void nll_loss_backward(const LabelLossInput<T>& loss, View<const T> grad, T scal
   const Rows rows = checked(loss);
   rows.check_rows(grad, "grad_output");
   rows.check_values(dx, "grad_input");
-  for_each_part(dx.size(), [&](Index first, Index n) { std::fill_n(dx.data + first, n, T(0)); });
-  for_each_part(rows.count(), [&](Index first, Index n) {
-    for (Index row = first; row < first + n; ++row) {
+  const Stores stores = stores_of(dx);
+  const Index sample = rows.classes * rows.pixels;
+  const Split split(rows.samples,
+                    std::max<Index>(elementwise_grain / std::max<Index>(sample, 1), 1));
+  parallel_for(split.count, [&](Index task, int) {
+    const Index first = split.begin(task), end = split.end(task);
+    kernel_table<T>().layout->fill(dx.data + first * sample, (end - first) * sample, T(0), stores);
+    for (Index row = first * rows.pixels; row < end * rows.pixels; ++row) {
       const Index label = label_of(loss, rows, row);
       if (ignored(loss, label)) continue;
       const T g = grad ? scale * grad.data[row] : scale;
