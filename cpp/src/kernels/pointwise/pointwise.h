@@ -16,7 +16,7 @@ struct PointwiseKernels {
   void (*backward)(Activation kind, const T* dy, const T* x, T* dx, Index n, T a, T b,
                    Stores stores);
   /// y = x > 0 ? x : weight * x, weight[i] for the values at place i of `rows` rows of `width`.
-  void (*prelu)(const T* x, const T* weight, T* y, Index rows, Index width, Stores stores);
+  void (*prelu)(const T* x, const T* weight, T* y, Index rows, Index width);
   /// dx = dy * (x > 0 ? 1 : weight); dweight[i] += sum of dy * x over the rows where x <= 0.
   void (*prelu_backward)(const T* dy, const T* x, const T* weight, T* dx, T* dweight, Index rows,
                          Index width);

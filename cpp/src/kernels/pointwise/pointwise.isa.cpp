@@ -32,14 +32,9 @@ void backward(Activation kind, const T* dy, const T* x, T* dx, Index n, T a, T b
 }
 
 template <class T>
-void prelu(const T* x, const T* weight, T* y, Index rows, Index width, Stores stores) {
-  const auto f = [](Vec<T> v, Vec<T> w) { return LeakyRelu<T>{w}(v); };
+void prelu(const T* x, const T* weight, T* y, Index rows, Index width) {
   for (Index row = 0; row < rows; ++row, x += width, y += width)
-    if (stores == Stores::streamed)
-      map_streamed(f, y, width, x, weight);
-    else
-      map(f, y, width, x, weight);
-  stream_fence();
+    map([](Vec<T> v, Vec<T> w) { return LeakyRelu<T>{w}(v); }, y, width, x, weight);
 }
 
 template <class T>
