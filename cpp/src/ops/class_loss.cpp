@@ -71,8 +71,8 @@ double for_each_row(const Rows& rows, const RowArrays<T>& arrays, Row&& row) {
   const Index classes = rows.classes, pixels = rows.pixels;
   const Index tile = std::min(pixels, std::max(min_tile_pixels, tile_values / (classes + 1)));
   const Index tiles = pixels ? (pixels + tile - 1) / tile : 0;
-  const Split split(rows.samples * tiles,
-                    std::max<Index>(elementwise_grain / (tile * classes + 1), 1));
+  const Split split = even_split(rows.samples * tiles,
+                                 std::max<Index>(elementwise_grain / (tile * classes + 1), 1));
   std::vector<double> sums(static_cast<std::size_t>(split.count));
   const Index scratch_values = pixels == 1 ? 0 : 4 * tile * classes;
   const Workspace scratch(static_cast<std::size_t>(scratch_values) * sizeof(T) *

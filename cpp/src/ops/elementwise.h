@@ -26,7 +26,7 @@ Stores stores_of(const View<T>& result) {
 /// Runs kernel(begin, count) over [0, n) in parallel, in parts that depend on n alone.
 template <class Kernel>
 void for_each_part(Index n, Kernel&& kernel) {
-  const Split split(n, elementwise_grain);
+  const Split split = even_split(n, elementwise_grain);
   parallel_for(split.count, [&](Index part, int) {
     kernel(split.begin(part), split.end(part) - split.begin(part));
   });

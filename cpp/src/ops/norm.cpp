@@ -104,7 +104,7 @@ void batch_norm(View<const T> x, View<T> running_mean, View<T> running_var, View
   if (!options.training) {  // in the order of memory, as no channel is read twice
     std::vector<T> scales(static_cast<std::size_t>(planes.channels));
     for (Index c = 0; c < planes.channels; ++c) scales[c] = scale_of(c, running_var.data[c]);
-    const Split split(planes.samples * planes.channels, planes.grain());
+    const Split split = even_split(planes.samples * planes.channels, planes.grain());
     return parallel_for(split.count, [&](Index task, int) {
       for (Index i = split.begin(task); i < split.end(task); ++i) {
         const Index c = i % planes.channels;

@@ -57,7 +57,8 @@ struct Pieces {
   /// body(piece's number, piece) in parallel.
   template <class Body>
   void for_each(Body&& body) const {
-    const Split split(count, std::max<Index>(elementwise_grain / std::min(inner, longest), 1));
+    const Split split =
+        even_split(count, std::max<Index>(elementwise_grain / std::min(inner, longest), 1));
     const Split single(count, 1, count);
     const Split& tasks = of_runs ? split : single;
     parallel_for(tasks.count, [&](Index task, int) {

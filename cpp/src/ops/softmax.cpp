@@ -40,14 +40,14 @@ class Softmax {
     if (outer_ == 0 || piece == 0) return;
     if (transposed_) {
       const Index scratch = arrays * piece * width_;
-      const Split tasks(outer_, std::max<Index>(elementwise_grain / piece, width_));
+      const Split tasks = even_split(outer_, std::max<Index>(elementwise_grain / piece, width_));
       const Workspace workspace(parallel_workers(tasks.count) * scratch * sizeof(T));
       parallel_for(tasks.count, [&](Index task, int worker) {
         for (Index i = tasks.begin(task); i < tasks.end(task); i += width_)
           pieces(i, std::min(width_, tasks.end(task) - i), workspace.as<T>() + worker * scratch);
       });
     } else if (inner_ == 1) {
-      const Split tasks(outer_, std::max<Index>(elementwise_grain / channels_, 1));
+      const Split tasks = even_split(outer_, std::max<Index>(elementwise_grain / channels_, 1));
       const Index at_once = std::max<Index>(row_values / channels_, 1);
       parallel_for(tasks.count, [&](Index task, int) {
         for (Index i = tasks.begin(task); i < tasks.end(task); i += at_once)
