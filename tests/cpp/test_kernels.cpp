@@ -39,6 +39,26 @@ void test_pointwise(const kernels::Table<T>& table) {
       EXPECT_CLOSE(y[i], x[i] < 0 ? T(0.1) * x[i] : x[i], 1e-6);
       EXPECT_CLOSE(dx[i], x[i] > 0 ? z[i] : T(0.1) * z[i], 1e-6);
     }
+    // Past the caches, from any place of a vector on: the same values, and no others.
+    for (Index first = 0; first < 3; ++first) {
+      const T before = 9, behind = 8;
+      std::vector<T> streamed(size(first + n + 1), before);
+      streamed.back() = behind;
+      T* to = streamed.data() + first;
+      table.pointwise->forward(Activation::leaky_relu, x.data(), to, n, T(0.1), T(0),
+                               Stores::streamed);
+      for (std::size_t i = 0; i < size(n); ++i) EXPECT(to[i] == y[i]);
+      table.pointwise->backward(Activation::leaky_relu, z.data(), x.data(), to, n, T(0.1), T(0),
+                                Stores::streamed);
+      for (std::size_t i = 0; i < size(n); ++i) EXPECT(to[i] == dx[i]);
+      table.layout->fill(to, n, T(7), Stores::streamed);
+      for (std::size_t i = 0; i < size(n); ++i) EXPECT(to[i] == T(7));
+      for (Index i = 0; i < first; ++i) EXPECT(streamed[size(i)] == before);
+      EXPECT(streamed.back() == behind);
+      table.layout->fill(to, n, T(6), Stores::cached);
+      for (std::size_t i = 0; i < size(n); ++i) EXPECT(to[i] == T(6));
+      EXPECT(streamed.back() == behind);
+    }
     table.pointwise->forward(Activation::tanh, x.data(), y.data(), n, T(0), T(0), Stores::cached);
     for (std::size_t i = 0; i < size(n); ++i) EXPECT_CLOSE(y[i], std::tanh(x[i]), 1e-6);
     table.pointwise->add(x.data(), z.data(), y.data(), n);
