@@ -189,8 +189,8 @@ template <class T>
 void test_softmax(const kernels::Table<T>& table) {
   for (Index channels = 1; channels <= 2 * table.lanes + 1; ++channels) {
     const Index rows = 3;
-    const std::vector<T> x = values<T>(size(rows * channels), 1);
-    std::vector<T> y(x.size()), log_y(x.size()), dx(x.size());
+    const std::vector<T> x = values<T>(size(rows * channels), 1), z = values<T>(x.size(), 2);
+    std::vector<T> y(x.size()), log_y(x.size()), dx(x.size()), from_x(x.size());
     table.softmax->softmax(x.data(), y.data(), rows, channels, channels);
     table.softmax->log_softmax(x.data(), log_y.data(), rows, channels, channels);
     for (Index r = 0; r < rows; ++r) {
@@ -202,9 +202,14 @@ void test_softmax(const kernels::Table<T>& table) {
         EXPECT_CLOSE(log_y[i], x[i] - std::log(sum), 1e-5);
       }
     }
-    table.softmax->softmax_backward(x.data(), y.data(), dx.data(), rows, channels, channels);
-    table.softmax->log_softmax_backward(x.data(), log_y.data(), dx.data(), rows, channels,
+    table.softmax->softmax_gradient(z.data(), x.data(), from_x.data(), rows, channels, channels);
+    table.softmax->softmax_backward(z.data(), y.data(), dx.data(), rows, channels, channels);
+    for (std::size_t i = 0; i < dx.size(); ++i) EXPECT_CLOSE(from_x[i], dx[i], 1e-6);
+    table.softmax->log_softmax_gradient(z.data(), x.data(), from_x.data(), rows, channels,
                                         channels);
+    table.softmax->log_softmax_backward(z.data(), log_y.data(), dx.data(), rows, channels,
+                                        channels);
+    for (std::size_t i = 0; i < dx.size(); ++i) EXPECT_CLOSE(from_x[i], dx[i], 1e-6);
   }
 }
 

@@ -116,10 +116,8 @@ void softmax_backward(View<const T> dy, View<const T> x, View<T> dx, bool log) {
   s.run(
       2,
       [&](Index at, Index rows) {
-        T* y = dx.data + at;
-        (log ? kernels.log_softmax : kernels.softmax)(x.data + at, y, rows, channels, channels);
-        (log ? kernels.log_softmax_backward : kernels.softmax_backward)(dy.data + at, y, y, rows,
-                                                                        channels, channels);
+        (log ? kernels.log_softmax_gradient : kernels.softmax_gradient)(
+            dy.data + at, x.data + at, dx.data + at, rows, channels, channels);
       },
       [&](Index at, Index columns) {
         T* y = dx.data + at;
