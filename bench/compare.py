@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from cases import Case, flops, layer_cases, predict_cases, step_cases
-from ops import op_cases
+from ops import op_bytes, op_cases
 
 PEERS = ("torch", "torch_channels_last", "jax", "mlx", "sklearn", "onnxruntime")
 ON_REQUEST = ("torch_compile",)  # compiles each network for up to a minute
@@ -103,14 +103,18 @@ def compare(case: Case, workers: list[Worker], rounds: int, seconds: float) -> R
         if i == 0 and case["kind"] != "step":
             check_results(case, workers)
     medians = {name: 1e3 * statistics.median(t) for name, t in times.items() if t}
-    return {"case": case["name"], "kind": case["kind"], "flops": flops(case), "ms": medians}
+    row = {"case": case["name"], "kind": case["kind"], "flops": flops(case), "ms": medians}
+    if case["kind"] == "op":
+        row["bytes"] = op_bytes(case, [size for size, *_ in workers[0].results or []])
+    return row
 
 
 def line(row: Row, peers: list[str]) -> str:
     """A row of the table."""
     own = row["ms"].get("piste")
     text = f"{row['case']:38}" + (f"{own:10.3f}" if own else f"{'-':>10}")
-    text += f"{row['flops'] / own / 1e6:8.1f}" if own and row["flops"] else f"{'':8}"
+    work = row["flops"] or row.get("bytes")
+    text += f"{work / own / 1e6:8.1f}" if own and work else f"{'':8}"
     for peer in peers:
         other = row["ms"].get(peer)
         text += f"{other:21.3f}" if other else f"{'-':>21}"
@@ -177,19 +181,31 @@ def machine() -> str:
     return f"{name}, {os.cpu_count()} CPUs"
 
 
-def markdown(rows: list[Row], peers: list[str], title: str) -> str:
+def speed(row: Row, triad: float | None) -> str:
+    """GB/s of piste and, where that of a triad is known, the share of it."""
+    own = row["ms"].get("piste")
+    if not own or not row["bytes"]:
+        return ""
+    rate = row["bytes"] / own / 1e6
+    return f"{rate:.1f}" + (f", {rate / triad:.0%}" if triad else "")
+
+
+def markdown(rows: list[Row], peers: list[str], title: str, triad: float | None = None) -> str:
     """The table for a page: piste's milliseconds, and how many times as long each peer took."""
-    lines = [title, "", f"| case | piste, ms | {' | '.join(peers)} |"]
-    lines.append("|---|---:|" + "---:|" * len(peers))
+    moved = any("bytes" in row for row in rows)
+    extra = [f"GB/s{', of triad' if triad else ''}"] if moved else []
+    lines = [title, "", f"| {' | '.join(['case', 'piste, ms', *extra, *peers])} |"]
+    lines.append("|---|" + "---:|" * (1 + len(extra) + len(peers)))
     for row in rows:
         own = row["ms"].get("piste")
         ratios = (row["ms"].get(peer) for peer in peers)
-        cells = (f"{other / own:.2f}" if other and own else "" for other in ratios)
-        shown = f"{own:.3g}" if own else ""
-        lines.append(f"| {row['case']} | {shown} | {' | '.join(cells)} |")
+        cells = [row["case"], f"{own:.3g}" if own else ""]
+        cells += [speed(row, triad)] if moved else []
+        cells += [f"{other / own:.2f}" if other and own else "" for other in ratios]
+        lines.append(f"| {' | '.join(cells)} |")
     means = geometric_means(rows, peers)
-    cells = (f"**{means[peer]:.2f}**" if peer in means else "" for peer in peers)
-    lines.append(f"| **geometric mean** | | {' | '.join(cells)} |")
+    cells = [f"**{means[peer]:.2f}**" if peer in means else "" for peer in peers]
+    lines.append(f"| {' | '.join(['**geometric mean**', '', *[''] * len(extra), *cells])} |")
     if len(rows) > 100:
         lines += ["", *(text for peer in means for text in summary(rows, peer))]
     return "\n".join(lines) + "\n"
@@ -214,6 +230,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--case", metavar="TEXT", default="", help="cases whose name has TEXT")
     parser.add_argument("--rounds", type=int, metavar="R", default=5)
     parser.add_argument("--seconds", type=float, default=0.2, help="per case, system and round")
+    parser.add_argument(
+        "--triad", type=float, metavar="GB/S", help="what peak.cpp prints: a column of shares of it"
+    )
     parser.add_argument("--json", type=Path, metavar="OUT")
     parser.add_argument("--markdown", type=Path, metavar="OUT")
     options = parser.parse_args()
@@ -236,7 +255,8 @@ def main() -> None:
     versions = ", ".join(dict.fromkeys(worker.version for worker in workers))
     print(f"{machine()}, {options.threads} threads; {versions}")
     print(
-        f"{'case':38}{'piste ms':>10}{'GF/s':>8}" + "".join(f"{p:>21}{'ratio':>7}" for p in peers)
+        f"{'case':38}{'piste ms':>10}{'GB/s' if options.only == 'ops' else 'GF/s':>8}"
+        + "".join(f"{p:>21}{'ratio':>7}" for p in peers)
     )
     rows = []
     for case in cases:
@@ -256,7 +276,7 @@ def main() -> None:
     if options.markdown:
         threads = f"{options.threads} thread{'s' * (options.threads > 1)}"
         title = f"{machine()}, {threads}, {datetime.date.today()}; {versions}. Medians of one run."
-        options.markdown.write_text(markdown(rows, peers, title))
+        options.markdown.write_text(markdown(rows, peers, title, options.triad))
 
 
 if __name__ == "__main__":

@@ -120,6 +120,24 @@ def op_cases() -> list[Case]:
     ]
 
 
+def op_bytes(case: Case, results: list[int]) -> int:
+    """What a call has to move at least, with so many values in each of its results.
+
+    Each array that it is given is read once, or in training once by either pass; the output's
+    gradient is read and each result written. Nothing is counted for operations that do more
+    arithmetic than that takes, nor for a loss that looks at one value of each row.
+    """
+    op, _, kinds, _ = _calls()[case["call"]]
+    if op.startswith(("conv", "linear", "nll")):
+        return 0
+    size, channels = math.prod(case["input"]), case["input"][1]
+    whole = ("normal", "share", "sign")
+    read = sum(4 * size if kind in whole else 4 * channels for kind in kinds if kind != "labels")
+    if case["direction"] == "training":
+        read = 2 * read + 4 * results[0]
+    return read + 4 * sum(results)
+
+
 def _array(kind: str, shape: tuple[int, ...], rng: np.random.Generator) -> Any:
     channels, axes = shape[1], len(shape) - 2
     if kind == "last":

@@ -35,6 +35,8 @@ def empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
 
 def empty_like(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """A new array of another's shape and dtype, in C order; see `empty`."""
+    if array.nbytes not in _POOLED_BYTES:
+        return np.empty(array.shape, array.dtype)
     return empty(array.shape, array.dtype)
 
 
@@ -106,11 +108,12 @@ def as_float(value: object, name: str, like: FloatArray | None = None) -> FloatA
     TypeError
         For any other dtype, or one that differs from `like`'s, or a masked array.
     """
-    array = as_array(value, name)
+    # Small arrays should not wait for more than this.
+    array = value if type(value) is np.ndarray else as_array(value, name)
     dtype = array.dtype
     usual = dtype.char in "fd" and dtype.isnative and array.flags.c_contiguous
-    if usual and (like is None or dtype == like.dtype):
-        return array  # small arrays should not wait for more
+    if usual and (like is None or dtype is like.dtype or dtype == like.dtype):
+        return array
     native = dtype.newbyteorder("=")
     if native not in _FLOATS:
         raise TypeError(f"{name}: expected dtype float32 or float64, got {array.dtype}")
@@ -158,11 +161,13 @@ def as_optional_floats(
     x: FloatArray, shape: tuple[int, ...], **values: object | None
 ) -> tuple[FloatArray | None, ...]:
     """The named arrays, each None or of `shape` and of `x`'s dtype."""
-    arrays = {name: as_optional_float(value, name, like=x) for name, value in values.items()}
-    for name, array in arrays.items():
-        if array is not None:
+    arrays: list[FloatArray | None] = []
+    for name, value in values.items():
+        array = None if value is None else as_float(value, name, x)
+        if array is not None and array.shape != shape:
             check_shape(array, shape, name)
-    return tuple(arrays.values())
+        arrays.append(array)
+    return tuple(arrays)
 
 
 class Output:

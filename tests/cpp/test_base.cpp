@@ -20,7 +20,7 @@ namespace piste {
 namespace {
 
 void test_every_task_runs_once() {
-  for (const int threads : {1, 2, 5}) {
+  for (const int threads : {1, 2, 5, 70}) {  // 70: more than there are queues of tasks
     set_num_threads(threads);
     for (const Index tasks : {0, 1, 3, 100}) {
       std::vector<std::atomic<int>> runs(static_cast<std::size_t>(tasks));
@@ -69,6 +69,16 @@ void test_a_split_covers_everything_in_order() {
       }
       EXPECT(at == n);
     }
+}
+
+void test_an_even_split_has_one_part_or_an_even_number_of_them() {
+  EXPECT(even_split(5, 8).count == 1);
+  EXPECT(even_split(100, 40).count == 4);
+  EXPECT(even_split(100, 30).count == 4);
+  EXPECT(even_split(3, 1).count == 3);  // there are no more items
+  EXPECT(even_split(0, 1).count == 0);
+  const Split split = even_split(100, 40);
+  EXPECT(split.begin(0) == 0 && split.end(3) == 100);
 }
 
 void test_numbers_of_threads_out_of_range_are_refused() {
@@ -225,6 +235,7 @@ int main() {
   piste::test_an_exception_reaches_the_caller();
   piste::test_nested_calls_run();
   piste::test_a_split_covers_everything_in_order();
+  piste::test_an_even_split_has_one_part_or_an_even_number_of_them();
   piste::test_numbers_of_threads_out_of_range_are_refused();
   piste::test_scratch_memory_is_aligned_writable_and_comes_back();
   piste::test_zeroed_memory_is_aligned_and_zero();

@@ -13,6 +13,7 @@
 namespace piste {
 namespace {
 
+using kernels::Stores;
 using test::values;
 
 std::size_t size(Index n) { return static_cast<std::size_t>(n); }
@@ -30,14 +31,35 @@ void test_pointwise(const kernels::Table<T>& table) {
   for (const Index n : lengths(table.lanes)) {
     const std::vector<T> x = values<T>(size(n), 1), z = values<T>(size(n), 2);
     std::vector<T> y(size(n)), dx(size(n));
-    table.pointwise->forward(Activation::leaky_relu, x.data(), y.data(), n, T(0.1), T(0));
+    table.pointwise->forward(Activation::leaky_relu, x.data(), y.data(), n, T(0.1), T(0),
+                             Stores::cached);
     table.pointwise->backward(Activation::leaky_relu, z.data(), x.data(), dx.data(), n, T(0.1),
-                              T(0));
+                              T(0), Stores::cached);
     for (std::size_t i = 0; i < size(n); ++i) {
       EXPECT_CLOSE(y[i], x[i] < 0 ? T(0.1) * x[i] : x[i], 1e-6);
       EXPECT_CLOSE(dx[i], x[i] > 0 ? z[i] : T(0.1) * z[i], 1e-6);
     }
-    table.pointwise->forward(Activation::tanh, x.data(), y.data(), n, T(0), T(0));
+    // Past the caches, from any place of a vector on: the same values, and no others.
+    for (Index first = 0; first < 3; ++first) {
+      const T before = 9, behind = 8;
+      std::vector<T> streamed(size(first + n + 1), before);
+      streamed.back() = behind;
+      T* to = streamed.data() + first;
+      table.pointwise->forward(Activation::leaky_relu, x.data(), to, n, T(0.1), T(0),
+                               Stores::streamed);
+      for (std::size_t i = 0; i < size(n); ++i) EXPECT(to[i] == y[i]);
+      table.pointwise->backward(Activation::leaky_relu, z.data(), x.data(), to, n, T(0.1), T(0),
+                                Stores::streamed);
+      for (std::size_t i = 0; i < size(n); ++i) EXPECT(to[i] == dx[i]);
+      table.layout->fill(to, n, T(7), Stores::streamed);
+      for (std::size_t i = 0; i < size(n); ++i) EXPECT(to[i] == T(7));
+      for (Index i = 0; i < first; ++i) EXPECT(streamed[size(i)] == before);
+      EXPECT(streamed.back() == behind);
+      table.layout->fill(to, n, T(6), Stores::cached);
+      for (std::size_t i = 0; i < size(n); ++i) EXPECT(to[i] == T(6));
+      EXPECT(streamed.back() == behind);
+    }
+    table.pointwise->forward(Activation::tanh, x.data(), y.data(), n, T(0), T(0), Stores::cached);
     for (std::size_t i = 0; i < size(n); ++i) EXPECT_CLOSE(y[i], std::tanh(x[i]), 1e-6);
     table.pointwise->add(x.data(), z.data(), y.data(), n);
     for (std::size_t i = 0; i < size(n); ++i) EXPECT_CLOSE(y[i], x[i] + z[i], 0);
@@ -167,8 +189,8 @@ template <class T>
 void test_softmax(const kernels::Table<T>& table) {
   for (Index channels = 1; channels <= 2 * table.lanes + 1; ++channels) {
     const Index rows = 3;
-    const std::vector<T> x = values<T>(size(rows * channels), 1);
-    std::vector<T> y(x.size()), log_y(x.size()), dx(x.size());
+    const std::vector<T> x = values<T>(size(rows * channels), 1), z = values<T>(x.size(), 2);
+    std::vector<T> y(x.size()), log_y(x.size()), dx(x.size()), from_x(x.size());
     table.softmax->softmax(x.data(), y.data(), rows, channels, channels);
     table.softmax->log_softmax(x.data(), log_y.data(), rows, channels, channels);
     for (Index r = 0; r < rows; ++r) {
@@ -180,9 +202,14 @@ void test_softmax(const kernels::Table<T>& table) {
         EXPECT_CLOSE(log_y[i], x[i] - std::log(sum), 1e-5);
       }
     }
-    table.softmax->softmax_backward(x.data(), y.data(), dx.data(), rows, channels, channels);
-    table.softmax->log_softmax_backward(x.data(), log_y.data(), dx.data(), rows, channels,
+    table.softmax->softmax_gradient(z.data(), x.data(), from_x.data(), rows, channels, channels);
+    table.softmax->softmax_backward(z.data(), y.data(), dx.data(), rows, channels, channels);
+    for (std::size_t i = 0; i < dx.size(); ++i) EXPECT_CLOSE(from_x[i], dx[i], 1e-6);
+    table.softmax->log_softmax_gradient(z.data(), x.data(), from_x.data(), rows, channels,
                                         channels);
+    table.softmax->log_softmax_backward(z.data(), log_y.data(), dx.data(), rows, channels,
+                                        channels);
+    for (std::size_t i = 0; i < dx.size(); ++i) EXPECT_CLOSE(from_x[i], dx[i], 1e-6);
   }
 }
 

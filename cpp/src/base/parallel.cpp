@@ -4,6 +4,7 @@
 #include <pthread.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <exception>
@@ -36,6 +37,38 @@ void ask_until(const std::atomic<int>& ended, int others, Watch& watch) {
   }
 }
 
+/// The tasks cut into one run of neighbours per worker: memory that tasks go through in order is
+/// read by each worker in order, which its prefetching likes. Who has none left takes from others.
+class Queues {
+ public:
+  Queues(Index tasks, int workers)
+      : tasks_(tasks), count_(std::min(workers, static_cast<int>(queues_.size()))) {
+    for (int i = 0; i < count_; ++i) queues_[i].next = begin(i);
+  }
+  /// body(task), which returns whether to go on, for the tasks that fall to a worker.
+  template <class Body>
+  void for_each_task(int worker, Body&& body) {
+    for (int i = 0; i < count_; ++i) {
+      const int queue = (worker + i) % count_;
+      std::atomic<Index>& next = queues_[queue].next;
+      for (Index task; (task = next.fetch_add(1, std::memory_order_relaxed)) < begin(queue + 1);)
+        if (!body(task)) return;
+    }
+  }
+
+ private:
+  struct alignas(64) Queue {  // a cache line each
+    std::atomic<Index> next;
+  };
+  Index begin(int queue) const {
+    return tasks_ / count_ * queue + tasks_ % count_ * queue / count_;
+  }
+
+  Index tasks_;
+  int count_;
+  std::array<Queue, 64> queues_;
+};
+
 }  // namespace
 
 int parallel_workers(Index tasks) {
@@ -51,7 +84,7 @@ void parallel_for(Index tasks, TaskRef body, Watch* watch) {
   static const int registered = pthread_atfork(release_pool_before_fork, nullptr, nullptr);
   (void)registered;
 
-  std::atomic<Index> next{0};
+  Queues queues(tasks, workers);
   std::exception_ptr error;
   std::atomic<bool> failed{false};
   std::atomic<int> ended{0};
@@ -71,9 +104,12 @@ void parallel_for(Index tasks, TaskRef body, Watch* watch) {
     inside_region = true;
     const int worker = omp_get_thread_num();
     guarded([&] {
-      for (Index task; worker < workers && !failed.load(std::memory_order_relaxed) &&
-                       (task = next.fetch_add(1, std::memory_order_relaxed)) < tasks;)
+      if (worker >= workers) return;
+      queues.for_each_task(worker, [&](Index task) {
+        if (failed.load(std::memory_order_relaxed)) return false;
         body(task, worker);
+        return true;
+      });
     });
     inside_region = false;
     if (worker != 0)

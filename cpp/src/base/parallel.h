@@ -51,4 +51,10 @@ struct Split {
   Index end(Index i) const { return begin(i + 1); }
 };
 
+/// A Split into one part or an even number of them: two threads get as much each.
+inline Split even_split(Index n, Index grain, Index max_parts = 1 << 12) {
+  const Split parts(n, grain, max_parts);
+  return parts.count > 1 ? Split(n, 1, parts.count + parts.count % 2) : parts;
+}
+
 }  // namespace piste

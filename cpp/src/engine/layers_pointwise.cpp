@@ -31,13 +31,14 @@ class ActivationOp final : public Op<T> {
 
   void forward(int, const Run<T>&, const Memory<T>& memory, const Chunk& chunk) override {
     kernel_table<T>().pointwise->forward(kind_, memory.at(x_, chunk), memory.at(y_, chunk),
-                                         chunk.count() * values_, a_, b_);
+                                         chunk.count() * values_, a_, b_, kernels::Stores::cached);
   }
 
   void backward(int, const Run<T>&, const Memory<T>& memory, const Chunk& chunk) override {
     if (dx_ < 0) return;
     kernel_table<T>().pointwise->backward(kind_, memory.at(dy_, chunk), memory.at(kept_, chunk),
-                                          memory.at(dx_, chunk), chunk.count() * values_, a_, b_);
+                                          memory.at(dx_, chunk), chunk.count() * values_, a_, b_,
+                                          kernels::Stores::cached);
   }
 
  private:

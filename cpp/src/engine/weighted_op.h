@@ -36,7 +36,8 @@ class WeightedOp : public Op<T> {
     if (!masks_) return dy;
     T* masked = memory.at(masked_, chunk);
     kernel_table<T>().pointwise->backward(Activation::relu, dy, memory.at(y_.tensor, chunk), masked,
-                                          chunk.count() * y_.sample_values(), T(0), T(0));
+                                          chunk.count() * y_.sample_values(), T(0), T(0),
+                                          kernels::Stores::cached);
     return masked;
   }
 

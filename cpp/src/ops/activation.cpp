@@ -11,8 +11,10 @@ template <class T>
 void activation(Activation kind, View<const T> x, View<T> y, T a, T b) {
   check_same_shape("activation", "input", x, "out", y);
   const auto& kernels = *kernel_table<T>().pointwise;
-  for_each_part(x.size(),
-                [&](Index i, Index n) { kernels.forward(kind, x.data + i, y.data + i, n, a, b); });
+  const Stores stores = stores_of(y);
+  for_each_part(x.size(), [&](Index i, Index n) {
+    kernels.forward(kind, x.data + i, y.data + i, n, a, b, stores);
+  });
 }
 
 template <class T>
@@ -20,8 +22,9 @@ void activation_backward(Activation kind, View<const T> dy, View<const T> x, Vie
   check_same_shape("activation", "grad_output", dy, "input", x);
   check_same_shape("activation", "input", x, "grad_input", dx);
   const auto& kernels = *kernel_table<T>().pointwise;
+  const Stores stores = stores_of(dx);
   for_each_part(x.size(), [&](Index i, Index n) {
-    kernels.backward(kind, dy.data + i, x.data + i, dx.data + i, n, a, b);
+    kernels.backward(kind, dy.data + i, x.data + i, dx.data + i, n, a, b, stores);
   });
 }
 

@@ -13,8 +13,9 @@ namespace piste {
 namespace {
 
 constexpr const char* tag = "loss";
-constexpr Index tile_values = 1 << 12;  // of a block of rows: it stays in L1
-constexpr Index min_tile_pixels = 16;   // a cache line of each class
+constexpr Index tile_values = 1 << 12;     // of a block of rows: it stays in L1
+constexpr Index min_tile_pixels = 16;      // a cache line of each class
+constexpr Index gathered_grain = 1 << 10;  // values of a task that stand far from each other
 
 /// (samples, classes, pixels): a row is the classes of one pixel.
 struct Rows {
@@ -25,9 +26,17 @@ struct Rows {
     samples = shape[0], classes = shape[1], pixels = shape[2];
   }
   Index count() const { return samples * pixels; }
-  /// Place of a row's value for one class.
-  Index at(Index row, Index label) const {
-    return (row / pixels * classes + label) * pixels + row % pixels;
+  /// body(row, the place of its first class) for the rows [first, end). Divides once only.
+  template <class Body>
+  void for_rows(Index first, Index end, Body&& body) const {
+    if (first >= end) return;
+    Index pixel = first % pixels, at = first / pixels * classes * pixels + pixel;
+    for (Index row = first; row < end; ++row, ++at) {
+      body(row, at);
+      if (++pixel < pixels) continue;
+      pixel = 0;
+      at += (classes - 1) * pixels;
+    }
   }
   Shape per_row() const { return {samples, pixels}; }
   template <class T>
@@ -62,8 +71,8 @@ double for_each_row(const Rows& rows, const RowArrays<T>& arrays, Row&& row) {
   const Index classes = rows.classes, pixels = rows.pixels;
   const Index tile = std::min(pixels, std::max(min_tile_pixels, tile_values / (classes + 1)));
   const Index tiles = pixels ? (pixels + tile - 1) / tile : 0;
-  const Split split(rows.samples * tiles,
-                    std::max<Index>(elementwise_grain / (tile * classes + 1), 1));
+  const Split split = even_split(rows.samples * tiles,
+                                 std::max<Index>(elementwise_grain / (tile * classes + 1), 1));
   std::vector<double> sums(static_cast<std::size_t>(split.count));
   const Index scratch_values = pixels == 1 ? 0 : 4 * tile * classes;
   const Workspace scratch(static_cast<std::size_t>(scratch_values) * sizeof(T) *
@@ -208,6 +217,36 @@ double probability_rows(View<const T> input, View<const T> target, View<const T>
 
 }  // namespace
 
+namespace {
+
+/// Of the labels [first, end). Without branches in the usual case: the compiler makes vectors of
+/// it.
+template <class T>
+LabelCount count_part(const std::int64_t* labels, Index first, Index end, Index classes,
+                      View<const T> weight, Index ignore_index) {
+  LabelCount part;
+  Index wrong = 0;
+  for (Index i = first; i < end; ++i) {
+    const bool counts = labels[i] != ignore_index;
+    part.counted += counts;
+    wrong += counts & ((labels[i] < 0) | (labels[i] >= classes));
+  }
+  part.weight = static_cast<double>(part.counted);
+  if (!wrong && !weight) return part;
+  part.weight = 0;
+  for (Index i = first; i < end; ++i) {
+    if (labels[i] == ignore_index) continue;
+    if (labels[i] < 0 || labels[i] >= classes) {
+      part.first_wrong = i;
+      return part;
+    }
+    part.weight += weight_of(weight, labels[i]);
+  }
+  return part;
+}
+
+}  // namespace
+
 template <class T>
 LabelCount count_labels(View<const std::int64_t> labels, Index classes, View<const T> weight,
                         Index ignore_index) {
@@ -216,17 +255,8 @@ LabelCount count_labels(View<const std::int64_t> labels, Index classes, View<con
   const Split split(labels.size(), elementwise_grain);
   std::vector<LabelCount> parts(static_cast<std::size_t>(split.count));
   parallel_for(split.count, [&](Index task, int) {
-    LabelCount& part = parts[static_cast<std::size_t>(task)];
-    for (Index i = split.begin(task); i < split.end(task); ++i) {
-      const Index label = labels.data[i];
-      if (label == ignore_index) continue;
-      if (label < 0 || label >= classes) {
-        part.first_wrong = i;
-        return;
-      }
-      ++part.counted;
-      part.weight += weight_of(weight, label);
-    }
+    parts[static_cast<std::size_t>(task)] =
+        count_part(labels.data, split.begin(task), split.end(task), classes, weight, ignore_index);
   });
   LabelCount all;
   for (const LabelCount& part : parts) {
@@ -277,18 +307,18 @@ template <class T>
 double nll_loss(const LabelLossInput<T>& loss, View<T> losses) {
   const Rows rows = checked(loss);
   rows.check_rows(losses, "losses");
-  const Split split(rows.count(), elementwise_grain);
+  const Split split(rows.count(), gathered_grain);
   std::vector<double> sums(static_cast<std::size_t>(split.count));
   parallel_for(split.count, [&](Index task, int) {
     double sum = 0;
-    for (Index row = split.begin(task); row < split.end(task); ++row) {
+    rows.for_rows(split.begin(task), split.end(task), [&](Index row, Index at) {
       const Index label = label_of(loss, rows, row);
       T value = 0;
       if (!ignored(loss, label))
-        value = -weight_of(loss.weight, label) * loss.input.data[rows.at(row, label)];
+        value = -weight_of(loss.weight, label) * loss.input.data[at + label * rows.pixels];
       if (losses) losses.data[row] = value;
       sum += value;
-    }
+    });
     sums[static_cast<std::size_t>(task)] = sum;
   });
   double total = 0;
@@ -301,14 +331,19 @@ void nll_loss_backward(const LabelLossInput<T>& loss, View<const T> grad, T scal
   const Rows rows = checked(loss);
   rows.check_rows(grad, "grad_output");
   rows.check_values(dx, "grad_input");
-  for_each_part(dx.size(), [&](Index first, Index n) { std::fill_n(dx.data + first, n, T(0)); });
-  for_each_part(rows.count(), [&](Index first, Index n) {
-    for (Index row = first; row < first + n; ++row) {
+  const Stores stores = stores_of(dx);
+  const Index sample = rows.classes * rows.pixels;
+  const Split split(rows.samples,
+                    std::max<Index>(elementwise_grain / std::max<Index>(sample, 1), 1));
+  parallel_for(split.count, [&](Index task, int) {
+    const Index first = split.begin(task), end = split.end(task);
+    kernel_table<T>().layout->fill(dx.data + first * sample, (end - first) * sample, T(0), stores);
+    rows.for_rows(first * rows.pixels, end * rows.pixels, [&](Index row, Index at) {
       const Index label = label_of(loss, rows, row);
-      if (ignored(loss, label)) continue;
+      if (ignored(loss, label)) return;
       const T g = grad ? scale * grad.data[row] : scale;
-      dx.data[rows.at(row, label)] = -weight_of(loss.weight, label) * g;
-    }
+      dx.data[at + label * rows.pixels] = -weight_of(loss.weight, label) * g;
+    });
   });
 }
 

@@ -65,7 +65,8 @@ void add_bias(const View<const T>& bias, const View<T>& y) {
   parallel_for(split.count, [&](Index task, int) {
     for (Index i = split.begin(task); i < split.end(task); ++i)
       kernel_table<T>().norm->plane_scale_shift(y.data + i * pixels, y.data + i * pixels, pixels,
-                                                T(0), T(1), bias.data[i % y.shape[1]]);
+                                                T(0), T(1), bias.data[i % y.shape[1]],
+                                                Stores::cached);
   });
 }
 

@@ -1,16 +1,32 @@
 #pragma once
 
 #include "base/parallel.h"
+#include "kernels/stores.h"
 #include "piste/tensor.h"
 
 namespace piste {
 
 inline constexpr Index elementwise_grain = 1 << 14;  // values per task: about 2 µs of work
 
+using kernels::Stores;
+
+/// Results from so many bytes on, half of a large last-level cache, go past the caches.
+inline constexpr std::size_t streamed_bytes = std::size_t{16} << 20;
+
+template <class T>
+Stores stores_of(Index values) {
+  const std::size_t bytes = static_cast<std::size_t>(values) * sizeof(T);
+  return bytes < streamed_bytes ? Stores::cached : Stores::streamed;
+}
+template <class T>
+Stores stores_of(const View<T>& result) {
+  return stores_of<T>(result.size());
+}
+
 /// Runs kernel(begin, count) over [0, n) in parallel, in parts that depend on n alone.
 template <class Kernel>
 void for_each_part(Index n, Kernel&& kernel) {
-  const Split split(n, elementwise_grain);
+  const Split split = even_split(n, elementwise_grain);
   parallel_for(split.count, [&](Index part, int) {
     kernel(split.begin(part), split.end(part) - split.begin(part));
   });

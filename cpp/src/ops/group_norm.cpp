@@ -65,6 +65,7 @@ void group_norm(View<const T> x, Index groups, View<const T> weight, View<const 
     return g.rows(affine, eps).forward(x.data, y.data, mean.data, var.data);
   }
   const auto& kernels = *kernel_table<T>().norm;
+  const Stores stores = stores_of(y);
   RunTasks(g.samples * groups, g.values(), 1 << 12)([&](Index run, Index) {
     const T* from = x.data + run * g.values();
     T* to = y.data + run * g.values();
@@ -75,7 +76,7 @@ void group_norm(View<const T> x, Index groups, View<const T> weight, View<const 
     g.for_channels(run % groups, [&](Index c, Index at) {
       kernels.plane_scale_shift(from + at, to + at, g.pixels, moments.mean,
                                 weight ? weight.data[c] * inverse : inverse,
-                                bias ? bias.data[c] : T(0));
+                                bias ? bias.data[c] : T(0), stores);
     });
   });
 }
@@ -114,6 +115,7 @@ void group_norm_backward(View<const T> dy, View<const T> x, Index groups, View<c
   g.check_channels(dbias, "the gradient by bias");
   if (g.as_rows()) return backward_as_rows(g, dy, x, weight, eps, dx, dweight, dbias);
   const auto& kernels = *kernel_table<T>().norm;
+  const Stores stores = stores_of(dx);
   const Index planes = g.samples * g.channels;
   const Workspace workspace(2 * planes * sizeof(T));
   T *sums = workspace.as<T>(), *sums_x = sums + planes;  // of dy, and of dy * (x - mean) / std
@@ -139,7 +141,7 @@ void group_norm_backward(View<const T> dy, View<const T> x, Index groups, View<c
     g.for_channels(run % groups, [&](Index c, Index at) {
       kernels.plane_backward_apply(dy.data + first + at, x.data + first + at, dx.data + first + at,
                                    g.pixels, mean, weight ? weight.data[c] * inverse : inverse,
-                                   slope, shift);
+                                   slope, shift, stores);
     });
   });
   for (Index c = 0; c < g.channels; ++c) {

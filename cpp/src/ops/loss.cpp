@@ -50,7 +50,7 @@ double pointwise_loss(const PointwiseLossInput<T>& loss, View<T> losses) {
   if (losses) check_same_shape(tag, "losses", losses, "input", loss.input);
   all.loss = losses.data;
   const auto& kernels = *kernel_table<T>().loss;
-  const Split split(all.n, elementwise_grain);
+  const Split split = even_split(all.n, elementwise_grain);
   std::vector<double> sums(static_cast<std::size_t>(split.count));
   parallel_for(split.count, [&](Index i, int) {
     auto call = part_of(all, split.begin(i), split.end(i) - split.begin(i));

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "base/parallel.h"
 #include "dispatch/dispatch.h"
 #include "ops/batch_stats.h"
+#include "ops/elementwise.h"
 
 namespace piste {
 namespace {
@@ -24,8 +26,15 @@ struct Planes {
   }
   Index count() const { return samples * pixels; }
   Index at(Index sample, Index channel) const { return (sample * channels + channel) * pixels; }
-  Split split() const {
-    return Split(channels, std::max<Index>(task_values / std::max<Index>(count(), 1), 1));
+  /// Planes of a task that takes some wherever they are.
+  Index grain() const { return std::max<Index>(elementwise_grain / std::max<Index>(pixels, 1), 1); }
+  /// body(channel) for all of them, in parallel.
+  template <class Body>
+  void for_channels(Body&& body) const {
+    const Split split(channels, std::max<Index>(task_values / std::max<Index>(count(), 1), 1));
+    parallel_for(split.count, [&](Index task, int) {
+      for (Index c = split.begin(task); c < split.end(task); ++c) body(c);
+    });
   }
   void check_channels(const View<const T>& view, const char* name) const {
     check(!view || view.shape == Shape{channels}, "batch_norm", name, " has shape ", view.shape,
@@ -83,30 +92,34 @@ void batch_norm(View<const T> x, View<T> running_mean, View<T> running_var, View
   check(y.shape == x.shape, "batch_norm", "expected an output of ", x.shape, ", got ", y.shape);
   const auto& kernels = *kernel_table<T>().norm;
   const T count = static_cast<T>(planes.count()), momentum = static_cast<T>(options.momentum);
-  const Split split = planes.split();
-  const auto channel = [&](Index c) {
-    T mean, var;
-    if (options.training) {
-      const Moments<T> moments = batch_moments(planes, x.data, c);
-      mean = moments.mean;
-      var = moments.m2 / count;
-      if (running_mean) {
-        const T unbiased = moments.m2 / (count - T(1));
-        running_mean.data[c] += momentum * (mean - running_mean.data[c]);
-        running_var.data[c] += momentum * (unbiased - running_var.data[c]);
-      }
-    } else {
-      mean = running_mean.data[c];
-      var = running_var.data[c];
-    }
-    const T scale = (weight ? weight.data[c] : T(1)) * inverse_std(var, options);
-    const T shift = bias ? bias.data[c] : T(0);
-    for (Index i = 0; i < planes.samples; ++i)
-      kernels.plane_scale_shift(x.data + planes.at(i, c), y.data + planes.at(i, c), planes.pixels,
-                                mean, scale, shift);
+  const Stores stores = stores_of(y);
+  const auto scale_of = [&](Index c, T var) {
+    return (weight ? weight.data[c] : T(1)) * inverse_std(var, options);
   };
-  parallel_for(split.count, [&](Index task, int) {
-    for (Index c = split.begin(task); c < split.end(task); ++c) channel(c);
+  const auto apply = [&](Index sample, Index c, T mean, T scale) {
+    const Index at = planes.at(sample, c);
+    kernels.plane_scale_shift(x.data + at, y.data + at, planes.pixels, mean, scale,
+                              bias ? bias.data[c] : T(0), stores);
+  };
+  if (!options.training) {  // in the order of memory, as no channel is read twice
+    std::vector<T> scales(static_cast<std::size_t>(planes.channels));
+    for (Index c = 0; c < planes.channels; ++c) scales[c] = scale_of(c, running_var.data[c]);
+    const Split split = even_split(planes.samples * planes.channels, planes.grain());
+    return parallel_for(split.count, [&](Index task, int) {
+      for (Index i = split.begin(task); i < split.end(task); ++i) {
+        const Index c = i % planes.channels;
+        apply(i / planes.channels, c, running_mean.data[c], scales[c]);
+      }
+    });
+  }
+  planes.for_channels([&](Index c) {
+    const Moments<T> moments = batch_moments(planes, x.data, c);
+    const T scale = scale_of(c, moments.m2 / count);
+    for (Index i = 0; i < planes.samples; ++i) apply(i, c, moments.mean, scale);
+    if (!running_mean) return;
+    const T unbiased = moments.m2 / (count - T(1));
+    running_mean.data[c] += momentum * (moments.mean - running_mean.data[c]);
+    running_var.data[c] += momentum * (unbiased - running_var.data[c]);
   });
 }
 
@@ -125,8 +138,8 @@ void batch_norm_backward(View<const T> dy, View<const T> x, View<const T> runnin
         ", got ", dy.shape, " and ", dx.shape);
   const auto& kernels = *kernel_table<T>().norm;
   const T count = static_cast<T>(planes.count());
-  const Split split = planes.split();
-  const auto channel = [&](Index c) {
+  const Stores stores = stores_of(dx);
+  planes.for_channels([&](Index c) {
     Moments<T> moments{};
     if (options.training) moments = batch_moments(planes, x.data, c);
     const T mean = options.training ? moments.mean : running_mean.data[c];
@@ -142,12 +155,9 @@ void batch_norm_backward(View<const T> dy, View<const T> x, View<const T> runnin
     for (Index i = 0; i < planes.samples; ++i)
       kernels.plane_backward_apply(dy.data + planes.at(i, c), x.data + planes.at(i, c),
                                    dx.data + planes.at(i, c), planes.pixels, mean, scale, slope,
-                                   shift);
+                                   shift, stores);
     if (dweight) dweight.data[c] = sum_x * inverse;
     if (dbias) dbias.data[c] = sum;
-  };
-  parallel_for(split.count, [&](Index task, int) {
-    for (Index c = split.begin(task); c < split.end(task); ++c) channel(c);
   });
 }
 

@@ -75,7 +75,7 @@ bool is_row(const PoolProblem& problem, const PoolWindow& window, Index lanes, P
 template <class T>
 void run_max_row(const PoolProblem& problem, const PoolRow& row, View<const T> x, View<T> y) {
   const Index in = problem.in_pixels();
-  const Split split(problem.volumes, std::max<Index>(elementwise_grain / in, 1));
+  const Split split = even_split(problem.volumes, std::max<Index>(elementwise_grain / in, 1));
   parallel_for(split.count, [&](Index task, int) {
     for (Index i = split.begin(task); i < split.end(task); ++i)
       kernel_table<T>().pool->max_row(row, x.data + i * in, y.data + i * row.out);
@@ -86,7 +86,7 @@ void run_max_row(const PoolProblem& problem, const PoolRow& row, View<const T> x
 template <class T>
 void run_global_avg(const PoolProblem& problem, View<const T> x, View<T> y, T divisor) {
   const Index pixels = problem.in_pixels();
-  const Split split(problem.volumes, std::max<Index>(elementwise_grain / pixels, 1));
+  const Split split = even_split(problem.volumes, std::max<Index>(elementwise_grain / pixels, 1));
   parallel_for(split.count, [&](Index task, int) {
     for (Index i = split.begin(task); i < split.end(task); ++i)
       y.data[i] = kernel_table<T>().planes->sum(x.data + i * pixels, pixels) / divisor;
@@ -96,7 +96,7 @@ void run_global_avg(const PoolProblem& problem, View<const T> x, View<T> y, T di
 template <class T>
 void run_global_avg_backward(const PoolProblem& problem, View<const T> dy, View<T> dx, T divisor) {
   const Index pixels = problem.in_pixels();
-  const Split split(problem.volumes, std::max<Index>(elementwise_grain / pixels, 1));
+  const Split split = even_split(problem.volumes, std::max<Index>(elementwise_grain / pixels, 1));
   parallel_for(split.count, [&](Index task, int) {
     for (Index i = split.begin(task); i < split.end(task); ++i)
       std::fill_n(dx.data + i * pixels, pixels, dy.data[i] / divisor);

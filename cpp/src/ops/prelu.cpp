@@ -39,6 +39,7 @@ struct Pieces {
   };
   Piece piece(Index i) const {
     if (!of_runs) return {i * longest, std::min(longest, total - i * longest), 0};
+    if (per_run == 1) return {i * inner, inner, i % channels};
     const Index run = i / per_run, begin = i % per_run * longest;
     return {run * inner + begin, std::min(longest, inner - begin), run % channels};
   }
@@ -56,7 +57,8 @@ struct Pieces {
   /// body(piece's number, piece) in parallel.
   template <class Body>
   void for_each(Body&& body) const {
-    const Split split(count, std::max<Index>(elementwise_grain / std::min(inner, longest), 1));
+    const Split split =
+        even_split(count, std::max<Index>(elementwise_grain / std::min(inner, longest), 1));
     const Split single(count, 1, count);
     const Split& tasks = of_runs ? split : single;
     parallel_for(tasks.count, [&](Index task, int) {
@@ -80,14 +82,19 @@ void prelu(View<const T> x, View<const T> weight, View<T> y) {
   check_same_shape("prelu", "input", x, "out", y);
   const Pieces pieces(x.shape, weight.shape);
   if (pieces.total == 0) return;
-  const Workspace workspace(pieces.weight_rows() * pieces.width * sizeof(T));
+  const auto& kernels = *kernel_table<T>().pointwise;
+  const Stores stores = stores_of(y);
+  if (pieces.of_runs)  // of one slope each
+    return pieces.for_each([&](Index, const Pieces::Piece& p) {
+      kernels.forward(Activation::leaky_relu, x.data + p.begin, y.data + p.begin, p.count,
+                      weight.data[p.channel], T(0), stores);
+    });
+  const Workspace workspace(pieces.width * sizeof(T));
   T* weights = workspace.as<T>();
   pieces.fill_weight_rows(weight.data, weights);
-  const auto& kernels = *kernel_table<T>().pointwise;
   pieces.for_each([&](Index, const Pieces::Piece& p) {
-    const T* w = weights + p.channel * pieces.width;
     pieces.for_rows(p, [&](Index at, Index rows, Index width) {
-      kernels.prelu(x.data + at, w, y.data + at, rows, width);
+      kernels.prelu(x.data + at, weights, y.data + at, rows, width);
     });
   });
 }

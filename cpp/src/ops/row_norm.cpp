@@ -4,6 +4,7 @@
 
 namespace piste {
 
+// Rows are too short for streamed stores: between two rows' come the passes for the moments.
 template <class T>
 void RowNorm<T>::forward(const T* x, T* y, T* means, T* vars) const {
   const auto& kernels = *kernel_table<T>().norm;
@@ -21,7 +22,8 @@ void RowNorm<T>::forward(const T* x, T* y, T* means, T* vars) const {
         kernels.row_scale_shift(from + at, to + at, parts.size(i), moments.mean, inverse,
                                 weight + own, bias + own);
       else
-        kernels.plane_scale_shift(from + at, to + at, parts.size(i), moments.mean, inverse, T(0));
+        kernels.plane_scale_shift(from + at, to + at, parts.size(i), moments.mean, inverse, T(0),
+                                  Stores::cached);
     });
   });
 }
@@ -70,7 +72,7 @@ void RowNorm<T>::backward(const T* dy, const T* x, T* dx, T* dweight, T* dbias) 
                                    mean, scale, slope, shift);
       else
         kernels.plane_backward_apply(dy_row + at, x_row + at, dx_row + at, count, mean, scale,
-                                     slope, shift);
+                                     slope, shift, Stores::cached);
     });
   });
   if (!weight) return;

@@ -9,6 +9,7 @@
 #include "base/workspace.h"
 #include "dispatch/dispatch.h"
 #include "ops/batch_stats.h"
+#include "ops/elementwise.h"
 
 namespace piste {
 
@@ -54,7 +55,8 @@ struct RunTasks {
   Split split;
   bool serial;
   RunTasks(Index runs, Index n, Index most_tasks, Index few = 8)
-      : split(runs, std::max<Index>(norm_task_values / std::max<Index>(n, 1), 1), most_tasks),
+      : split(even_split(runs, std::max<Index>(norm_task_values / std::max<Index>(n, 1), 1),
+                         most_tasks)),
         serial(runs < few && n >= 2 * norm_task_values) {}
   Index count() const { return serial ? 1 : split.count; }
   template <class Body>

@@ -9,6 +9,7 @@ namespace piste {
 namespace {
 
 constexpr Index cached_bytes = 1 << 17;  // of x that several passes go over
+constexpr Index row_values = 1 << 12;    // of rows that several passes go over, in L1
 constexpr Index short_row = 64;          // values that don't fill enough vectors
 
 /// Softmax of x (outer, channels, inner) in one of three ways: rows of contiguous values; columns
@@ -39,15 +40,15 @@ class Softmax {
     if (outer_ == 0 || piece == 0) return;
     if (transposed_) {
       const Index scratch = arrays * piece * width_;
-      const Split tasks(outer_, std::max<Index>(elementwise_grain / piece, width_));
+      const Split tasks = even_split(outer_, std::max<Index>(elementwise_grain / piece, width_));
       const Workspace workspace(parallel_workers(tasks.count) * scratch * sizeof(T));
       parallel_for(tasks.count, [&](Index task, int worker) {
         for (Index i = tasks.begin(task); i < tasks.end(task); i += width_)
           pieces(i, std::min(width_, tasks.end(task) - i), workspace.as<T>() + worker * scratch);
       });
     } else if (inner_ == 1) {
-      const Split tasks(outer_, std::max<Index>(elementwise_grain / channels_, 1));
-      const Index at_once = std::max<Index>(cached / channels_, 1);
+      const Split tasks = even_split(outer_, std::max<Index>(elementwise_grain / channels_, 1));
+      const Index at_once = std::max<Index>(row_values / channels_, 1);
       parallel_for(tasks.count, [&](Index task, int) {
         for (Index i = tasks.begin(task); i < tasks.end(task); i += at_once)
           rows(i * channels_, std::min(at_once, tasks.end(task) - i));
@@ -115,10 +116,8 @@ void softmax_backward(View<const T> dy, View<const T> x, View<T> dx, bool log) {
   s.run(
       2,
       [&](Index at, Index rows) {
-        T* y = dx.data + at;
-        (log ? kernels.log_softmax : kernels.softmax)(x.data + at, y, rows, channels, channels);
-        (log ? kernels.log_softmax_backward : kernels.softmax_backward)(dy.data + at, y, y, rows,
-                                                                        channels, channels);
+        (log ? kernels.log_softmax_gradient : kernels.softmax_gradient)(
+            dy.data + at, x.data + at, dx.data + at, rows, channels, channels);
       },
       [&](Index at, Index columns) {
         T* y = dx.data + at;

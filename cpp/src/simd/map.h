@@ -3,6 +3,7 @@
 // every value goes through the same arithmetic wherever it stands. Flattened: a formula that is
 // called from two places would not be inlined. For *.isa.cpp only, like vec.h.
 
+#include "simd/stream.h"
 #include "simd/vec.h"
 
 namespace piste::PISTE_ISA {
@@ -16,6 +17,27 @@ template <class T, class F, class... X>
   for (; i + lanes <= n; i += lanes) f(Vec<T>::load(x + i)...).store(y + i);
   if (const int tail = static_cast<int>(n - i))
     f(Vec<T>::load_partial(x + i, tail)...).store_partial(y + i, tail);
+}
+
+/// The same past the caches; stream_fence() has to follow before others read y.
+template <class T, class F, class... X>
+[[gnu::flatten]] void map_streamed(F f, T* y, std::int64_t n, const X*... x) {
+  constexpr int lanes = Vec<T>::lanes;
+  std::int64_t i = stream_distance(y) < n ? stream_distance(y) : n;
+  if (const int head = static_cast<int>(i))
+    f(Vec<T>::load_partial(x, head)...).store_partial(y, head);
+  for (; i + lanes <= n; i += lanes) stream(f(Vec<T>::load(x + i)...), y + i);
+  if (const int tail = static_cast<int>(n - i))
+    f(Vec<T>::load_partial(x + i, tail)...).store_partial(y + i, tail);
+}
+
+/// map() or, where `past_caches`, map_streamed(), finished for others to read.
+template <class T, class F, class... X>
+[[gnu::always_inline]] inline void map_to(bool past_caches, F f, T* y, std::int64_t n,
+                                          const X*... x) {
+  if (!past_caches) return map(f, y, n, x...);
+  map_streamed(f, y, n, x...);
+  stream_fence();
 }
 
 /// Several vectors that are summed side by side.

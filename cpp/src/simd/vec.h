@@ -3,6 +3,9 @@
 // than the target's registers, the compiler splits it. Included by *.isa.cpp only; everything is
 // in an anonymous namespace, so that no copy compiled for one ISA can be linked into another.
 
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
 #include <cstdint>
 #include <cstring>
 
@@ -55,12 +58,26 @@ struct Vec {
   /// The first n of `lanes` values, the rest `fill`.
   static Vec load_partial(const T* from, int n, T fill = 0) {
     Vec result(fill);
+#if defined(__AVX512F__)  // one instruction, which GCC does not find
+    if constexpr (sizeof(T) == 4)
+      result.v = (Vector)_mm512_mask_loadu_ps((__m512)result.v, first_lanes(n), from);
+    else
+      result.v = (Vector)_mm512_mask_loadu_pd((__m512d)result.v, first_lanes(n), from);
+#else
     for (int i = 0; i < n; ++i) result.v[i] = from[i];
+#endif
     return result;
   }
   void store_partial(T* to, int n) const {
     if (n == lanes) return store(to);
+#if defined(__AVX512F__)
+    if constexpr (sizeof(T) == 4)
+      _mm512_mask_storeu_ps(to, first_lanes(n), (__m512)v);
+    else
+      _mm512_mask_storeu_pd(to, first_lanes(n), (__m512d)v);
+#else
     for (int i = 0; i < n; ++i) to[i] = v[i];
+#endif
   }
 
   friend Vec operator+(Vec a, Vec b) { return a.v + b.v; }
@@ -89,6 +106,11 @@ struct Vec {
       for (int i = 0; i < width; ++i) s[i] += s[i + width];
     return s[0];
   }
+
+#if defined(__AVX512F__)
+ private:
+  static __mmask16 first_lanes(int n) { return static_cast<__mmask16>((1u << n) - 1); }
+#endif
 };
 
 /// a * b + c, one rounding where the ISA has FMA (-ffp-contract=fast fuses it).

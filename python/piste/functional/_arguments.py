@@ -58,6 +58,8 @@ def as_ints(value: object, name: str, count: int, minimum: int) -> tuple[int, ..
     ValueError
         Where its length is neither 1 nor `count`, or an integer is out of range.
     """
+    if type(value) is int and minimum <= value <= LARGEST:  # the usual one waits for no more
+        return (value,) * count
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value[()]
     if not isinstance(value, Iterable) or isinstance(value, (str, bytes)):
@@ -93,7 +95,7 @@ def as_number(value: object, name: str) -> float:
         number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         raise TypeError(f"{name}: expected a number, got {describe(value)}") from None
-    if np.isnan(number):
+    if math.isnan(number):
         raise ValueError(f"{name}: expected a number, got NaN")
     return number
 

@@ -47,7 +47,7 @@ class _Problem:
         self.eps = as_finite(eps, "eps")
 
     def flat(self, array: FloatArray | None) -> FloatArray | None:
-        return None if array is None else array.reshape(-1)
+        return array if array is None or array.ndim == 1 else array.reshape(-1)
 
 
 def layer_norm(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -72,11 +73,23 @@ def _window(
     pads = triple(padding, "padding", 0)
     spread = triple(dilation, "dilation", 1)
     ceil = as_flag(ceil_mode, "ceil_mode")
-    extents = tuple(
-        _core.pool_extent(*axis, ceil)
-        for axis in zip(layout.extents, kernel, steps, pads, spread, strict=True)
-    )
-    return _core.PoolWindow(kernel, steps, pads, spread, ceil), layout.shape(extents)
+    window, extents = _core_window(layout.extents, kernel, steps, pads, spread, ceil)
+    return window, layout.shape(extents)
+
+
+@functools.lru_cache(maxsize=256)
+def _core_window(
+    extents: tuple[int, ...],
+    kernel: tuple[int, ...],
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
+    ceil: bool,
+) -> tuple[_core.PoolWindow, tuple[int, ...]]:
+    """The core's window and the output's extents; kept, as networks ask for few of them often."""
+    axes = zip(extents, kernel, stride, padding, dilation, strict=True)
+    results = tuple(_core.pool_extent(*axis, ceil) for axis in axes)
+    return _core.PoolWindow(kernel, stride, padding, dilation, ceil), results
 
 
 def _avg_window(

@@ -36,7 +36,8 @@ class Scores:
         x = as_float(input, "input")
         if x.ndim < 1 and not scalar:
             raise ValueError("input: expected shape (C,), (n, C) or (n, C, d1, ...), got ()")
-        self.shape, self.x = x.shape, x.reshape(x.shape or (1,))  # a scalar is a row of one class
+        self.shape = x.shape
+        self.x = x if x.ndim else x.reshape(1)  # a scalar is a row of one class
         axis = min(self.x.ndim - 1, 1)
         pixels = self.x.shape[axis + 1 :]
         self.classes: int = self.x.shape[axis]

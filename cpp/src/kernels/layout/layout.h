@@ -1,5 +1,6 @@
 #pragma once
 
+#include "kernels/stores.h"
 #include "piste/index.h"
 
 namespace piste::kernels {
@@ -17,6 +18,9 @@ struct LayoutKernels {
 
   /// y[i] = scale * x[i] + shift for i < n, or x[n - 1 - i] where mirrored: a row of an image.
   void (*row)(const T* x, T* y, Index n, T scale, T shift, bool mirrored);
+
+  /// y[i] = value for i < n.
+  void (*fill)(T* y, Index n, T value, Stores stores);
 };
 
 }  // namespace piste::kernels

@@ -1,5 +1,6 @@
 #include "kernels/layout/layout.h"
 
+#include "simd/map.h"
 #include "simd/transpose.h"
 #include "simd/vec.h"
 
@@ -59,11 +60,16 @@ void row(const T* __restrict x, T* __restrict y, Index n, T scale, T shift, bool
     for (Index i = 0; i < n; ++i) y[i] = scale * x[i] + shift;
 }
 
+template <class T>
+void fill(T* y, Index n, T value, kernels::Stores stores) {
+  map_to(stores == kernels::Stores::streamed, [=] { return Vec<T>(value); }, y, n);
+}
+
 }  // namespace
 
 extern const kernels::LayoutKernels<float> layout_f32{transpose<float>, from_bytes<float>,
-                                                      row<float>};
+                                                      row<float>, fill<float>};
 extern const kernels::LayoutKernels<double> layout_f64{transpose<double>, from_bytes<double>,
-                                                       row<double>};
+                                                       row<double>, fill<double>};
 
 }  // namespace piste::PISTE_ISA

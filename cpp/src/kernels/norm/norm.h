@@ -1,5 +1,6 @@
 #pragma once
 
+#include "kernels/stores.h"
 #include "piste/index.h"
 
 namespace piste::kernels {
@@ -23,11 +24,12 @@ struct NormKernels {
   // The same for one channel's plane of NCHW values: `count` of them, contiguous.
   void (*plane_moments)(const T* x, Index count, T* mean, T* m2);
   /// y = (x - mean) * scale + shift. The subtraction comes first: exact where |mean| >> deviation.
-  void (*plane_scale_shift)(const T* x, T* y, Index count, T mean, T scale, T shift);
+  void (*plane_scale_shift)(const T* x, T* y, Index count, T mean, T scale, T shift, Stores stores);
   /// sum_dy += sum of dy, sum_dy_x += sum of dy * (x - mean).
   void (*plane_backward_sums)(const T* dy, const T* x, Index count, T mean, T* sum_dy, T* sum_dy_x);
   /// dx = a * dy + b * (x - mean) + c.
-  void (*plane_backward_apply)(const T* dy, const T* x, T* dx, Index count, T mean, T a, T b, T c);
+  void (*plane_backward_apply)(const T* dy, const T* x, T* dx, Index count, T mean, T a, T b, T c,
+                               Stores stores);
 
   // And for `count` contiguous values that have a weight and a bias each.
   /// y = (x - mean) * inverse * weight + bias.

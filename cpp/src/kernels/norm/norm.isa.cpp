@@ -5,6 +5,8 @@
 namespace piste::PISTE_ISA {
 namespace {
 
+using kernels::Stores;
+
 template <class T>
 void moments(const T* x, Index rows, Index stride, T* mean, T* m2) {
   using V = Vec<T>;
@@ -84,9 +86,11 @@ void plane_moments(const T* x, Index count, T* mean, T* m2) {
 }
 
 template <class T>
-void plane_scale_shift(const T* x, T* y, Index count, T mean, T scale, T shift) {
+void plane_scale_shift(const T* x, T* y, Index count, T mean, T scale, T shift, Stores stores) {
   using V = Vec<T>;
-  map([=](V v) { return fma(v - V(mean), V(scale), V(shift)); }, y, count, x);
+  map_to(
+      stores == Stores::streamed, [=](V v) { return fma(v - V(mean), V(scale), V(shift)); }, y,
+      count, x);
 }
 
 template <class T>
@@ -99,9 +103,12 @@ void plane_backward_sums(const T* dy, const T* x, Index count, T mean, T* sum_dy
 }
 
 template <class T>
-void plane_backward_apply(const T* dy, const T* x, T* dx, Index count, T mean, T a, T b, T c) {
+void plane_backward_apply(const T* dy, const T* x, T* dx, Index count, T mean, T a, T b, T c,
+                          Stores stores) {
   using V = Vec<T>;
-  map([=](V g, V v) { return fma(V(a), g, fma(V(b), v - V(mean), V(c))); }, dx, count, dy, x);
+  map_to(
+      stores == Stores::streamed,
+      [=](V g, V v) { return fma(V(a), g, fma(V(b), v - V(mean), V(c))); }, dx, count, dy, x);
 }
 
 template <class T>

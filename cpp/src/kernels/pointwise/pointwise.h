@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "kernels/stores.h"
 #include "piste/index.h"
 #include "piste/kinds.h"
 
@@ -10,9 +11,10 @@ namespace piste::kernels {
 template <class T>
 struct PointwiseKernels {
   /// y[i] = f(x[i]; a, b). NaN stays NaN in every lane.
-  void (*forward)(Activation kind, const T* x, T* y, Index n, T a, T b);
+  void (*forward)(Activation kind, const T* x, T* y, Index n, T a, T b, Stores stores);
   /// dx[i] = dy[i] * f'(x[i]; a, b). For relu x may also be its output; a NaN there passes on.
-  void (*backward)(Activation kind, const T* dy, const T* x, T* dx, Index n, T a, T b);
+  void (*backward)(Activation kind, const T* dy, const T* x, T* dx, Index n, T a, T b,
+                   Stores stores);
   /// y = x > 0 ? x : weight * x, weight[i] for the values at place i of `rows` rows of `width`.
   void (*prelu)(const T* x, const T* weight, T* y, Index rows, Index width);
   /// dx = dy * (x > 0 ? 1 : weight); dweight[i] += sum of dy * x over the rows where x <= 0.

@@ -28,10 +28,17 @@ Vec<T> larger(Vec<T> v, Vec<T> best) {
 template <class T>
 T row_max(const T* x, Index n) {
   constexpr T lowest = -std::numeric_limits<T>::infinity();
-  Vec<T> largest(lowest);
-  for_row(x, n, lowest, [&](Vec<T> v, Index, int) { largest = larger(v, largest); });
+  constexpr int lanes = Vec<T>::lanes;
+  // Four at a time, which do not wait for each other.
+  Vec<T> best[4] = {lowest, lowest, lowest, lowest};
+  const Index whole = n / (4 * lanes) * 4 * lanes;
+  for (Index i = 0; i < whole; i += 4 * lanes)
+    for (int u = 0; u < 4; ++u) best[u] = larger(Vec<T>::load(x + i + u * lanes), best[u]);
+  for_row(x + whole, n - whole, lowest,
+          [&](Vec<T> v, Index, int) { best[0] = larger(v, best[0]); });
+  const Vec<T> largest = larger(larger(best[0], best[1]), larger(best[2], best[3]));
   T result = largest.v[0];
-  for (int i = 1; i < Vec<T>::lanes; ++i) {
+  for (int i = 1; i < lanes; ++i) {
     const T v = largest.v[i];
     if (v > result || v != v) result = v;
   }

@@ -20,6 +20,12 @@ struct SoftmaxKernels {
   /// dx = dy - e^y * sum(dy), with y the log softmax
   void (*log_softmax_backward)(const T* dy, const T* y, T* dx, Index rows, Index row_stride,
                                Index channels);
+  /// The backward passes from x, without y: less than a softmax and its backward one after the
+  /// other.
+  void (*softmax_gradient)(const T* dy, const T* x, T* dx, Index rows, Index row_stride,
+                           Index channels);
+  void (*log_softmax_gradient)(const T* dy, const T* x, T* dx, Index rows, Index row_stride,
+                               Index channels);
 
   // The same over the `channels` values, `stride` apart, of each of `columns` <= softmax_columns
   // columns side by side.

@@ -56,6 +56,48 @@ void log_softmax_backward(const T* dy, const T* y, T* dx, Index rows, Index stri
   }
 }
 
+/// dx = e^(x - max), whose sum s is returned, with `dot` = the sum of f(dy, dx).
+template <class T, class F>
+T exponentials(const T* dy, const T* x, T* dx, Index n, T* dot, F f) {
+  const Vec<T> shift(row_max(x, n));
+  constexpr T lowest = -std::numeric_limits<T>::infinity();
+  Vec<T> sum = Vec<T>::zero(), products = Vec<T>::zero();
+  for_row(x, n, lowest, [&](Vec<T> v, Index i, int count) {
+    const Vec<T> e = exp(v - shift);
+    sum += e;
+    products += f(Vec<T>::load_partial(dy + i, count), e);
+    e.store_partial(dx + i, count);
+  });
+  *dot = products.sum();
+  return sum.sum();
+}
+
+template <class T>
+void softmax_gradient(const T* dy, const T* x, T* dx, Index rows, Index stride, Index channels) {
+  for (Index row = 0; row < rows; ++row, dy += stride, x += stride, dx += stride) {
+    T products;
+    const T sum =
+        exponentials(dy, x, dx, channels, &products, [](Vec<T> g, Vec<T> e) { return g * e; });
+    const Vec<T> inverse(T(1) / sum), dot(products / sum);
+    for_row(dy, channels, T(0), [&](Vec<T> g, Index i, int count) {
+      (Vec<T>::load_partial(dx + i, count) * inverse * (g - dot)).store_partial(dx + i, count);
+    });
+  }
+}
+
+template <class T>
+void log_softmax_gradient(const T* dy, const T* x, T* dx, Index rows, Index stride,
+                          Index channels) {
+  for (Index row = 0; row < rows; ++row, dy += stride, x += stride, dx += stride) {
+    T total;
+    const T sum = exponentials(dy, x, dx, channels, &total, [](Vec<T> g, Vec<T>) { return g; });
+    const Vec<T> factor(total / sum);
+    for_row(dy, channels, T(0), [&](Vec<T> g, Index i, int count) {
+      (g - Vec<T>::load_partial(dx + i, count) * factor).store_partial(dx + i, count);
+    });
+  }
+}
+
 /// to[i] = f(to[i], x[i]...) for i < n.
 template <class T, class F, class... X>
 void update(F f, T* to, Index n, const X*... x) {
@@ -128,9 +170,9 @@ void columns_backward(const T* dy, const T* y, T* dx, Index channels, Index stri
 }
 
 template <class T>
-constexpr kernels::SoftmaxKernels<T> kernels_of{softmax<T>,          log_softmax<T>,
-                                                softmax_backward<T>, log_softmax_backward<T>,
-                                                columns<T>,          columns_backward<T>};
+constexpr kernels::SoftmaxKernels<T> kernels_of{
+    softmax<T>,          log_softmax<T>,          softmax_backward<T>, log_softmax_backward<T>,
+    softmax_gradient<T>, log_softmax_gradient<T>, columns<T>,          columns_backward<T>};
 
 }  // namespace
 
