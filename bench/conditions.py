@@ -8,14 +8,15 @@ import os
 import platform
 from pathlib import Path
 
-LIMITS = {
-    "PISTE_ISA": {"baseline": "baseline", "avx2": "avx2"},
-    "ONEDNN_MAX_CPU_ISA": {"baseline": "SSE41", "avx2": "AVX2"},  # PyTorch's convolutions,
-    "ATEN_CPU_CAPABILITY": {"baseline": "default", "avx2": "avx2"},  # its loops,
-    "MKL_ENABLE_INSTRUCTIONS": {"baseline": "SSE4_2", "avx2": "AVX2"},  # its products
-    "XLA_FLAGS": {"baseline": "--xla_cpu_max_isa=SSE4_2", "avx2": "--xla_cpu_max_isa=AVX2"},  # JAX
-    "OPENBLAS_CORETYPE": {"baseline": "NEHALEM", "avx2": "HASWELL"},  # scikit-learn's products,
-    "NPY_DISABLE_CPU_FEATURES": {"baseline": "X86_V3 X86_V4", "avx2": "X86_V4"},  # its loops
+ISAS = ("baseline", "avx2")
+LIMITS = {  # variables and their values for each of ISAS
+    "PISTE_ISA": ISAS,
+    "ONEDNN_MAX_CPU_ISA": ("SSE41", "AVX2"),  # PyTorch's convolutions
+    "ATEN_CPU_CAPABILITY": ("default", "avx2"),  # its loops, and what torch.compile writes
+    "MKL_ENABLE_INSTRUCTIONS": ("SSE4_2", "AVX2"),  # its products, on Intel's CPUs
+    "XLA_FLAGS": ("--xla_cpu_max_isa=SSE4_2", "--xla_cpu_max_isa=AVX2"),  # JAX
+    "OPENBLAS_CORETYPE": ("NEHALEM", "HASWELL"),  # scikit-learn's and MLX's products
+    "NPY_DISABLE_CPU_FEATURES": ("X86_V3 X86_V4 AVX512_ICL", "X86_V4 AVX512_ICL"),  # NumPy's loops
 }
 UNLIMITED = ("onnxruntime",)  # has no such variable
 
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, metavar="N", default=os.cpu_count() or 1)
     parser.add_argument(
         "--isa",
-        choices=LIMITS["PISTE_ISA"],
+        choices=ISAS,
         help="hold every system to one instruction set; those that cannot be held are left out",
     )
 
@@ -38,7 +39,8 @@ def hold(options: argparse.Namespace) -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.threads])
     os.environ.pop("OPENBLAS_CORETYPE", None)
     if options.isa:
-        os.environ |= {variable: names[options.isa] for variable, names in LIMITS.items()}
+        which = ISAS.index(options.isa)
+        os.environ |= {variable: values[which] for variable, values in LIMITS.items()}
 
 
 def machine() -> str:
