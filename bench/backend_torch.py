@@ -140,6 +140,8 @@ def _operation(case: Case) -> Callable[[], object]:
 
 def prepare(case: Case) -> Callable[[], object] | None:
     """What is timed, or None where it can't be done."""
+    if case["kind"] == "training":
+        return _training(case)
     flat = case["kind"] == "linear" or len(case["input"]) == 2
     if flat and memory_format is torch.channels_last:
         return None  # nothing to lay out
@@ -147,8 +149,6 @@ def prepare(case: Case) -> Callable[[], object] | None:
         return step(case)
     if case["kind"] == "predict":
         return _predict(case)
-    if case["kind"] == "training":
-        return _training(case)
     if case["kind"] == "op":
         return _operation(case)
     x, weight, bias, grad = (_laid_out(torch.from_numpy(a)) for a in layer_arrays(case))

@@ -6,18 +6,18 @@ Every system runs in a process of its own, so that no thread pool or allocator m
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import math
 import os
-import platform
 import statistics
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from cases import Case, flops, layer_cases, predict_cases, step_cases
+from conditions import UNLIMITED, add_arguments, hold, machine, title
 from ops import op_bytes, op_cases
 
 PEERS = ("torch", "torch_channels_last", "jax", "mlx", "sklearn", "onnxruntime")
@@ -33,14 +33,12 @@ class Worker:
 
     def __init__(self, python: str, name: str, threads: int) -> None:
         self.name = name
-        environment = {k: v for k, v in os.environ.items() if k != "OPENBLAS_CORETYPE"}
-        environment |= dict.fromkeys(THREAD_VARIABLES, str(threads))
         self.process = subprocess.Popen(
             [python, str(Path(__file__).with_name("worker.py")), name, str(threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=environment,
+            env=os.environ | dict.fromkeys(THREAD_VARIABLES, str(threads)),
         )
         answer = self._answer()
         self.missing: str | None = answer.get("error")
@@ -151,14 +149,17 @@ def summary(rows: list[Row], peer: str) -> list[str]:
     return lines
 
 
-def start(pythons: list[str], peers: list[str], threads: int) -> list[Worker]:
-    """piste with this interpreter and the peers that one of `pythons` has."""
-    workers = [Worker(sys.executable, "piste", threads)]
+def start(options: argparse.Namespace, peers: Sequence[str]) -> list[Worker]:
+    """piste with this interpreter and the peers that one of the given ones has."""
+    workers = [Worker(sys.executable, "piste", options.threads)]
     if workers[0].missing:
         raise SystemExit(f"piste: {workers[0].missing}")
     for name in peers:
-        for python in pythons:
-            worker = Worker(python, name, threads)
+        if options.isa and name in UNLIMITED:
+            print(f"without {name}: it cannot be held to {options.isa}", file=sys.stderr)
+            continue
+        for python in options.pythons:
+            worker = Worker(python, name, options.threads)
             if not worker.missing:
                 workers.append(worker)
                 break
@@ -166,19 +167,6 @@ def start(pythons: list[str], peers: list[str], threads: int) -> list[Worker]:
         else:
             print(f"without {name}: {worker.missing}", file=sys.stderr)
     return workers
-
-
-def machine() -> str:
-    """The CPU's name, on Linux with its generation, and how many this process may use."""
-    name = platform.processor() or platform.machine()
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        rows = (row.partition(":") for row in information.read_text().splitlines())
-        first = {key.strip(): value.strip() for key, _, value in reversed([*rows])}
-        name = first.get("model name", name)
-        if "cpu family" in first:
-            name += f" (family {first['cpu family']}, model {first.get('model')})"
-    return f"{name}, {os.cpu_count()} CPUs"
 
 
 def speed(row: Row, triad: float | None) -> str:
@@ -220,7 +208,7 @@ def arguments() -> argparse.Namespace:
         "--peers", nargs="+", choices=(*PEERS, *ON_REQUEST), default=PEERS, metavar="PEER",
         help=f"default: {' '.join(PEERS)}; there is {' '.join(ON_REQUEST)} too",
     )  # fmt: skip
-    parser.add_argument("--threads", type=int, metavar="N", default=os.cpu_count() or 1)
+    add_arguments(parser)
     parser.add_argument(
         "--only",
         choices=("layers", "steps", "predict", *GRIDS, "ops"),
@@ -236,24 +224,24 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="OUT")
     parser.add_argument("--markdown", type=Path, metavar="OUT")
     options = parser.parse_args()
-    if options.threads < 1 or options.rounds < 1:
-        parser.error("--threads and --rounds: expected at least 1")
+    if options.rounds < 1:
+        parser.error("--rounds: expected at least 1")
     return options
 
 
 def main() -> None:
     options = arguments()
-    if hasattr(os, "sched_setaffinity"):  # the children inherit it
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.threads])
+    hold(options)
     cases = layer_cases() if options.only in (None, "layers") else []
     cases += step_cases() if options.only in (None, "steps") else []
     cases += layer_cases(options.only) if options.only in GRIDS else []
     cases += predict_cases() if options.only == "predict" else []
     cases += op_cases() if options.only == "ops" else []
-    workers = start(options.pythons, options.peers, options.threads)
+    workers = start(options, options.peers)
     peers = [worker.name for worker in workers[1:]]
     versions = ", ".join(dict.fromkeys(worker.version for worker in workers))
-    print(f"{machine()}, {options.threads} threads; {versions}")
+    heading = f"{title(options)}; {versions}"
+    print(heading)
     print(
         f"{'case':38}{'piste ms':>10}{'GB/s' if options.only == 'ops' else 'GF/s':>8}"
         + "".join(f"{p:>21}{'ratio':>7}" for p in peers)
@@ -269,14 +257,14 @@ def main() -> None:
     for peer in means:
         print("\n".join(summary(rows, peer)))
     if options.json:
-        result = {"machine": machine(), "versions": versions, "threads": options.threads}
+        result = {"machine": machine(), "versions": versions}
+        result |= {"threads": options.threads, "isa": options.isa}
         options.json.write_text(
             json.dumps({**result, "rows": rows, "geometric_means": means}, indent=1) + "\n"
         )
     if options.markdown:
-        threads = f"{options.threads} thread{'s' * (options.threads > 1)}"
-        title = f"{machine()}, {threads}, {datetime.date.today()}; {versions}. Medians of one run."
-        options.markdown.write_text(markdown(rows, peers, title, options.triad))
+        text = markdown(rows, peers, f"{heading}. Medians of one run.", options.triad)
+        options.markdown.write_text(text)
 
 
 if __name__ == "__main__":

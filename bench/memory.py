@@ -7,13 +7,12 @@ has held that imported NumPy and made the same arrays.
 from __future__ import annotations
 
 import argparse
-import datetime
-import os
 import statistics
 import sys
 
 from cases import Case, step_cases
-from compare import Worker, machine
+from compare import Worker
+from conditions import add_arguments, hold, title
 
 STEPS = 10
 
@@ -37,9 +36,10 @@ def beyond_numpy(python: str, name: str, threads: int, case: Case) -> tuple[int,
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("python", metavar="PYTHON", help="the interpreter that has PyTorch")
-    parser.add_argument("--threads", type=int, metavar="N", default=os.cpu_count() or 1)
+    add_arguments(parser)
     parser.add_argument("--case", metavar="TEXT", default="", help="networks whose name has TEXT")
     options = parser.parse_args()
+    hold(options)
     systems = ((sys.executable, "piste"), (options.python, "torch"))
     lines, versions = [], []
     for case in step_cases():
@@ -52,7 +52,7 @@ def main() -> None:
             f"| {case['name']} | {own / 1e6:.1f} | {other / 1e6:.1f} | {own / other:.2f} |"
         )
     print(
-        f"{machine()}, {options.threads} threads, {datetime.date.today()}; {', '.join(versions)}. "
+        f"{title(options)}; {', '.join(versions)}. "
         f"Peak memory of {STEPS} steps beyond that of NumPy and the arrays, medians of three "
         "processes.\n\n"
         "| network | piste, MB | torch, MB | piste / torch |\n|---|---:|---:|---:|"

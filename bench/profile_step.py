@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import itertools
 import os
 import statistics
 import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import piste
 from backend_piste import step_trainer, version
 from cases import Case, step_arrays, step_cases
-from compare import machine
+from conditions import machine
+from piste import _core
 
 NETWORKS = ("lenet5 batch 64", "cifar cnn batch 64", "resnet20 batch 64")
 NOTES = (
@@ -29,6 +32,8 @@ NOTES = (
     "micro-batches find their bytes in the cache, and Winograd multiplies less than is counted. "
     "The loss, the activations and the norms count one flop per value."
 )
+# What a forced instruction set takes away from the machine's own.
+NARROWER = {"avx2": ["-mno-avx512f"], "baseline": ["-mno-avx"]}
 Row = tuple[str, float, float, float]  # cells before the figures, flops, bytes, seconds
 
 
@@ -43,6 +48,7 @@ class Peak:
         if not given:
             source = str(Path(__file__).with_name("peak.cpp"))
             flags = ["-std=gnu++20", "-O3", "-march=native", "-fopenmp"]
+            flags += NARROWER.get(_core.active_isa(), [])
             compiler = os.environ.get("CXX", "c++")
             subprocess.run([compiler, *flags, source, "-o", self.program], check=True)
 
@@ -58,8 +64,23 @@ class Peak:
         return 1e9 * rates[0], 1e9 * rates[1]
 
 
+def layer_rows(plan: piste.Plan, parts: list[float]) -> list[Row]:
+    """Rows of the layers, one for each pass: a layer may take several steps, one after another."""
+
+    def cells(timed: tuple[Any, float]) -> str:
+        step = timed[0]
+        return f"{step.direction} | {step.layer} | {step.kernel} | {step.algorithm}"
+
+    rows = []
+    for name, phases in itertools.groupby(zip(plan.steps, parts, strict=True), cells):
+        steps, seconds = zip(*phases, strict=True)
+        flops, size = sum(step.flops for step in steps), sum(step.bytes for step in steps)
+        rows.append((name, flops, size, sum(seconds)))
+    return rows
+
+
 def profile(case: Case, seconds: float) -> tuple[list[Row], float]:
-    """Rows of the plan's steps and of what a step does besides, and a whole step's seconds."""
+    """Rows of the layers and of what a step does besides, and a whole step's seconds."""
     trainer, (x, y) = step_trainer(case), step_arrays(case)
     plan, net = trainer.plan(x.shape), trainer._network.net
     for _ in range(3):
@@ -77,12 +98,8 @@ def profile(case: Case, seconds: float) -> tuple[list[Row], float]:
     *parts, prepare, finish, update, whole = (
         statistics.median(column) for column in zip(*found, strict=True)
     )
-    rows: list[Row] = [
-        (f"{s.direction} | {s.layer} | {s.kernel} | {s.algorithm}", s.flops, s.bytes, part)
-        for s, part in zip(plan.steps, parts, strict=True)
-    ]
+    rows: list[Row] = [("before | | weights packed |", 0, 0, prepare), *layer_rows(plan, parts)]
     values = sum(array.size for array in trainer.model.parameters())
-    rows.insert(0, ("before | | weights packed |", 0, 0, prepare))
     rows.append(("after | | gradients of groups added |", 0, 0, finish))
     # Momentum: a gradient is read, weights and their buffers are read and written.
     rows.append(("after | | update |", 4 * values, 5 * 4 * values, update))

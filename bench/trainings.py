@@ -8,7 +8,6 @@ and y_test, or patterns in noise.
 from __future__ import annotations
 
 import argparse
-import datetime
 import os
 import statistics
 import subprocess
@@ -17,7 +16,8 @@ import time
 from pathlib import Path
 
 from cases import Case, training_cases
-from compare import Worker, machine, start
+from compare import Worker, start
+from conditions import add_arguments, hold, title
 
 PEERS = ("torch", "sklearn")
 
@@ -65,17 +65,16 @@ def main() -> None:
         "pythons", metavar="PYTHON", nargs="*", help="interpreters that have the peers"
     )
     parser.add_argument("--data", type=os.path.abspath, metavar="NPZ")
-    parser.add_argument("--threads", type=int, metavar="N", default=os.cpu_count() or 1)
+    add_arguments(parser)
     parser.add_argument("--case", metavar="TEXT", default="", help="trainings whose name has TEXT")
     parser.add_argument("--rounds", type=int, metavar="R", default=3)
     options = parser.parse_args()
-    if hasattr(os, "sched_setaffinity"):  # the children inherit it
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.threads])
-    workers = start(options.pythons, PEERS if options.pythons else (), options.threads)
+    hold(options)
+    workers = start(options, PEERS if options.pythons else ())
     versions = ", ".join(worker.version for worker in workers)
     images = "images of the given file" if options.data else "patterns in noise"
     print(
-        f"{machine()}, {options.threads} threads, {datetime.date.today()}; {versions}. "
+        f"{title(options)}; {versions}. "
         f"Medians of {options.rounds} trainings, {images}.\n\n"
         "| training | system | seconds | / piste | held-out accuracy |\n|---|---|---:|---:|---:|"
     )

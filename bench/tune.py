@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import piste
-from compare import machine
+from conditions import machine
 from piste import _core
 from piste import functional as F
 
