@@ -19,8 +19,10 @@
 namespace piste {
 namespace {
 
-constexpr Index few_samples = 8;              // fewer are cut into parts
+constexpr Index few_samples = 8;              // fewer are too few to share a gradient out
+constexpr Index few_parts = 16;               // that fewer samples are cut into
 constexpr Index max_partials = 8;             // partial sums of a weight's gradient
+constexpr Index max_ranges = 16;              // of its parts, each a task's
 constexpr Index rows_bytes = 24 << 20;        // of the samples that stand as rows at a time
 constexpr Index task_flops = Index{1} << 22;  // at least so much work per task
 
@@ -65,10 +67,11 @@ Index samples_per_task(const ConvGeometry& g, Index n) {
   return std::clamp<Index>(task_flops / std::max<Index>(flops, 1), 1, std::max<Index>(n, 1));
 }
 
-/// Parts of each sample's pixels that are tasks of their own, where samples are few.
+/// Parts of each sample's lines that are tasks of their own, where samples are few.
 Index parts_of_samples(const ConvGeometry& g, Index n) {
   const Index flops = 2 * g.out_pixels() * g.taps() * g.channels / g.groups * g.filters;
-  return std::clamp<Index>(few_samples / n, 1, flops / task_flops + 1);
+  const Index most = std::min(flops / task_flops + 1, g.out[0] * g.out[1]);
+  return std::clamp<Index>((few_parts + n - 1) / n, 1, most);
 }
 
 /// Values of one sample in the kernels' layout, with the vector that may be read past its end.
@@ -83,11 +86,13 @@ bool is_linear(const ConvGeometry& g) {
   return g.groups == 1;
 }
 
+/// Pixels [begin, end) of a sample from planes to rows, and back.
 template <class T>
-void to_rows(const T* nchw, Index channels, Index pixels, T* rows, Index stride) {
-  kernel_table<T>().layout->transpose(nchw, pixels, rows, stride, channels, pixels, stride);
+void to_rows(const T* nchw, Index channels, Index pixels, T* rows, Index stride, Index begin,
+             Index end) {
+  kernel_table<T>().layout->transpose(nchw + begin, pixels, rows + begin * stride, stride, channels,
+                                      end - begin, stride);
 }
-/// Pixels [begin, end) of them.
 template <class T>
 void from_rows(const T* rows, Index channels, Index pixels, T* nchw, Index stride, Index begin,
                Index end) {
@@ -144,7 +149,7 @@ void conv(View<const T> x, View<const T> weight, View<const T> bias, const ConvO
   if (way == DirectWay::planes) return conv_planes(g, n, x.data, weight.data, bias.data, y.data);
   if (way == DirectWay::pointwise)
     return conv_pointwise(g, n, x.data, weight.data, bias.data, y.data);
-  const Conv<T> conv(g);
+  const Conv<T> conv(g, true);
   const WorkerLayout<T> layout(conv, g, per_task);
   const Split split(n, per_task, n);
   const Index parts = parts_of_samples(g, n), in = g.in_pixels(), out = g.out_pixels();
@@ -160,6 +165,7 @@ void conv(View<const T> x, View<const T> weight, View<const T> bias, const ConvO
   }
   parallel_for(conv.pack_tasks(),
                [&](Index task, int) { conv.pack_forward(weight.data, packed, task); });
+  const bool finite = kernel_table<T>().update->all_finite(packed, conv.packed_forward_size());
   // Parts of a sample each read it as rows: less work than the products, and nothing to wait for.
   parallel_for(split.count * parts, [&](Index task, int worker) {
     std::byte* base = workspace.data() + packed_bytes + bias_bytes + worker * layout.bytes;
@@ -167,16 +173,18 @@ void conv(View<const T> x, View<const T> weight, View<const T> bias, const ConvO
     T* y_rows = reinterpret_cast<T*>(base + layout.y);
     const Index part = task % parts, first = split.begin(task / parts);
     const Index count = split.end(task / parts) - first;
+    const Index height = g.out[0] * g.out[1];
+    const typename Conv<T>::Lines lines{height * part / parts, height * (part + 1) / parts};
+    const auto source = conv.source_lines(lines);
     for (Index i = 0; i < count; ++i)
       to_rows(x.data + (first + i) * g.channels * in, g.channels, in, x_rows + i * in * g.x_stride,
-              g.x_stride);
-    const Index begin = count * out * part / parts, end = count * out * (part + 1) / parts;
-    conv.forward(x_rows, packed, bias ? padded_bias : nullptr, false, y_rows, count, begin, end,
-                 base);
-    for (Index i = begin / out; i * out < end; ++i)
+              g.x_stride, source.first * g.in[2], source.end * g.in[2]);
+    conv.forward(x_rows, packed, bias ? padded_bias : nullptr, false, y_rows, count, lines, base,
+                 finite);
+    for (Index i = 0; i < count; ++i)
       from_rows(y_rows + i * out * g.y_stride, g.filters, out,
-                y.data + (first + i) * g.filters * out, g.y_stride,
-                std::max<Index>(begin - i * out, 0), std::min(end - i * out, out));
+                y.data + (first + i) * g.filters * out, g.y_stride, lines.first * g.out[2],
+                lines.end * g.out[2]);
   });
 }
 
@@ -217,7 +225,7 @@ void conv_backward(View<const T> dy, View<const T> x, View<const T> weight,
   if (dbias) sum_planes(dy, dbias);
   if (way == DirectWay::pointwise)
     return conv_pointwise_backward(g, n, dy.data, x.data, weight.data, dx.data, dweight.data);
-  const Conv<T> conv(g);
+  const Conv<T> conv(g, true);
   // Samples [0, chunk) at a time as rows, x with its border: then all pixels are there for every
   // part of the weight gradient, whose sums need no second memory.
   const Index size = sizeof(T), in = g.in_pixels(), out = g.out_pixels();
@@ -228,7 +236,8 @@ void conv_backward(View<const T> dy, View<const T> x, View<const T> weight,
   // reads its rows once; a large one part by part, by as many shares as make up for few parts.
   const bool small =
       n >= few_samples && conv.gradient_size() * max_partials * 4 < chunk * (x_values + y_values);
-  const Index parts = small ? 1 : conv.weight_parts(), each = conv.weight_parts() / parts;
+  const Split ranges(conv.weight_parts(), 1, small ? 1 : max_ranges);
+  const Index parts = ranges.count;
   const Split shares(chunk, (chunk * parts + max_partials - 1) / max_partials, max_partials);
   const WorkerLayout<T> layout(conv, g, 1);
   const Index dx_parts = parts_of_samples(g, n);
@@ -250,14 +259,19 @@ void conv_backward(View<const T> dy, View<const T> x, View<const T> weight,
   if (dx)
     parallel_for(conv.pack_tasks(),
                  [&](Index task, int) { conv.pack_backward(weight.data, packed, task); });
+  const auto all_finite = [](const T* values, Index count) {
+    return kernel_table<T>().update->all_finite(values, count);
+  };
+  const bool weight_finite = dx && all_finite(packed, conv.packed_backward_size());
+  const bool dy_finite = dbias && all_finite(dbias.data, g.filters);  // sums of it
   for (Index first = 0; first < n; first += chunk) {
     const Index count = std::min(chunk, n - first);
     parallel_for(count, [&](Index i, int worker) {
       T* dense = reinterpret_cast<T*>(scratch(worker) + layout.x);
       to_rows(dy.data + (first + i) * g.filters * out, g.filters, out,
-              y_rows + i * out * g.y_stride, g.y_stride);
+              y_rows + i * out * g.y_stride, g.y_stride, 0, out);
       if (!dweight) return;
-      to_rows(x.data + (first + i) * g.channels * in, g.channels, in, dense, g.x_stride);
+      to_rows(x.data + (first + i) * g.channels * in, g.channels, in, dense, g.x_stride, 0, in);
       conv.add_border(dense, x_rows + i * conv.bordered_values());
     });
     if (dweight)
@@ -267,7 +281,8 @@ void conv_backward(View<const T> dy, View<const T> x, View<const T> weight,
         const Index end = std::min(shares.end(share), count);
         conv.outer_products(x_rows + begin * conv.bordered_values(),
                             y_rows + begin * out * g.y_stride, share_gradient(share), end - begin,
-                            part * each, (part + 1) * each, first > 0, scratch(worker));
+                            ranges.begin(part), ranges.end(part), first > 0, scratch(worker),
+                            dy_finite);
       });
     if (!dx) continue;
     // The rows of x are not read again: those of dx take their place.
@@ -275,7 +290,7 @@ void conv_backward(View<const T> dy, View<const T> x, View<const T> weight,
     parallel_for(count * dx_parts, [&](Index task, int worker) {
       const Index i = task / dx_parts;
       conv.backward_data(y_rows + i * out * g.y_stride, packed, dx_rows(i), 0, 1, scratch(worker),
-                         task % dx_parts, dx_parts);
+                         task % dx_parts, dx_parts, weight_finite);
       if (dx_parts == 1)
         from_rows(dx_rows(i), g.channels, in, dx.data + (first + i) * g.channels * in, g.x_stride,
                   0, in);

@@ -9,48 +9,75 @@ namespace {
 // register file (16, or 32 with AVX-512), and at least 8 accumulators (2 FMA a cycle, 4 cycles
 // each) keep the multipliers busy.
 #if defined(__AVX512F__)
-constexpr int tile_vectors = 3, tile_rows[3] = {16, 12, 8};  // at most 24 + 3 + 1 of 32
+constexpr int tile_vectors = 3, tile_rows[3] = {12, 12, 8};  // at most 24 + 3 + 1 of 32
 constexpr int outer_channels = 8;
 #else
 constexpr int tile_vectors = 2, tile_rows[3] = {10, 6, 0};  // at most 12 + 2 + 1 of 16
 constexpr int outer_channels = 6;
 #endif
 
+/// What stands behind the last whole vector of a row is not the tile's: from a copy of its sums.
+template <class T, int Vectors>
+[[gnu::noinline]] void store_edge(const kernels::GemmTile<T>& a, const T* sums, int rows) {
+  constexpr int lanes = Vec<T>::lanes;
+  for (int r = 0; r < rows; ++r)
+    for (int v = 0; v < Vectors; ++v, sums += lanes) {
+      const int left = a.columns - v * lanes, count = left < lanes ? left : lanes;
+      if (count <= 0) continue;
+      T* to = a.out[r] + a.first_column + v * lanes;
+      Vec<T> y = Vec<T>::load(sums);
+      if (a.accumulate) y += Vec<T>::load_partial(to, count);
+      if (a.relu) y = Vec<T>::select(y < Vec<T>::zero(), Vec<T>::zero(), y);
+      y.store_partial(to, count);
+    }
+}
+
+// Indices into `sum` are constants once its loops are unrolled: only then does it never leave the
+// registers.
 template <class T, int Rows, int Vectors>
 void tile_of(const kernels::GemmTile<T>& a) {
   constexpr int lanes = Vec<T>::lanes;
   Vec<T> sum[Rows][Vectors];
+#pragma GCC unroll 16
   for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 3
     for (int v = 0; v < Vectors; ++v)
       sum[r][v] = a.bias ? Vec<T>::load(a.bias + v * lanes) : Vec<T>::zero();
 
   for (Index tap = 0; tap < a.taps; ++tap) {
     const T* row[Rows];
+#pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r) row[r] = a.rows[r] + a.offsets[tap] + a.first_channel;
     const T* panel = a.panels[tap];
     for (Index c = 0; c < a.channels; ++c, panel += Vectors * lanes) {
       Vec<T> weight[Vectors];
+#pragma GCC unroll 3
       for (int v = 0; v < Vectors; ++v) weight[v] = Vec<T>::load(panel + v * lanes);
+#pragma GCC unroll 16
       for (int r = 0; r < Rows; ++r) {
         const Vec<T> x(row[r][c]);
+#pragma GCC unroll 3
         for (int v = 0; v < Vectors; ++v) sum[r][v] = fma(x, weight[v], sum[r][v]);
       }
     }
   }
 
+  if (a.columns < Vectors * lanes) {
+    T sums[Rows * Vectors * lanes];
+#pragma GCC unroll 16
+    for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 3
+      for (int v = 0; v < Vectors; ++v) sum[r][v].store(sums + (r * Vectors + v) * lanes);
+    return store_edge<T, Vectors>(a, sums, Rows);
+  }
+#pragma GCC unroll 16
   for (int r = 0; r < Rows; ++r) {
     T* out = a.out[r] + a.first_column;
+#pragma GCC unroll 3
     for (int v = 0; v < Vectors; ++v) {
-      Vec<T> y = sum[r][v];
-      const int left = a.columns - v * lanes;
-      if (a.accumulate && left > 0)
-        y += left >= lanes ? Vec<T>::load(out + v * lanes)
-                           : Vec<T>::load_partial(out + v * lanes, left);
-      if (a.relu) y = Vec<T>::select(y < Vec<T>::zero(), Vec<T>::zero(), y);
-      if (left >= lanes)
-        y.store(out + v * lanes);
-      else if (left > 0)
-        y.store_partial(out + v * lanes, left);
+      if (a.accumulate) sum[r][v] += Vec<T>::load(out + v * lanes);
+      if (a.relu) sum[r][v] = Vec<T>::select(sum[r][v] < Vec<T>::zero(), Vec<T>::zero(), sum[r][v]);
+      sum[r][v].store(out + v * lanes);
     }
   }
 }
@@ -82,7 +109,9 @@ void outer_of(const kernels::OuterTile<T>& a, Index c) {
       for (auto& value : row) value = Vec<T>::zero();
   const auto add = [&](Vec<T>(&set)[Channels][Vectors], Index p) {
     const T* x = a.x[p] + a.first_channel + c;
-    const T* dy = a.dy + p * a.dy_stride;
+    const T* dy = a.dy[p] + a.first_column;
+    // For the next channels, from rows too far apart for the CPU to guess.
+    __builtin_prefetch(x + 64 / sizeof(T));
     Vec<T> g[Vectors];
     for (int v = 0; v < Vectors; ++v) g[v] = Vec<T>::load(dy + v * lanes);
     for (int i = 0; i < Channels; ++i) {
