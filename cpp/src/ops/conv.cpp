@@ -1,6 +1,7 @@
 #include "piste/conv.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 
 #include "base/parallel.h"
@@ -20,7 +21,8 @@ namespace piste {
 namespace {
 
 constexpr Index few_samples = 8;              // fewer are too few to share a gradient out
-constexpr Index few_parts = 16;               // that fewer samples are cut into
+constexpr Index enough_tasks = 16;            // fewer samples are cut into parts
+constexpr Index shared_pixels = 128;          // that use weights while they are near
 constexpr Index max_partials = 8;             // partial sums of a weight's gradient
 constexpr Index max_ranges = 16;              // of its parts, each a task's
 constexpr Index rows_bytes = 24 << 20;        // of the samples that stand as rows at a time
@@ -61,17 +63,21 @@ ConvGeometry geometry_of(const View<const T>& x, const View<const T>& weight, co
   return g;
 }
 
-/// Samples per task: enough work to be worth one, and a number that the shape alone fixes.
+/// Samples per task: enough work to be worth one, and pixels to share a visit of the weights, where
+/// that leaves enough tasks. The shape alone fixes it.
 Index samples_per_task(const ConvGeometry& g, Index n) {
   const Index flops = 2 * g.out_pixels() * g.taps() * g.channels / g.groups * g.filters;
-  return std::clamp<Index>(task_flops / std::max<Index>(flops, 1), 1, std::max<Index>(n, 1));
+  const Index sharing = std::min(shared_pixels / g.out_pixels(), n / enough_tasks);
+  return std::clamp<Index>(std::max(task_flops / std::max<Index>(flops, 1), sharing), 1,
+                           std::max<Index>(n, 1));
 }
 
 /// Parts of each sample's lines that are tasks of their own, where samples are few.
 Index parts_of_samples(const ConvGeometry& g, Index n) {
   const Index flops = 2 * g.out_pixels() * g.taps() * g.channels / g.groups * g.filters;
   const Index most = std::min(flops / task_flops + 1, g.out[0] * g.out[1]);
-  return std::clamp<Index>((few_parts + n - 1) / n, 1, most);
+  const Index sharing = std::max(g.out_pixels() / shared_pixels, (few_samples + n - 1) / n);
+  return std::clamp<Index>(std::min((enough_tasks + n - 1) / n, sharing), 1, most);
 }
 
 /// Values of one sample in the kernels' layout, with the vector that may be read past its end.
@@ -115,6 +121,23 @@ struct WorkerLayout {
     y = x + Index(round_up(padded_values(samples * g.in_pixels(), g.x_stride) * size, alignment));
     bytes = y + Index(round_up(padded_values(samples * g.out_pixels(), g.y_stride) * size, 4096));
   }
+};
+
+/// Whether all weights are finite, by looks at parts of them.
+template <class T>
+class FiniteWeight {
+ public:
+  explicit FiniteWeight(const View<const T>& weight) : weight_(weight) {}
+  void look_at(Index part, Index parts) {
+    const Index size = weight_.size(), begin = size * part / parts, end = size * (part + 1) / parts;
+    if (!kernel_table<T>().update->all_finite(weight_.data + begin, end - begin))
+      all_.store(false, std::memory_order_relaxed);
+  }
+  bool all() const { return all_.load(std::memory_order_relaxed); }
+
+ private:
+  View<const T> weight_;
+  std::atomic<bool> all_{true};
 };
 
 }  // namespace
@@ -163,9 +186,11 @@ void conv(View<const T> x, View<const T> weight, View<const T> bias, const ConvO
     std::fill_n(padded_bias, g.y_stride + 64, T(0));
     std::copy_n(bias.data, g.filters, padded_bias);
   }
-  parallel_for(conv.pack_tasks(),
-               [&](Index task, int) { conv.pack_forward(weight.data, packed, task); });
-  const bool finite = kernel_table<T>().update->all_finite(packed, conv.packed_forward_size());
+  FiniteWeight<T> finite(weight);
+  parallel_for(conv.pack_tasks(), [&](Index task, int) {
+    finite.look_at(task, conv.pack_tasks());
+    conv.pack_forward(weight.data, packed, task);
+  });
   // Parts of a sample each read it as rows: less work than the products, and nothing to wait for.
   parallel_for(split.count * parts, [&](Index task, int worker) {
     std::byte* base = workspace.data() + packed_bytes + bias_bytes + worker * layout.bytes;
@@ -180,7 +205,7 @@ void conv(View<const T> x, View<const T> weight, View<const T> bias, const ConvO
       to_rows(x.data + (first + i) * g.channels * in, g.channels, in, x_rows + i * in * g.x_stride,
               g.x_stride, source.first * g.in[2], source.end * g.in[2]);
     conv.forward(x_rows, packed, bias ? padded_bias : nullptr, false, y_rows, count, lines, base,
-                 finite);
+                 finite.all());
     for (Index i = 0; i < count; ++i)
       from_rows(y_rows + i * out * g.y_stride, g.filters, out,
                 y.data + (first + i) * g.filters * out, g.y_stride, lines.first * g.out[2],
@@ -256,14 +281,14 @@ void conv_backward(View<const T> dy, View<const T> x, View<const T> weight,
   const auto share_gradient = [&](Index share) {
     return workspace.as<T>(gradients_at + share * pages(conv.gradient_size()));
   };
+  FiniteWeight<T> finite(weight);
   if (dx)
-    parallel_for(conv.pack_tasks(),
-                 [&](Index task, int) { conv.pack_backward(weight.data, packed, task); });
-  const auto all_finite = [](const T* values, Index count) {
-    return kernel_table<T>().update->all_finite(values, count);
-  };
-  const bool weight_finite = dx && all_finite(packed, conv.packed_backward_size());
-  const bool dy_finite = dbias && all_finite(dbias.data, g.filters);  // sums of it
+    parallel_for(conv.pack_tasks(), [&](Index task, int) {
+      finite.look_at(task, conv.pack_tasks());
+      conv.pack_backward(weight.data, packed, task);
+    });
+  // Its sums are, where they were asked for.
+  const bool dy_finite = dbias && kernel_table<T>().update->all_finite(dbias.data, g.filters);
   for (Index first = 0; first < n; first += chunk) {
     const Index count = std::min(chunk, n - first);
     parallel_for(count, [&](Index i, int worker) {
@@ -286,20 +311,23 @@ void conv_backward(View<const T> dy, View<const T> x, View<const T> weight,
       });
     if (!dx) continue;
     // The rows of x are not read again: those of dx take their place.
-    const auto dx_rows = [&](Index i) { return x_rows + i * x_values; };
-    parallel_for(count * dx_parts, [&](Index task, int worker) {
-      const Index i = task / dx_parts;
-      conv.backward_data(y_rows + i * out * g.y_stride, packed, dx_rows(i), 0, 1, scratch(worker),
-                         task % dx_parts, dx_parts, weight_finite);
-      if (dx_parts == 1)
-        from_rows(dx_rows(i), g.channels, in, dx.data + (first + i) * g.channels * in, g.x_stride,
-                  0, in);
+    const auto dx_rows = [&](Index i) { return x_rows + i * in * g.x_stride; };
+    const Split tasks(count, samples_per_task(g, count));
+    const Index parts_of_dx = tasks.count < count ? 1 : dx_parts;
+    const auto dx_to_planes = [&](Index i, Index begin, Index end) {
+      from_rows(dx_rows(i), g.channels, in, dx.data + (first + i) * g.channels * in, g.x_stride,
+                begin, end);
+    };
+    parallel_for(tasks.count * parts_of_dx, [&](Index task, int worker) {
+      const Index begin = tasks.begin(task / parts_of_dx), end = tasks.end(task / parts_of_dx);
+      conv.backward_data(y_rows, packed, x_rows, begin, end, scratch(worker), task % parts_of_dx,
+                         parts_of_dx, finite.all());
+      for (Index i = begin; i < end && parts_of_dx == 1; ++i) dx_to_planes(i, 0, in);
     });
-    if (dx_parts > 1)
+    if (parts_of_dx > 1)
       parallel_for(count * dx_parts, [&](Index task, int) {
-        const Index i = task / dx_parts, part = task % dx_parts;
-        from_rows(dx_rows(i), g.channels, in, dx.data + (first + i) * g.channels * in, g.x_stride,
-                  in * part / dx_parts, in * (part + 1) / dx_parts);
+        const Index part = task % dx_parts;
+        dx_to_planes(task / dx_parts, in * part / dx_parts, in * (part + 1) / dx_parts);
       });
   }
   const T* sums[max_partials];

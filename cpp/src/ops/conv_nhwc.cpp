@@ -9,7 +9,7 @@ namespace {
 
 constexpr Index range_pixels = 120;        // whose tiles share a visit of each weight panel
 constexpr double border_waste = 1.25;      // products per needed one that are worth a border
-constexpr Index border_bytes = 128 << 10;  // of samples copied at once to get a zero border
+constexpr Index border_bytes = 256 << 10;  // of samples copied at once to get a zero border
 
 }  // namespace
 
@@ -246,6 +246,31 @@ void Conv<T>::Reach::join(const Reach& other) {
 }
 
 template <class T>
+Index Conv<T>::Reach::taps() const {
+  return Index(end[0] - first[0]) * (end[1] - first[1]) * (end[2] - first[2]);
+}
+
+/// How many of the next rows make the best tile: it may end where other taps begin.
+template <class T>
+Index Conv<T>::rows_together(const Reach* const* reach, Index most) {
+  constexpr Index least = 3;  // fewer take as long
+  Index best = most, saved = 0;
+  Reach before = *reach[0], all = *reach[0];
+  for (Index i = 1; i < most; ++i) all.join(*reach[i]);
+  for (Index i = 1; i < most; ++i) {
+    if (reach[i] != reach[i - 1]) {
+      Reach after = *reach[i];
+      for (Index k = i + 1; k < most; ++k) after.join(*reach[k]);
+      const Index less =
+          most * all.taps() - std::max(i, least) * before.taps() - (most - i) * after.taps();
+      if (less > saved) best = i, saved = less;
+    }
+    before.join(*reach[i]);
+  }
+  return best;
+}
+
+template <class T>
 bool Conv<T>::Reach::has(const int* tap) const {
   for (int axis = 0; axis < 3; ++axis)
     if (tap[axis] < first[axis] || tap[axis] >= end[axis]) return false;
@@ -321,8 +346,8 @@ void Conv<T>::place(Phase& phase, const Border& b, const Index* out, Index out_s
         phase.places.push_back({z, y, x});
 }
 
-/// For pixel first + i of the phase: rows[i], what the first tap reads, out[i], unless `to` is
-/// null, where its result goes, and reach[i].
+/// For pixel first + i of the phase: rows[i], what the first tap reads, out[i], where its result
+/// goes, and reach[i].
 template <class T>
 void Conv<T>::point(const Phase& phase, Index from_sample, const T* from, Index to_sample, T* to,
                     Index first, Index pixels, const Scratch& s) const {
@@ -330,14 +355,30 @@ void Conv<T>::point(const Phase& phase, Index from_sample, const T* from, Index 
   for (Index i = 0; i < pixels;) {
     const Index sample = (first + i) / per_sample, p = (first + i) % per_sample;
     const Index count = std::min(per_sample - p, pixels - i);
-    for (Index k = 0; k < count; ++k)
+    for (Index k = 0; k < count; ++k) {
       s.rows[i + k] = from + sample * from_sample + phase.sources[p + k];
-    if (to)
-      for (Index k = 0; k < count; ++k)
-        s.out[i + k] = to + sample * to_sample + phase.targets[p + k];
+      s.out[i + k] = to + sample * to_sample + phase.targets[p + k];
+    }
     if (!phase.reach.empty())
       for (Index k = 0; k < count; ++k) s.reach[i + k] = &phase.reach[p + k];
     i += count;
+  }
+}
+
+/// The same with a pixel of all `samples` before the next pixel: more stand together that have the
+/// same taps.
+template <class T>
+void Conv<T>::point_across(const Phase& phase, Index from_sample, const T* from, Index to_sample,
+                           T* to, Index first, Index pixels, Index samples,
+                           const Scratch& s) const {
+  if (phase.reach.empty() || samples == 1)
+    return point(phase, from_sample, from, to_sample, to, first, pixels, s);
+  Index p = first / samples, sample = first % samples;
+  for (Index i = 0; i < pixels; ++i) {
+    s.rows[i] = from + sample * from_sample + phase.sources[p];
+    s.out[i] = to + sample * to_sample + phase.targets[p];
+    s.reach[i] = &phase.reach[p];
+    if (++sample == samples) sample = 0, ++p;
   }
 }
 
@@ -375,6 +416,7 @@ void Conv<T>::run_tiles(const Product& product, const Phase& phase, const T* pac
   const Index channel_chunks = std::max<Index>((phase.run + longest_chain - 1) / longest_chain, 1);
   const Index tap_chunks = std::clamp<Index>((taps * phase.run + longest_chain - 1) / longest_chain,
                                              1, std::max<Index>(taps, 1));
+  int rows_of[range_pixels], tile_rows = 0;  // of each tile
   for (Index group = 0; group < product.groups; ++group)
     for (Index block = 0; block < product.blocks(); ++block) {
       const Index width = product.width(block), first = block * product.panel;
@@ -382,7 +424,13 @@ void Conv<T>::run_tiles(const Product& product, const Phase& phase, const T* pac
       tile.first_column = group * product.columns + first;
       tile.columns = static_cast<int>(whole ? width : std::min(width, product.columns - first));
       const int vectors = static_cast<int>(width / product.lanes);
-      const Index tile_rows = kernels.tile_rows[vectors - 1];
+      if (kernels.tile_rows[vectors - 1] != tile_rows) {
+        tile_rows = kernels.tile_rows[vectors - 1];
+        for (Index row = 0, t = 0; row < pixels; row += rows_of[t++]) {
+          const Index rows = std::min<Index>(tile_rows, pixels - row);
+          rows_of[t] = static_cast<int>(leave_out ? rows_together(s.reach + row, rows) : rows);
+        }
+      }
       for (Index chunk = 0; chunk < tap_chunks * channel_chunks; ++chunk) {
         const Index tap = taps * (chunk / channel_chunks) / tap_chunks;
         const Index channel = phase.run * (chunk % channel_chunks) / channel_chunks;
@@ -397,11 +445,11 @@ void Conv<T>::run_tiles(const Product& product, const Phase& phase, const T* pac
         tile.accumulate = chunk > 0;
         tile.bias = bias && chunk == 0 ? bias + tile.first_column : nullptr;
         tile.relu = relu && chunk + 1 == tap_chunks * channel_chunks;
-        for (Index row = 0; row < pixels; row += tile_rows) {
+        for (Index row = 0, t = 0; row < pixels; row += rows_of[t++]) {
           tile.rows = s.rows + row;
           tile.out = s.out + row;
-          const Index rows = std::min(tile_rows, pixels - row);
-          kernels.tile(static_cast<int>(rows), vectors,
+          const int rows = rows_of[t];
+          kernels.tile(rows, vectors,
                        leave_out ? without_zeros(phase, tile, tap, rows, s.reach + row, s) : tile);
         }
       }
@@ -442,8 +490,8 @@ void Conv<T>::forward(const T* x, const T* packed, const T* bias, bool relu, T* 
     if (whole) {
       for (Index p = 0; p < count * all_.pixels(); p += range_pixels) {
         const Index pixels = std::min(range_pixels, count * all_.pixels() - p);
-        point(all_, x_border_.pixels() * g_.x_stride, from, g_.out_pixels() * g_.y_stride, to, p,
-              pixels, s);
+        point_across(all_, x_border_.pixels() * g_.x_stride, from, g_.out_pixels() * g_.y_stride,
+                     to, p, pixels, count, s);
         run(pixels);
       }
       continue;
@@ -479,8 +527,8 @@ void Conv<T>::backward_data(const T* dy, const T* packed, T* dx, Index begin, In
       const Index last = total * (part + 1) / parts;
       for (Index first = total * part / parts; first < last; first += range_pixels) {
         const Index pixels = std::min(range_pixels, last - first);
-        point(phase, dy_border_.pixels() * g_.y_stride, from, g_.in_pixels() * g_.x_stride,
-              dx + sample * g_.in_pixels() * g_.x_stride, first, pixels, s);
+        point_across(phase, dy_border_.pixels() * g_.y_stride, from, g_.in_pixels() * g_.x_stride,
+                     dx + sample * g_.in_pixels() * g_.x_stride, first, pixels, count, s);
         run_tiles(backward_, phase, packed, nullptr, false, g_.x_stride, pixels, s, finite);
       }
     }

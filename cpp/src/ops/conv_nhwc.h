@@ -108,6 +108,7 @@ class Conv {
     int first[3], end[3];
     void join(const Reach& other);
     bool has(const int* tap) const;
+    Index taps() const;
   };
 
   /// Output positions of a product and its taps. backward_data has one for each residue of the
@@ -158,6 +159,9 @@ class Conv {
   std::vector<Reach> axis_reach(const Phase& phase, const Border& border, int axis) const;
   void point(const Phase& phase, Index from_sample, const T* from, Index to_sample, T* to,
              Index first, Index pixels, const Scratch& s) const;
+  void point_across(const Phase& phase, Index from_sample, const T* from, Index to_sample, T* to,
+                    Index first, Index pixels, Index samples, const Scratch& s) const;
+  static Index rows_together(const Reach* const* reach, Index most);
   static kernels::GemmTile<T> without_zeros(const Phase& phase, const kernels::GemmTile<T>& all,
                                             Index first_tap, Index rows, const Reach* const* reach,
                                             const Scratch& s);
