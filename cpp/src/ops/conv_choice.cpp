@@ -20,8 +20,8 @@ bool short_rows(const ConvGeometry& g, Pass pass) {
                              : conv_choice::depthwise_strided_gradient_row);
 }
 
-/// Whether some channels' planes have rows that leave much of their vectors empty, where the filters
-/// fill theirs.
+/// Whether some channels' planes have rows that leave much of their vectors empty, where the
+/// filters fill theirs.
 bool fills_rows(const ConvGeometry& g, Index lanes) {
   const auto full = [&](Index n) {
     return static_cast<double>(n) / static_cast<double>((n + lanes - 1) / lanes * lanes);

@@ -15,8 +15,8 @@ inline constexpr Index winograd_channels = 8;
 
 // On the planes up to so many channels of a group: NHWC rows of fewer fill no vector.
 inline constexpr Index planes_channels = 8;
-// Forward, by NHWC rows already from more channels than these on, where rows of outputs fill no more
-// of their vectors than that and the filters fill theirs.
+// Forward, by NHWC rows already from more channels than these on, where rows of outputs fill no
+// more of their vectors than that and the filters fill theirs.
 inline constexpr Index narrow_channels = 4;
 inline constexpr double narrow_row = 0.65;
 // As planes_channels, for pointwise convolutions, whose planes need no copy either way.
