@@ -177,6 +177,60 @@ def test_weights_that_are_not_finite_show_in_padding_too(stride, value, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize(("filters", "stride"), [(20, 1), (5, 2), (70, 3)])
+def test_no_product_with_padding_is_left_out_where_it_is_not_zero(filters, stride, value, dtype):
+    x = np.ones((3, 20, 9, 11), dtype)
+    weight = np.ones((filters, 20, 5, 5), dtype)
+    weight[:, 7, 0, 0] = value
+    options = {"stride": stride, "padding": 2}
+    y = F.conv2d(x, weight, None, **options)
+    assert np.isnan(y[..., 0, :]).all()
+    assert np.isnan(y[..., 0]).all()
+
+    ones = np.ones((filters, 20, 5, 5), dtype)
+    dy = np.ones(y.shape, dtype)
+    dy[:, :, 0, 0] = value  # its window begins two rows and columns before x
+    for bias in (None, np.zeros(filters, dtype)):
+        _, dw, _ = F.conv2d_backward(dy, x, ones, bias, **options)
+        assert np.isnan(dw[:, :, :2]).all()
+        assert np.isnan(dw[..., :2]).all()
+        assert not np.isfinite(dw).any()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [1, 2, 5, 9, 33])
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride", "pad", "dilation"),
+    [
+        ((3, 10), (3, 3), (2, 2), (1, 1), (1, 1)),
+        ((27, 5), (7, 5), (1, 1), (3, 2), (1, 1)),
+        ((6, 7), (5, 5), (1, 1), (4, 6), (1, 1)),  # some outputs see padding alone
+        ((9, 8), (4, 3), (1, 3), (3, 2), (2, 1)),
+        ((12,), (7,), (1,), (3,), (1,)),
+        ((3, 4, 5), (3, 3, 3), (1, 2, 1), (1, 1, 2), (1, 1, 1)),
+    ],
+)
+def test_small_maps_that_are_mostly_border(size, kernel, stride, pad, dilation, n, dtype):
+    problem = {
+        "x": (n, 9 if n > 9 else 19, *size), "weight": (23, 9 if n > 9 else 19, *kernel),
+        "stride": stride, "padding": tuple((p, p) for p in pad), "dilation": dilation, "groups": 1,
+        "bias": n % 2 == 1, "seed": n,
+    }  # fmt: skip
+    check(problem, dtype)
+
+
+@pytest.mark.parametrize("filters", [16, 40, 64, 112, 150, 256])
+def test_winograd_with_panels_of_every_width(filters):
+    problem = {
+        "x": (2, 24, 7, 9), "weight": (filters, 24, 3, 3), "stride": (1, 1),
+        "padding": ((1, 1), (1, 1)), "dilation": (1, 1), "groups": 1, "bias": True,
+        "seed": filters,
+    }  # fmt: skip
+    check(problem, np.float32, ["winograd"])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("groups", [1, 3, 12])
 @pytest.mark.parametrize(
     ("size", "stride", "high"),

@@ -92,8 +92,8 @@ class ConvOp final : public DirectOp<T> {
 
   void forward(int, const Run<T>&, const Memory<T>& memory, const Chunk& chunk) override {
     conv_.forward(memory.at(this->x_.tensor, chunk), memory.fixed(this->packed_),
-                  this->bias(memory), this->relu_, memory.at(y_.tensor, chunk), chunk.count(), 0,
-                  chunk.count() * y_.shape.pixels(), memory.worker_scratch(chunk));
+                  this->bias(memory), this->relu_, memory.at(y_.tensor, chunk), chunk.count(),
+                  conv_.all_lines(), memory.worker_scratch(chunk));
   }
 
   void backward(int, const Run<T>&, const Memory<T>& memory, const Chunk& chunk) override {
@@ -147,7 +147,7 @@ class ConvTransposeOp final : public DirectOp<T> {
     this->add_bias_gradient(memory, chunk, dy);
     if (dx_ >= 0)
       conv_.forward(dy, memory.fixed(this->packed_for_dx_), nullptr, false, memory.at(dx_, chunk),
-                    n, 0, n * x_.shape.pixels(), scratch);
+                    n, conv_.all_lines(), scratch);
   }
 
  private:

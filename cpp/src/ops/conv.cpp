@@ -1,6 +1,7 @@
 #include "piste/conv.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 
 #include "base/parallel.h"
@@ -19,8 +20,11 @@
 namespace piste {
 namespace {
 
-constexpr Index few_samples = 8;              // fewer are cut into parts
+constexpr Index few_samples = 8;              // fewer are too few to share a gradient out
+constexpr Index enough_tasks = 16;            // fewer samples are cut into parts
+constexpr Index shared_pixels = 128;          // that use weights while they are near
 constexpr Index max_partials = 8;             // partial sums of a weight's gradient
+constexpr Index max_ranges = 16;              // of its parts, each a task's
 constexpr Index rows_bytes = 24 << 20;        // of the samples that stand as rows at a time
 constexpr Index task_flops = Index{1} << 22;  // at least so much work per task
 
@@ -59,16 +63,21 @@ ConvGeometry geometry_of(const View<const T>& x, const View<const T>& weight, co
   return g;
 }
 
-/// Samples per task: enough work to be worth one, and a number that the shape alone fixes.
+/// Samples per task: enough work to be worth one, and pixels to share a visit of the weights, where
+/// that leaves enough tasks. The shape alone fixes it.
 Index samples_per_task(const ConvGeometry& g, Index n) {
   const Index flops = 2 * g.out_pixels() * g.taps() * g.channels / g.groups * g.filters;
-  return std::clamp<Index>(task_flops / std::max<Index>(flops, 1), 1, std::max<Index>(n, 1));
+  const Index sharing = std::min(shared_pixels / g.out_pixels(), n / enough_tasks);
+  return std::clamp<Index>(std::max(task_flops / std::max<Index>(flops, 1), sharing), 1,
+                           std::max<Index>(n, 1));
 }
 
-/// Parts of each sample's pixels that are tasks of their own, where samples are few.
+/// Parts of each sample's lines that are tasks of their own, where samples are few.
 Index parts_of_samples(const ConvGeometry& g, Index n) {
   const Index flops = 2 * g.out_pixels() * g.taps() * g.channels / g.groups * g.filters;
-  return std::clamp<Index>(few_samples / n, 1, flops / task_flops + 1);
+  const Index most = std::min(flops / task_flops + 1, g.out[0] * g.out[1]);
+  const Index sharing = std::max(g.out_pixels() / shared_pixels, (few_samples + n - 1) / n);
+  return std::clamp<Index>(std::min((enough_tasks + n - 1) / n, sharing), 1, most);
 }
 
 /// Values of one sample in the kernels' layout, with the vector that may be read past its end.
@@ -83,11 +92,13 @@ bool is_linear(const ConvGeometry& g) {
   return g.groups == 1;
 }
 
+/// Pixels [begin, end) of a sample from planes to rows, and back.
 template <class T>
-void to_rows(const T* nchw, Index channels, Index pixels, T* rows, Index stride) {
-  kernel_table<T>().layout->transpose(nchw, pixels, rows, stride, channels, pixels, stride);
+void to_rows(const T* nchw, Index channels, Index pixels, T* rows, Index stride, Index begin,
+             Index end) {
+  kernel_table<T>().layout->transpose(nchw + begin, pixels, rows + begin * stride, stride, channels,
+                                      end - begin, stride);
 }
-/// Pixels [begin, end) of them.
 template <class T>
 void from_rows(const T* rows, Index channels, Index pixels, T* nchw, Index stride, Index begin,
                Index end) {
@@ -110,6 +121,23 @@ struct WorkerLayout {
     y = x + Index(round_up(padded_values(samples * g.in_pixels(), g.x_stride) * size, alignment));
     bytes = y + Index(round_up(padded_values(samples * g.out_pixels(), g.y_stride) * size, 4096));
   }
+};
+
+/// Whether all weights are finite, by looks at parts of them.
+template <class T>
+class FiniteWeight {
+ public:
+  explicit FiniteWeight(const View<const T>& weight) : weight_(weight) {}
+  void look_at(Index part, Index parts) {
+    const Index size = weight_.size(), begin = size * part / parts, end = size * (part + 1) / parts;
+    if (!kernel_table<T>().update->all_finite(weight_.data + begin, end - begin))
+      all_.store(false, std::memory_order_relaxed);
+  }
+  bool all() const { return all_.load(std::memory_order_relaxed); }
+
+ private:
+  View<const T> weight_;
+  std::atomic<bool> all_{true};
 };
 
 }  // namespace
@@ -144,7 +172,7 @@ void conv(View<const T> x, View<const T> weight, View<const T> bias, const ConvO
   if (way == DirectWay::planes) return conv_planes(g, n, x.data, weight.data, bias.data, y.data);
   if (way == DirectWay::pointwise)
     return conv_pointwise(g, n, x.data, weight.data, bias.data, y.data);
-  const Conv<T> conv(g);
+  const Conv<T> conv(g, true);
   const WorkerLayout<T> layout(conv, g, per_task);
   const Split split(n, per_task, n);
   const Index parts = parts_of_samples(g, n), in = g.in_pixels(), out = g.out_pixels();
@@ -158,8 +186,11 @@ void conv(View<const T> x, View<const T> weight, View<const T> bias, const ConvO
     std::fill_n(padded_bias, g.y_stride + 64, T(0));
     std::copy_n(bias.data, g.filters, padded_bias);
   }
-  parallel_for(conv.pack_tasks(),
-               [&](Index task, int) { conv.pack_forward(weight.data, packed, task); });
+  FiniteWeight<T> finite(weight);
+  parallel_for(conv.pack_tasks(), [&](Index task, int) {
+    finite.look_at(task, conv.pack_tasks());
+    conv.pack_forward(weight.data, packed, task);
+  });
   // Parts of a sample each read it as rows: less work than the products, and nothing to wait for.
   parallel_for(split.count * parts, [&](Index task, int worker) {
     std::byte* base = workspace.data() + packed_bytes + bias_bytes + worker * layout.bytes;
@@ -167,16 +198,18 @@ void conv(View<const T> x, View<const T> weight, View<const T> bias, const ConvO
     T* y_rows = reinterpret_cast<T*>(base + layout.y);
     const Index part = task % parts, first = split.begin(task / parts);
     const Index count = split.end(task / parts) - first;
+    const Index height = g.out[0] * g.out[1];
+    const typename Conv<T>::Lines lines{height * part / parts, height * (part + 1) / parts};
+    const auto source = conv.source_lines(lines);
     for (Index i = 0; i < count; ++i)
       to_rows(x.data + (first + i) * g.channels * in, g.channels, in, x_rows + i * in * g.x_stride,
-              g.x_stride);
-    const Index begin = count * out * part / parts, end = count * out * (part + 1) / parts;
-    conv.forward(x_rows, packed, bias ? padded_bias : nullptr, false, y_rows, count, begin, end,
-                 base);
-    for (Index i = begin / out; i * out < end; ++i)
+              g.x_stride, source.first * g.in[2], source.end * g.in[2]);
+    conv.forward(x_rows, packed, bias ? padded_bias : nullptr, false, y_rows, count, lines, base,
+                 finite.all());
+    for (Index i = 0; i < count; ++i)
       from_rows(y_rows + i * out * g.y_stride, g.filters, out,
-                y.data + (first + i) * g.filters * out, g.y_stride,
-                std::max<Index>(begin - i * out, 0), std::min(end - i * out, out));
+                y.data + (first + i) * g.filters * out, g.y_stride, lines.first * g.out[2],
+                lines.end * g.out[2]);
   });
 }
 
@@ -217,7 +250,7 @@ void conv_backward(View<const T> dy, View<const T> x, View<const T> weight,
   if (dbias) sum_planes(dy, dbias);
   if (way == DirectWay::pointwise)
     return conv_pointwise_backward(g, n, dy.data, x.data, weight.data, dx.data, dweight.data);
-  const Conv<T> conv(g);
+  const Conv<T> conv(g, true);
   // Samples [0, chunk) at a time as rows, x with its border: then all pixels are there for every
   // part of the weight gradient, whose sums need no second memory.
   const Index size = sizeof(T), in = g.in_pixels(), out = g.out_pixels();
@@ -228,7 +261,8 @@ void conv_backward(View<const T> dy, View<const T> x, View<const T> weight,
   // reads its rows once; a large one part by part, by as many shares as make up for few parts.
   const bool small =
       n >= few_samples && conv.gradient_size() * max_partials * 4 < chunk * (x_values + y_values);
-  const Index parts = small ? 1 : conv.weight_parts(), each = conv.weight_parts() / parts;
+  const Split ranges(conv.weight_parts(), 1, small ? 1 : max_ranges);
+  const Index parts = ranges.count;
   const Split shares(chunk, (chunk * parts + max_partials - 1) / max_partials, max_partials);
   const WorkerLayout<T> layout(conv, g, 1);
   const Index dx_parts = parts_of_samples(g, n);
@@ -247,17 +281,22 @@ void conv_backward(View<const T> dy, View<const T> x, View<const T> weight,
   const auto share_gradient = [&](Index share) {
     return workspace.as<T>(gradients_at + share * pages(conv.gradient_size()));
   };
+  FiniteWeight<T> finite(weight);
   if (dx)
-    parallel_for(conv.pack_tasks(),
-                 [&](Index task, int) { conv.pack_backward(weight.data, packed, task); });
+    parallel_for(conv.pack_tasks(), [&](Index task, int) {
+      finite.look_at(task, conv.pack_tasks());
+      conv.pack_backward(weight.data, packed, task);
+    });
+  // Its sums are, where they were asked for.
+  const bool dy_finite = dbias && kernel_table<T>().update->all_finite(dbias.data, g.filters);
   for (Index first = 0; first < n; first += chunk) {
     const Index count = std::min(chunk, n - first);
     parallel_for(count, [&](Index i, int worker) {
       T* dense = reinterpret_cast<T*>(scratch(worker) + layout.x);
       to_rows(dy.data + (first + i) * g.filters * out, g.filters, out,
-              y_rows + i * out * g.y_stride, g.y_stride);
+              y_rows + i * out * g.y_stride, g.y_stride, 0, out);
       if (!dweight) return;
-      to_rows(x.data + (first + i) * g.channels * in, g.channels, in, dense, g.x_stride);
+      to_rows(x.data + (first + i) * g.channels * in, g.channels, in, dense, g.x_stride, 0, in);
       conv.add_border(dense, x_rows + i * conv.bordered_values());
     });
     if (dweight)
@@ -267,24 +306,28 @@ void conv_backward(View<const T> dy, View<const T> x, View<const T> weight,
         const Index end = std::min(shares.end(share), count);
         conv.outer_products(x_rows + begin * conv.bordered_values(),
                             y_rows + begin * out * g.y_stride, share_gradient(share), end - begin,
-                            part * each, (part + 1) * each, first > 0, scratch(worker));
+                            ranges.begin(part), ranges.end(part), first > 0, scratch(worker),
+                            dy_finite);
       });
     if (!dx) continue;
     // The rows of x are not read again: those of dx take their place.
-    const auto dx_rows = [&](Index i) { return x_rows + i * x_values; };
-    parallel_for(count * dx_parts, [&](Index task, int worker) {
-      const Index i = task / dx_parts;
-      conv.backward_data(y_rows + i * out * g.y_stride, packed, dx_rows(i), 0, 1, scratch(worker),
-                         task % dx_parts, dx_parts);
-      if (dx_parts == 1)
-        from_rows(dx_rows(i), g.channels, in, dx.data + (first + i) * g.channels * in, g.x_stride,
-                  0, in);
+    const auto dx_rows = [&](Index i) { return x_rows + i * in * g.x_stride; };
+    const Split tasks(count, samples_per_task(g, count));
+    const Index parts_of_dx = tasks.count < count ? 1 : dx_parts;
+    const auto dx_to_planes = [&](Index i, Index begin, Index end) {
+      from_rows(dx_rows(i), g.channels, in, dx.data + (first + i) * g.channels * in, g.x_stride,
+                begin, end);
+    };
+    parallel_for(tasks.count * parts_of_dx, [&](Index task, int worker) {
+      const Index begin = tasks.begin(task / parts_of_dx), end = tasks.end(task / parts_of_dx);
+      conv.backward_data(y_rows, packed, x_rows, begin, end, scratch(worker), task % parts_of_dx,
+                         parts_of_dx, finite.all());
+      for (Index i = begin; i < end && parts_of_dx == 1; ++i) dx_to_planes(i, 0, in);
     });
-    if (dx_parts > 1)
+    if (parts_of_dx > 1)
       parallel_for(count * dx_parts, [&](Index task, int) {
-        const Index i = task / dx_parts, part = task % dx_parts;
-        from_rows(dx_rows(i), g.channels, in, dx.data + (first + i) * g.channels * in, g.x_stride,
-                  in * part / dx_parts, in * (part + 1) / dx_parts);
+        const Index part = task % dx_parts;
+        dx_to_planes(task / dx_parts, in * part / dx_parts, in * (part + 1) / dx_parts);
       });
   }
   const T* sums[max_partials];

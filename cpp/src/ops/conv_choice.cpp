@@ -10,6 +10,26 @@ bool all(const Index (&values)[3], Index expected) {
   return values[0] == expected && values[1] == expected && values[2] == expected;
 }
 
+/// Whether vectors along a depthwise convolution's rows of outputs would be half empty, or so few
+/// that to copy the planes takes longer.
+bool short_rows(const ConvGeometry& g, Pass pass) {
+  if (all(g.stride, 1)) return g.out[2] < conv_choice::depthwise_row;
+  const bool forward = pass == Pass::forward;
+  return g.out[0] * g.out[1] < conv_choice::depthwise_strided_rows ||
+         g.out[2] < (forward ? conv_choice::depthwise_strided_row
+                             : conv_choice::depthwise_strided_gradient_row);
+}
+
+/// Whether some channels' planes have rows that leave much of their vectors empty, where the
+/// filters fill theirs.
+bool fills_rows(const ConvGeometry& g, Index lanes) {
+  const auto full = [&](Index n) {
+    return static_cast<double>(n) / static_cast<double>((n + lanes - 1) / lanes * lanes);
+  };
+  return g.taps() > 1 && g.channels / g.groups > conv_choice::narrow_channels &&
+         full(g.out[2]) <= conv_choice::narrow_row && full(g.filters / g.groups) >= 1;
+}
+
 }  // namespace
 
 DirectWay direct_way(const ConvGeometry& g, Algorithm algorithm, Pass pass, Index lanes) {
@@ -22,12 +42,11 @@ DirectWay direct_way(const ConvGeometry& g, Algorithm algorithm, Pass pass, Inde
   if (pass == Pass::forward && takes_strided_planes(g, lanes)) return DirectWay::strided_planes;
   if (is_sampled(g)) return DirectWay::sampled;
   const bool depthwise = g.channels == g.groups && g.filters == g.groups;
-  const Index row =
-      g.stride[2] == 1 ? conv_choice::depthwise_row : conv_choice::depthwise_strided_row;
-  if (depthwise && g.channels >= conv_choice::planes_channels && g.out[2] < row)
+  if (depthwise && g.channels >= conv_choice::planes_channels && short_rows(g, pass))
     return DirectWay::rows;
   const Index few = single ? conv_choice::planes_pointwise_channels : conv_choice::planes_channels;
-  if (g.channels / g.groups <= few) return DirectWay::planes;
+  if (g.channels / g.groups <= few)
+    return pass == Pass::forward && fills_rows(g, lanes) ? DirectWay::rows : DirectWay::planes;
   if (pointwise && g.out_pixels() >= conv_choice::pointwise_pixels) return DirectWay::pointwise;
   return DirectWay::rows;
 }

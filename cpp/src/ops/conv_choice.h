@@ -15,12 +15,17 @@ inline constexpr Index winograd_channels = 8;
 
 // On the planes up to so many channels of a group: NHWC rows of fewer fill no vector.
 inline constexpr Index planes_channels = 8;
-// The same for pointwise convolutions, whose planes need no copy either way.
+// Forward, by NHWC rows already from more channels than these on, where rows of outputs fill no
+// more of their vectors than that and the filters fill theirs.
+inline constexpr Index narrow_channels = 4;
+inline constexpr double narrow_row = 0.65;
+// As planes_channels, for pointwise convolutions, whose planes need no copy either way.
 inline constexpr Index planes_pointwise_channels = 16;
 
 // Depthwise, by rows of channels where the rows of outputs are shorter: vectors along them would
-// be half empty.
-inline constexpr Index depthwise_row = 12, depthwise_strided_row = 32;
+// be half empty. With strides also where a plane has few of them.
+inline constexpr Index depthwise_row = 12, depthwise_strided_row = 20,
+                       depthwise_strided_gradient_row = 16, depthwise_strided_rows = 4;
 
 // As a product of matrices from so many pixels of a sample on: fewer leave tiles empty, where NHWC
 // rows have all samples' pixels.

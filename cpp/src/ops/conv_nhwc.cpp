@@ -7,14 +7,14 @@
 namespace piste {
 namespace {
 
-constexpr Index range_pixels = 120;        // whose tiles share a visit of each weight panel
-constexpr double border_waste = 1.25;      // products per needed one that are worth a border
-constexpr Index border_bytes = 128 << 10;  // of samples copied at once to get a zero border
+constexpr Index range_pixels = 120;    // whose tiles share a visit of each weight panel
+constexpr double border_waste = 1.25;  // products per needed one that are worth a border
 
 }  // namespace
 
 template <class T>
-Conv<T>::Conv(const ConvGeometry& geometry) : g_(geometry), taps_(geometry.taps()) {
+Conv<T>::Conv(const ConvGeometry& geometry, bool leaves_out)
+    : g_(geometry), leaves_out_(leaves_out), taps_(geometry.taps()) {
   const auto& table = kernel_table<T>();
   const Index lanes = table.lanes, panel = lanes * table.gemm->tile_vectors;
   const Index filters = g_.filters / g_.groups, channels = g_.channels / g_.groups;
@@ -33,12 +33,6 @@ Conv<T>::Conv(const ConvGeometry& geometry) : g_(geometry), taps_(geometry.taps(
 }
 
 template <class T>
-Index Conv<T>::Border::samples(Index n) const {
-  const Index bytes = std::max<Index>(pixels() * stride * Index(sizeof(T)), 1);
-  return std::clamp<Index>(border_bytes / bytes, 1, std::max<Index>(n, 1));
-}
-
-template <class T>
 void Conv<T>::make_forward() {
   x_border_.stride = g_.x_stride;
   for (int axis = 0; axis < 3; ++axis) {
@@ -52,6 +46,7 @@ void Conv<T>::make_forward() {
     all_.step[axis] = 1;
     all_.count[axis] = g_.out[axis];
     all_.move[axis] = g_.stride[axis];
+    for (Index k = 0; k < g_.kernel[axis]; ++k) all_.starts[axis].push_back(k * g_.dilation[axis]);
   }
   const Index* extent = x_border_.extent;
   for (Index d = 0; d < g_.kernel[0]; ++d)
@@ -64,7 +59,7 @@ void Conv<T>::make_forward() {
       }
   all_.run = forward_.depth;
   place(all_, x_border_, g_.out, g_.y_stride);
-  merge_taps(x_border_, all_, g_.groups == 1 && g_.x_stride == g_.channels);
+  merge_taps(x_border_, all_, g_.groups == 1 && g_.x_stride == g_.channels && all_.reach.empty());
 }
 
 /// Taps whose values stand one behind the other become one: rows of channels that are not padded.
@@ -135,7 +130,7 @@ void Conv<T>::make_backward() {
     all *= products[0];
     inside *= products[1];
   }
-  const bool split = all > border_waste * inside;
+  const bool split = all > border_waste * inside && !leaves_out_;
   std::vector<AxisPart> parts[3];
   dy_border_.stride = g_.y_stride;
   for (int axis = 0; axis < 3; ++axis) {
@@ -162,6 +157,8 @@ void Conv<T>::make_backward() {
           phase.count[axis] = each[axis]->count;
           phase.step[axis] = g_.stride[axis];
           phase.move[axis] = 1;
+          for (const auto& tap : each[axis]->taps)
+            phase.starts[axis].push_back(tap.source + low[axis]);
         }
         for (const auto& z : d.taps)
           for (const auto& y : h.taps)
@@ -188,8 +185,13 @@ Index Conv<T>::scratch_bytes() const {
   Index border = 0;  // with a vector that may be read past the end
   for (const Border* b : {&x_border_, &dy_border_})
     if (b->needed) border = std::max(border, b->samples(1 << 20) * b->pixels() * b->stride + 64);
-  const Index pointers = (2 * range_pixels + taps_) * Index(sizeof(T*));
-  return Index(round_up(pointers, alignment)) + border * Index(sizeof(T));
+  return Index(round_up(pointers(), alignment)) + border * Index(sizeof(T));
+}
+
+/// Bytes of the scratch's pointers and offsets.
+template <class T>
+std::size_t Conv<T>::pointers() const {
+  return static_cast<std::size_t>(5 * range_pixels + 3 * taps_) * sizeof(T*);
 }
 
 template <class T>
@@ -197,86 +199,46 @@ typename Conv<T>::Scratch Conv<T>::carve(void* scratch) const {
   Scratch s;
   s.out = static_cast<T**>(scratch);
   s.rows = const_cast<const T**>(s.out + range_pixels);
-  s.panels = s.rows + range_pixels;
-  const Index pointers = (2 * range_pixels + taps_) * Index(sizeof(T*));
-  s.border = reinterpret_cast<T*>(static_cast<std::byte*>(scratch) + round_up(pointers, alignment));
+  s.reach = reinterpret_cast<const Reach**>(s.rows + range_pixels);
+  s.few_rows = reinterpret_cast<const T**>(s.reach + range_pixels);
+  s.few_out = s.few_rows + range_pixels;
+  s.panels = s.few_out + range_pixels;
+  s.few_panels = s.panels + taps_;
+  s.few_offsets = reinterpret_cast<Index*>(s.few_panels + taps_);
+  s.border =
+      reinterpret_cast<T*>(static_cast<std::byte*>(scratch) + round_up(pointers(), alignment));
   return s;
 }
 
+/// The tiles of one vector whose rows are one value apart, as far as they are: a line's last tile
+/// begins earlier rather than end behind it, and some pixels are computed twice, with one result.
 template <class T>
-void Conv<T>::copy_bordered(const Border& b, const T* from, Index samples, T* to) const {
-  const Index line = b.in[2] * b.stride, wide = b.extent[2] * b.stride;
-  const Index left = b.low[2] * b.stride, right = wide - left - line;
-  for (Index i = 0; i < samples; ++i)
-    for (Index d = 0; d < b.extent[0]; ++d)
-      for (Index h = 0; h < b.extent[1]; ++h, to += wide) {
-        const Index z = d - b.low[0], y = h - b.low[1];
-        if (z < 0 || z >= b.in[0] || y < 0 || y >= b.in[1]) {
-          std::memset(to, 0, wide * sizeof(T));
-          continue;
-        }
-        std::memset(to, 0, left * sizeof(T));
-        std::memcpy(to + left, from + ((i * b.in[0] + z) * b.in[1] + y) * line, line * sizeof(T));
-        std::memset(to + left + line, 0, right * sizeof(T));
-      }
-}
-
-/// Where the pixels of a sample lie from its first: sources in the bordered array, and outputs.
-template <class T>
-void Conv<T>::place(Phase& phase, const Border& b, const Index* out, Index out_stride) const {
-  for (Index z = 0; z < phase.count[0]; ++z)
-    for (Index y = 0; y < phase.count[1]; ++y)
-      for (Index x = 0; x < phase.count[2]; ++x) {
-        const Index *move = phase.move, *first = phase.first, *step = phase.step;
-        phase.sources.push_back(
-            ((z * move[0] * b.extent[1] + y * move[1]) * b.extent[2] + x * move[2]) * b.stride);
-        phase.targets.push_back(
-            (((first[0] + z * step[0]) * out[1] + first[1] + y * step[1]) * out[2] + first[2] +
-             x * step[2]) *
-            out_stride);
-      }
-}
-
-/// rows[i] = what the first tap reads for pixel first + i of the phase; out[i], unless null, where
-/// its result goes.
-template <class T>
-void Conv<T>::point(const Phase& phase, Index from_sample, const T* from, Index to_sample, T* to,
-                    Index first, Index pixels, const T** rows, T** out) const {
-  const Index per_sample = phase.pixels();
-  for (Index i = 0; i < pixels;) {
-    const Index sample = (first + i) / per_sample, p = (first + i) % per_sample;
-    const Index count = std::min(per_sample - p, pixels - i);
-    for (Index k = 0; k < count; ++k)
-      rows[i + k] = from + sample * from_sample + phase.sources[p + k];
-    if (out)
-      for (Index k = 0; k < count; ++k) out[i + k] = to + sample * to_sample + phase.targets[p + k];
-    i += count;
-  }
-}
-
-/// As many pixels from `first` on as stand side by side and fill tiles of `rows` of them; returns
-/// their number. The last tile begins earlier rather than end behind them: its pixels are computed
-/// twice, with the same result.
-template <class T>
-Index Conv<T>::run_line(kernels::GemmTile<T>& tile, Index rows, Index first, Index pixels,
+void Conv<T>::run_lines(kernels::GemmTile<T>& tile, Index line_rows, Index pixels,
                         const Scratch& s) const {
-  if (first + rows > pixels || s.rows[first + rows - 1] != s.rows[first] + rows - 1) return 0;
-  Index end = first + rows;
-  while (end < pixels && s.rows[end] == s.rows[end - 1] + 1) ++end;
-  for (Index row = first; row < end; row += rows) {
-    const Index at = std::min(row, end - rows);
-    tile.rows = s.rows + at;
-    tile.out = s.out + at;
-    kernel_table<T>().gemm->line(tile);
+  const auto& kernels = *kernel_table<T>().gemm;
+  for (Index row = 0, end; row < pixels; row = end) {
+    for (end = row + 1; end < pixels && s.rows[end] == s.rows[end - 1] + 1;) ++end;
+    const bool line = end - row >= line_rows;
+    if (!line) end = std::min<Index>(row + kernels.tile_rows[0], pixels);
+    for (Index first = row; first < end; first += line_rows) {
+      const Index at = line ? std::min(first, end - line_rows) : first;
+      tile.rows = s.rows + at;
+      tile.out = s.out + at;
+      if (line)
+        kernels.line(tile);
+      else
+        kernels.tile(static_cast<int>(std::min(end - at, line_rows)), 1, tile);
+    }
   }
-  return end - first;
 }
 
 /// All columns of `pixels` rows, whose source and output pointers stand in s. A panel serves all
 /// tiles before the next one is read.
 template <class T>
 void Conv<T>::run_tiles(const Product& product, const Phase& phase, const T* packed, const T* bias,
-                        bool relu, Index out_stride, Index pixels, const Scratch& s) const {
+                        bool relu, Index out_stride, Index pixels, const Scratch& s,
+                        bool finite) const {
+  const bool leave_out = finite && !phase.reach.empty();
   if (depthwise_) return run_depthwise(phase, packed, bias, relu, pixels, s);
   const auto& kernels = *kernel_table<T>().gemm;
   // Whole vectors may be stored where nothing stands behind a row's columns.
@@ -285,6 +247,7 @@ void Conv<T>::run_tiles(const Product& product, const Phase& phase, const T* pac
   const Index channel_chunks = std::max<Index>((phase.run + longest_chain - 1) / longest_chain, 1);
   const Index tap_chunks = std::clamp<Index>((taps * phase.run + longest_chain - 1) / longest_chain,
                                              1, std::max<Index>(taps, 1));
+  int rows_of[range_pixels], tile_rows = 0;  // of each tile
   for (Index group = 0; group < product.groups; ++group)
     for (Index block = 0; block < product.blocks(); ++block) {
       const Index width = product.width(block), first = block * product.panel;
@@ -292,9 +255,15 @@ void Conv<T>::run_tiles(const Product& product, const Phase& phase, const T* pac
       tile.first_column = group * product.columns + first;
       tile.columns = static_cast<int>(whole ? width : std::min(width, product.columns - first));
       const int vectors = static_cast<int>(width / product.lanes);
-      const Index tile_rows = kernels.tile_rows[vectors - 1];
-      const bool short_run = vectors == 1 && phase.run <= kernels::longest_line;
-      const Index lines = short_run ? kernels.line_rows[phase.run] : 0;
+      if (kernels.tile_rows[vectors - 1] != tile_rows) {
+        tile_rows = kernels.tile_rows[vectors - 1];
+        for (Index row = 0, t = 0; row < pixels; row += rows_of[t++]) {
+          const Index rows = std::min<Index>(tile_rows, pixels - row);
+          rows_of[t] = static_cast<int>(leave_out ? rows_together(s.reach + row, rows) : rows);
+        }
+      }
+      const bool lines = !leave_out && vectors == 1 && phase.run <= kernels::longest_line;
+      const Index line_rows = lines ? kernels.line_rows[phase.run] : 0;
       for (Index chunk = 0; chunk < tap_chunks * channel_chunks; ++chunk) {
         const Index tap = taps * (chunk / channel_chunks) / tap_chunks;
         const Index channel = phase.run * (chunk % channel_chunks) / channel_chunks;
@@ -309,51 +278,85 @@ void Conv<T>::run_tiles(const Product& product, const Phase& phase, const T* pac
         tile.accumulate = chunk > 0;
         tile.bias = bias && chunk == 0 ? bias + tile.first_column : nullptr;
         tile.relu = relu && chunk + 1 == tap_chunks * channel_chunks;
-        for (Index row = 0, count; row < pixels; row += count) {
-          count = lines ? run_line(tile, lines, row, pixels, s) : 0;
-          if (count > 0) continue;
-          count = std::min(tile_rows, pixels - row);
+        if (line_rows) {
+          run_lines(tile, line_rows, pixels, s);
+          continue;
+        }
+        for (Index row = 0, t = 0; row < pixels; row += rows_of[t++]) {
           tile.rows = s.rows + row;
           tile.out = s.out + row;
-          kernels.tile(static_cast<int>(count), vectors, tile);
+          const int rows = rows_of[t];
+          kernels.tile(rows, vectors,
+                       leave_out ? without_zeros(phase, tile, tap, rows, s.reach + row, s) : tile);
         }
       }
     }
 }
 
 template <class T>
+typename Conv<T>::Lines Conv<T>::source_lines(const Lines& lines) const {
+  if (g_.out[0] > 1 || g_.kernel[0] > 1) return {0, g_.in[0] * g_.in[1]};
+  const Index first = lines.first * g_.stride[1] - g_.pad[1];
+  const Index reach =
+      (lines.end - 1 - lines.first) * g_.stride[1] + g_.dilation[1] * (g_.kernel[1] - 1) + 1;
+  return {std::clamp<Index>(first, 0, g_.in[1]), std::clamp<Index>(first + reach, 0, g_.in[1])};
+}
+
+template <class T>
 void Conv<T>::forward(const T* x, const T* packed, const T* bias, bool relu, T* y, Index n,
-                      Index begin, Index end, void* scratch) const {
+                      const Lines& lines, void* scratch, bool finite) const {
   const Scratch s = carve(scratch);
-  const Index per_sample = g_.out_pixels();
+  const bool whole = lines.end - lines.first == g_.out[0] * g_.out[1];
+  const Lines source = source_lines(lines);
   const Index samples = x_border_.needed ? x_border_.samples(n) : std::max<Index>(n, 1);
-  for (Index sample = begin / per_sample; sample * per_sample < end; sample += samples) {
+  for (Index sample = 0; sample < n; sample += samples) {
     const Index count = std::min(samples, n - sample);
     const T* from = x + sample * x_border_.in_pixels() * g_.x_stride;
+    T* to = y + sample * g_.out_pixels() * g_.y_stride;
     if (x_border_.needed) {
-      copy_bordered(x_border_, from, count, s.border);
+      const bool all = whole || g_.in[0] > 1;
+      const Index above = x_border_.low[1];
+      copy_bordered(x_border_, from, count, s.border,
+                    all || lines.first == 0 ? 0 : source.first + above,
+                    all || source.end == g_.in[1] ? x_border_.extent[1] : source.end + above);
       from = s.border;
     }
-    const Index last = std::min(end, (sample + count) * per_sample);
-    for (Index p = std::max(begin, sample * per_sample); p < last; p += range_pixels) {
-      const Index pixels = std::min(range_pixels, last - p);
-      point(all_, x_border_.pixels() * g_.x_stride, from, per_sample * g_.y_stride,
-            y + sample * per_sample * g_.y_stride, p - sample * per_sample, pixels, s.rows, s.out);
-      run_tiles(forward_, all_, packed, bias, relu, g_.y_stride, pixels, s);
+    const auto run = [&](Index pixels) {
+      run_tiles(forward_, all_, packed, bias, relu, g_.y_stride, pixels, s, finite);
+    };
+    if (whole) {
+      for (Index p = 0; p < count * all_.pixels(); p += range_pixels) {
+        const Index pixels = std::min(range_pixels, count * all_.pixels() - p);
+        point_across(all_, x_border_.pixels() * g_.x_stride, from, g_.out_pixels() * g_.y_stride,
+                     to, p, pixels, count, s);
+        run(pixels);
+      }
+      continue;
     }
+    Index pixels = 0;  // that are pointed to
+    for (Index p = 0; p < all_.pixels(); ++p) {
+      if (all_.lines[p] < lines.first || all_.lines[p] >= lines.end) continue;
+      s.rows[pixels] = from + all_.sources[p];
+      s.out[pixels] = to + all_.targets[p];
+      if (!all_.reach.empty()) s.reach[pixels] = &all_.reach[p];
+      if (++pixels < range_pixels) continue;
+      run(pixels);
+      pixels = 0;
+    }
+    if (pixels > 0) run(pixels);
   }
 }
 
 template <class T>
 void Conv<T>::backward_data(const T* dy, const T* packed, T* dx, Index begin, Index end,
-                            void* scratch, Index part, Index parts) const {
+                            void* scratch, Index part, Index parts, bool finite) const {
   const Scratch s = carve(scratch);
   const Index samples = dy_border_.needed ? dy_border_.samples(end - begin) : end - begin;
   for (Index sample = begin; sample < end; sample += samples) {
     const Index count = std::min(samples, end - sample);
     const T* from = dy + sample * g_.out_pixels() * g_.y_stride;
     if (dy_border_.needed) {
-      copy_bordered(dy_border_, from, count, s.border);
+      copy_bordered(dy_border_, from, count, s.border, 0, dy_border_.extent[1]);
       from = s.border;
     }
     for (const Phase& phase : phases_) {
@@ -361,9 +364,9 @@ void Conv<T>::backward_data(const T* dy, const T* packed, T* dx, Index begin, In
       const Index last = total * (part + 1) / parts;
       for (Index first = total * part / parts; first < last; first += range_pixels) {
         const Index pixels = std::min(range_pixels, last - first);
-        point(phase, dy_border_.pixels() * g_.y_stride, from, g_.in_pixels() * g_.x_stride,
-              dx + sample * g_.in_pixels() * g_.x_stride, first, pixels, s.rows, s.out);
-        run_tiles(backward_, phase, packed, nullptr, false, g_.x_stride, pixels, s);
+        point_across(phase, dy_border_.pixels() * g_.y_stride, from, g_.in_pixels() * g_.x_stride,
+                     dx + sample * g_.in_pixels() * g_.x_stride, first, pixels, count, s);
+        run_tiles(backward_, phase, packed, nullptr, false, g_.x_stride, pixels, s, finite);
       }
     }
   }
@@ -379,30 +382,44 @@ Index Conv<T>::weight_parts() const {
 /// with their border.
 template <class T>
 void Conv<T>::outer_products(const T* bordered, const T* dy, T* gradient, Index n, Index first_part,
-                             Index last_part, bool accumulate, void* scratch) const {
+                             Index last_part, bool accumulate, void* scratch, bool finite) const {
   const auto& kernels = *kernel_table<T>().gemm;
   const Scratch s = carve(scratch);
-  const Index padded = forward_.padded(), pixels = n * g_.out_pixels();
+  const Index padded = forward_.padded(), all_pixels = n * g_.out_pixels();
   const Index taps = static_cast<Index>(all_.offsets.size()), blocks = forward_.blocks();
-  for (Index first = 0; first < pixels; first += range_pixels) {
+  const bool leave_out = finite && !all_.reach.empty();
+  for (Index first = 0; first < all_pixels; first += range_pixels) {
     kernels::OuterTile<T> tile;
-    tile.pixels = std::min(range_pixels, pixels - first);
-    point(all_, x_border_.pixels() * g_.x_stride, bordered, 0, nullptr, first, tile.pixels, s.rows,
-          nullptr);
+    tile.pixels = std::min(range_pixels, all_pixels - first);
+    point(all_, x_border_.pixels() * g_.x_stride, bordered, g_.out_pixels() * g_.y_stride,
+          const_cast<T*>(dy), first, tile.pixels, s);
     if (depthwise_) {
       depthwise_products(dy + first * g_.y_stride, tile.pixels, gradient, first_part, last_part,
                          accumulate || first > 0, s);
       continue;
     }
     tile.x = s.rows;
-    tile.dy_stride = g_.y_stride;
+    tile.dy = s.out;
     tile.channels = all_.run;
     tile.gradient_stride = padded;
     tile.accumulate = accumulate || first > 0;
+    const Index pixels = tile.pixels;
+    Index last_tap = -1;
     for (Index part = first_part; part < last_part; ++part) {
       const Index block = part % blocks, tap = part / blocks % taps, group = part / (blocks * taps);
+      if (leave_out && tap != last_tap) {
+        last_tap = tap;
+        tile.pixels = 0;
+        for (Index i = 0; i < pixels; ++i) {
+          s.few_rows[tile.pixels] = s.rows[i];
+          s.few_out[tile.pixels] = s.out[i];
+          tile.pixels += s.reach[i]->has(all_.places[tap].data());
+        }
+        tile.x = s.few_rows;
+        tile.dy = s.few_out;
+      }
       tile.first_channel = all_.offsets[tap] + group * forward_.depth;
-      tile.dy = dy + first * g_.y_stride + group * forward_.columns + block * forward_.panel;
+      tile.first_column = group * forward_.columns + block * forward_.panel;
       tile.gradient = gradient + (group * taps_ + all_.tap_ids[tap]) * forward_.depth * padded +
                       block * forward_.panel;
       kernels.outer(static_cast<int>(forward_.width(block) / forward_.lanes), tile);
@@ -423,22 +440,13 @@ void Conv<T>::backward_weight(const T* x, const T* dy, T* gradient, T* bias_grad
     const Index count = std::min(samples, n - sample);
     const T* from = x + sample * x_border_.in_pixels() * g_.x_stride;
     if (x_border_.needed) {
-      copy_bordered(x_border_, from, count, s.border);
+      copy_bordered(x_border_, from, count, s.border, 0, x_border_.extent[1]);
       from = s.border;
     }
     outer_products(from, dy + sample * per_sample * g_.y_stride, gradient, count, 0, weight_parts(),
                    accumulate || sample > 0, scratch);
   }
   if (n == 0 && !accumulate) std::memset(gradient, 0, gradient_size() * sizeof(T));
-}
-
-template <class T>
-Index Conv<T>::bordered_values() const {
-  return x_border_.pixels() * g_.x_stride;
-}
-template <class T>
-void Conv<T>::add_border(const T* x, T* bordered) const {
-  copy_bordered(x_border_, x, 1, bordered);
 }
 
 template class Conv<float>;

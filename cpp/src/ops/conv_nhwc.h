@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <vector>
 
 #include "base/aligned.h"
@@ -30,7 +31,9 @@ inline constexpr Index longest_chain = 256;
 template <class T>
 class Conv {
  public:
-  explicit Conv(const ConvGeometry& geometry);
+  /// `leaves_out` lets calls leave out products with the zero border, which then is one for all
+  /// pixels: a tile has the taps that any of its pixels needs.
+  explicit Conv(const ConvGeometry& geometry, bool leaves_out = false);
 
   // Sizes in values; `gradient` is the layout that backward_weight sums in.
   Index packed_forward_size() const { return forward_.packed_size(); }
@@ -47,17 +50,26 @@ class Conv {
   void unpack_gradient(const T* const* gradients, Index count, T* weight_gradient,
                        Index task) const;
 
-  /// Output pixels [begin, end) of the n samples' pixels taken as one sequence. Values of y between
-  /// the filters and their last vector's end are set to what a zero weight gives.
-  void forward(const T* x, const T* packed, const T* bias, bool relu, T* y, Index n, Index begin,
-               Index end, void* scratch) const;
+  /// Rows of pixels [first, end) of each sample.
+  struct Lines {
+    Index first, end;
+  };
+  Lines all_lines() const { return {0, g_.out[0] * g_.out[1]}; }
+  /// Those of x that lines of y read.
+  Lines source_lines(const Lines& lines) const;
+
+  /// Lines of n samples. Values of y between the filters and their last vector's end are set to
+  /// what a zero weight gives. `finite` says that all weights are, so that zeros may be left out.
+  void forward(const T* x, const T* packed, const T* bias, bool relu, T* y, Index n,
+               const Lines& lines, void* scratch, bool finite = false) const;
   /// dx of samples [begin, end): of `parts` parts of their pixels the one asked for.
   void backward_data(const T* dy, const T* packed, T* dx, Index begin, Index end, void* scratch,
-                     Index part = 0, Index parts = 1) const;
+                     Index part = 0, Index parts = 1, bool finite = false) const;
   // The weight gradient in parts that may be computed at the same time, each over all samples.
   Index weight_parts() const;
+  /// `finite` says that all of dy is.
   void outer_products(const T* bordered, const T* dy, T* gradient, Index n, Index first_part,
-                      Index last_part, bool accumulate, void* scratch) const;
+                      Index last_part, bool accumulate, void* scratch, bool finite = false) const;
   /// One sample with the zero border that the parts read.
   Index bordered_values() const;
   void add_border(const T* x, T* bordered) const;
@@ -91,14 +103,25 @@ class Conv {
     Index samples(Index n) const;  // that the scratch holds at once
   };
 
+  /// Of each axis the taps [first, end) that read a value, not the zero border.
+  struct Reach {
+    int first[3], end[3];
+    void join(const Reach& other);
+    bool has(const int* tap) const;
+    Index taps() const;
+  };
+
   /// Output positions of a product and its taps. backward_data has one for each residue of the
   /// input positions modulo the stride, or several.
   struct Phase {
     Index first[3], count[3], step[3];  // in its output: first, first + step, ...
     Index move[3];                      // and how far its source moves with each
+    std::vector<Index> starts[3];       // of each axis' taps: the source position of pixel 0
     std::vector<Index> offsets, tap_ids;
-    std::vector<Index> sources, targets;  // of the pixels of a sample
-    Index run = 0;                        // contiguous values that a tap reads
+    std::vector<Index> sources, targets, lines;  // of the pixels of a sample
+    std::vector<Reach> reach;                    // and their taps; empty where all have all
+    std::vector<std::array<int, 3>> places;      // of the taps, then
+    Index run = 0;                               // contiguous values that a tap reads
     Index pixels() const { return count[0] * count[1] * count[2]; }
   };
 
@@ -113,31 +136,45 @@ class Conv {
   };
 
   struct Scratch {
-    const T** rows;    // [pixels]
-    T** out;           // [pixels]
+    const T** rows;       // [pixels]
+    T** out;              // [pixels]
+    const Reach** reach;  // [pixels]
+    const T** few_rows;   // [pixels]: those that a tap needs
+    const T** few_out;
     const T** panels;  // [taps]
+    const T** few_panels;
+    Index* few_offsets;
     T* border;
   };
+  std::size_t pointers() const;
   Scratch carve(void* scratch) const;
 
   void make_forward();
   std::vector<AxisPart> axis_parts(int axis, bool split) const;
   void make_backward();
   void merge_taps(const Border& border, Phase& phase, bool dense) const;
-  void copy_bordered(const Border& border, const T* from, Index samples, T* to) const;
+  void copy_bordered(const Border& border, const T* from, Index samples, T* to, Index first,
+                     Index end) const;
   void place(Phase& phase, const Border& border, const Index* out, Index out_stride) const;
+  std::vector<Reach> axis_reach(const Phase& phase, const Border& border, int axis) const;
   void point(const Phase& phase, Index from_sample, const T* from, Index to_sample, T* to,
-             Index first, Index pixels, const T** rows, T** out) const;
+             Index first, Index pixels, const Scratch& s) const;
+  void point_across(const Phase& phase, Index from_sample, const T* from, Index to_sample, T* to,
+                    Index first, Index pixels, Index samples, const Scratch& s) const;
+  static Index rows_together(const Reach* const* reach, Index most);
+  static kernels::GemmTile<T> without_zeros(const Phase& phase, const kernels::GemmTile<T>& all,
+                                            Index first_tap, Index rows, const Reach* const* reach,
+                                            const Scratch& s);
   void run_depthwise(const Phase& phase, const T* packed, const T* bias, bool relu, Index pixels,
                      const Scratch& s) const;
   void depthwise_products(const T* dy, Index pixels, T* gradient, Index first_part, Index last_part,
                           bool accumulate, const Scratch& s) const;
-  Index run_line(kernels::GemmTile<T>& tile, Index rows, Index first, Index pixels,
-                 const Scratch& s) const;
+  void run_lines(kernels::GemmTile<T>& tile, Index line_rows, Index pixels, const Scratch& s) const;
   void run_tiles(const Product& product, const Phase& phase, const T* packed, const T* bias,
-                 bool relu, Index out_stride, Index pixels, const Scratch& s) const;
+                 bool relu, Index out_stride, Index pixels, const Scratch& s, bool finite) const;
 
   ConvGeometry g_;
+  bool leaves_out_;
   bool depthwise_ =
       false;  // every channel has its own kernel: the products have one group, of depth 1
   Index taps_;

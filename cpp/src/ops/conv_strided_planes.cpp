@@ -10,8 +10,8 @@ namespace {
 
 constexpr Index task_flops = 1 << 18;  // at least so much work per task
 // By measurement: with more taps the copy pays, as every value is read several times; shorter rows
-// are mostly borders.
-constexpr Index most_taps = 9, least_vectors = 2;
+// are mostly borders, or fill no vector.
+constexpr Index most_taps = 9, least_vectors = 2, least_outputs = 16;
 
 /// Outputs [first, end) of a row have all their taps within the row of inputs.
 struct Inside {
@@ -30,7 +30,7 @@ bool takes_strided_planes(const ConvGeometry& g, Index lanes) {
   const bool strided = g.stride[0] > 1 || g.stride[1] > 1 || g.stride[2] > 1;
   const Inside inside(g);
   return strided && g.channels == g.groups && g.filters == g.groups && g.taps() <= most_taps &&
-         inside.end - inside.first >= least_vectors * lanes;
+         inside.end - inside.first >= std::min(least_vectors * lanes, least_outputs);
 }
 
 template <class T>

@@ -14,7 +14,7 @@ namespace {
 constexpr Index packed_bytes_limit = 5 << 20;
 // Tiles of x and dy that are transformed before their products are added to the gradient.
 constexpr Index gradient_bytes = 12 << 20;
-constexpr Index map_panels = 4;      // panels whose products are finished together
+constexpr Index map_channels = 64;   // whose products are finished together
 constexpr Index block_filters = 64;  // of a task of the weight gradient
 constexpr Index slack = 64;          // values that may be read or written past an end
 
@@ -44,6 +44,11 @@ void rows_to_planes(const Winograd<T>& w, const typename Winograd<T>::Strip& str
                      count, channels, count);
 }
 
+template <class T>
+Index panels_together(const Winograd<T>& w) {
+  return std::clamp<Index>(map_channels / w.panel_width(0), 1, w.panels());
+}
+
 /// All tiles of a strip times panels [first, last), to the user's planes.
 template <class T>
 struct MapStage {
@@ -56,7 +61,7 @@ struct MapStage {
   MapStage(const Winograd<T>& winograd, const typename Winograd<T>::Pass& p, const T* b, T* out)
       : w(winograd), pass(p), bias(b), to(out) {
     Index width = 0;
-    for (Index i = 0; i < std::min(map_panels, w.panels()); ++i) width += w.panel_width(i);
+    for (Index i = 0; i < panels_together(w); ++i) width += w.panel_width(i);
     s_stride = width;
     s_frequency = Winograd<T>::frequency_stride(w.strip_tiles(), width);
   }
@@ -87,7 +92,7 @@ bool winograd_map(const typename Winograd<T>::Pass& pass, int m, Index n, const 
   const bool whole = w.packed_size() * Index(sizeof(T)) <= packed_bytes_limit;
   const Index tiles = whole ? w.strip_tiles() : n * w.sample_tiles();
   const Index v_frequency = Winograd<T>::frequency_stride(tiles, w.in_stride());
-  const Index group = std::min(map_panels, panels), groups = (panels + group - 1) / group;
+  const Index group = panels_together(w), groups = (panels + group - 1) / group;
 
   Layout<T> shared, worker;
   const Index bias_at = shared.add(w.out_stride());

@@ -58,9 +58,11 @@ template <class T>
 Winograd<T>::Winograd(const Pass& pass, int m) : pass_(pass), m_(m) {
   const auto& table = kernel_table<T>();
   lanes_ = table.lanes;
-  panel_ = lanes_ * table.winograd->tile_vectors;
   in_stride_ = parts(pass.in_channels, lanes_) * lanes_;
   out_stride_ = parts(pass.out_channels, lanes_) * lanes_;
+  const Index vectors = out_stride_ / lanes_, most = table.winograd->tile_vectors;
+  // Panels of two vectors rather than one single vector behind those of three.
+  panel_ = lanes_ * (vectors % most == 1 && vectors % 2 == 0 ? std::min<Index>(most, 2) : most);
   high_ = parts(pass.out[0], m);
   wide_ = parts(pass.out[1], m);
   const Index tile_bytes = frequencies() * (in_stride_ + std::min<Index>(out_stride_, 64)) *

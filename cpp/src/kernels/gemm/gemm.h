@@ -23,14 +23,13 @@ struct GemmTile {
   bool accumulate = false;  // what stands in out is added, before the maximum
 };
 
-/// gradient[c][j] (+)= sum over pixels p of x[p][c] * dy[p][j]: the outer products that a weight's
-/// gradient is made of, for one tap.
+/// gradient[c][j] (+)= sum over pixels p of x[p][first_channel + c] * dy[p][first_column + j]: the
+/// outer products that a weight's gradient is made of, for one tap.
 template <class T>
 struct OuterTile {
-  const T* const* x;  // [pixels]: rows of channels, of which first_channel... are meant
-  Index first_channel;
-  const T* dy;  // pixels rows, dy_stride apart; read up to vectors * lanes
-  Index dy_stride, pixels;
+  const T* const* x;   // [pixels]
+  const T* const* dy;  // [pixels], each read up to vectors * lanes
+  Index first_channel, first_column, pixels;
   T* gradient;  // [channels][gradient_stride]
   Index channels, gradient_stride;
   bool accumulate;

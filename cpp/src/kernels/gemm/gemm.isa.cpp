@@ -9,7 +9,7 @@ namespace {
 // register file (16, or 32 with AVX-512), and at least 8 accumulators (2 FMA a cycle, 4 cycles
 // each) keep the multipliers busy.
 #if defined(__AVX512F__)
-constexpr int tile_vectors = 3, tile_rows[3] = {16, 12, 8};  // at most 24 + 3 + 1 of 32
+constexpr int tile_vectors = 3, tile_rows[3] = {12, 12, 8};  // at most 24 + 3 + 1 of 32
 constexpr int outer_channels = 8;
 constexpr int line_rows[] = {0, 0, 0, 16, 0, 16, 0, 16};  // and a vector per tap
 #else
@@ -23,47 +23,48 @@ Vec<T> at_least_zero(Vec<T> y) {
   return Vec<T>::select(y < Vec<T>::zero(), Vec<T>::zero(), y);
 }
 
-/// The sums of a tile that are added to what stands there or end within a vector.
+/// What stands behind a row's last column is not the tile's.
 template <class T, int Vectors>
-__attribute__((noinline)) void store_part(const kernels::GemmTile<T>& a, int rows,
-                                          const Vec<T>* sums) {
+[[gnu::noinline]] void store_edge(const kernels::GemmTile<T>& a, const Vec<T>* sums, int rows) {
   constexpr int lanes = Vec<T>::lanes;
   for (int r = 0; r < rows; ++r)
     for (int v = 0; v < Vectors; ++v) {
+      const int left = a.columns - v * lanes, count = left < lanes ? left : lanes;
+      if (count <= 0) continue;
       T* out = a.out[r] + a.first_column + v * lanes;
-      const int left = a.columns - v * lanes;
       Vec<T> y = sums[r * Vectors + v];
-      if (a.accumulate && left > 0)
-        y += left >= lanes ? Vec<T>::load(out) : Vec<T>::load_partial(out, left);
+      if (a.accumulate) y += Vec<T>::load_partial(out, count);
       if (a.relu) y = at_least_zero(y);
-      if (left >= lanes)
-        y.store(out);
-      else if (left > 0)
-        y.store_partial(out, left);
+      y.store_partial(out, count);
     }
 }
 
-// Loops over a tile's sums are unrolled, or the compiler keeps them in memory.
+// Loops over a tile's sums are unrolled: only then do these never leave the registers.
 template <class T, int Rows, int Vectors>
 inline __attribute__((always_inline)) void store_sums(const kernels::GemmTile<T>& a,
                                                       const Vec<T> (&sum)[Rows][Vectors]) {
   constexpr int lanes = Vec<T>::lanes;
-  if (a.accumulate || a.columns < Vectors * lanes) {
+  if (a.columns < Vectors * lanes) {
     Vec<T> sums[Rows * Vectors];
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 3
       for (int v = 0; v < Vectors; ++v) sums[r * Vectors + v] = sum[r][v];
-    return store_part<T, Vectors>(a, Rows, sums);
+    return store_edge<T, Vectors>(a, sums, Rows);
   }
   const Index first = a.first_column;
-  const bool relu = a.relu;
-  T* const* const out = a.out;
+  const bool accumulate = a.accumulate, relu = a.relu;
+  T* const* const rows = a.out;
 #pragma GCC unroll 16
-  for (int r = 0; r < Rows; ++r)
+  for (int r = 0; r < Rows; ++r) {
+    T* out = rows[r] + first;
 #pragma GCC unroll 3
-    for (int v = 0; v < Vectors; ++v)
-      (relu ? at_least_zero(sum[r][v]) : sum[r][v]).store(out[r] + first + v * lanes);
+    for (int v = 0; v < Vectors; ++v) {
+      Vec<T> y = sum[r][v];
+      if (accumulate) y += Vec<T>::load(out + v * lanes);
+      (relu ? at_least_zero(y) : y).store(out + v * lanes);
+    }
+  }
 }
 
 /// What the sums start from.
@@ -85,15 +86,20 @@ void tile_of(const kernels::GemmTile<T>& a) {
   constexpr int lanes = Vec<T>::lanes;
   Vec<T> sum[Rows][Vectors];
   start_sums(a, sum);
+
   for (Index tap = 0; tap < a.taps; ++tap) {
     const T* row[Rows];
+#pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r) row[r] = a.rows[r] + a.offsets[tap] + a.first_channel;
     const T* panel = a.panels[tap];
     for (Index c = 0; c < a.channels; ++c, panel += Vectors * lanes) {
       Vec<T> weight[Vectors];
+#pragma GCC unroll 3
       for (int v = 0; v < Vectors; ++v) weight[v] = Vec<T>::load(panel + v * lanes);
+#pragma GCC unroll 16
       for (int r = 0; r < Rows; ++r) {
         const Vec<T> x(row[r][c]);
+#pragma GCC unroll 3
         for (int v = 0; v < Vectors; ++v) sum[r][v] = fma(x, weight[v], sum[r][v]);
       }
     }
@@ -160,7 +166,9 @@ void outer_of(const kernels::OuterTile<T>& a, Index c) {
       for (auto& value : row) value = Vec<T>::zero();
   const auto add = [&](Vec<T>(&set)[Channels][Vectors], Index p) {
     const T* x = a.x[p] + a.first_channel + c;
-    const T* dy = a.dy + p * a.dy_stride;
+    const T* dy = a.dy[p] + a.first_column;
+    // For the next channels, from rows too far apart for the CPU to guess.
+    __builtin_prefetch(x + 64 / sizeof(T));
     Vec<T> g[Vectors];
     for (int v = 0; v < Vectors; ++v) g[v] = Vec<T>::load(dy + v * lanes);
     for (int i = 0; i < Channels; ++i) {

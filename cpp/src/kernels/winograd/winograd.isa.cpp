@@ -239,19 +239,27 @@ template <class T, int Rows, int Vectors>
 void multiply_of(const T* v, Index v_tile, const T* u, T* s, Index s_tile, Index channels) {
   constexpr int lanes = Vec<T>::lanes;
   Vec<T> sum[Rows][Vectors];
+#pragma GCC unroll 8
   for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 6
     for (int j = 0; j < Vectors; ++j) sum[r][j] = Vec<T>::zero();
   const T* row[Rows];
+#pragma GCC unroll 8
   for (int r = 0; r < Rows; ++r) row[r] = v + r * v_tile;
   for (Index c = 0; c < channels; ++c, u += Vectors * lanes) {
     Vec<T> weight[Vectors];
+#pragma GCC unroll 6
     for (int j = 0; j < Vectors; ++j) weight[j] = Vec<T>::load(u + j * lanes);
+#pragma GCC unroll 8
     for (int r = 0; r < Rows; ++r) {
       const Vec<T> x(row[r][c]);
+#pragma GCC unroll 6
       for (int j = 0; j < Vectors; ++j) sum[r][j] = fma(x, weight[j], sum[r][j]);
     }
   }
+#pragma GCC unroll 8
   for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 6
     for (int j = 0; j < Vectors; ++j) sum[r][j].store(s + r * s_tile + j * lanes);
 }
 
@@ -284,18 +292,25 @@ void gradient_of(const T* v, Index v_tile, const T* z, Index z_tile, T* u, Index
                  Index tiles, bool accumulate) {
   constexpr int lanes = Vec<T>::lanes;
   Vec<T> sum[Channels][Vectors];
+#pragma GCC unroll 8
   for (int i = 0; i < Channels; ++i)
+#pragma GCC unroll 6
     for (int j = 0; j < Vectors; ++j)
       sum[i][j] = accumulate ? Vec<T>::load(u + i * u_stride + j * lanes) : Vec<T>::zero();
   for (Index t = 0; t < tiles; ++t, v += v_tile, z += z_tile) {
     Vec<T> y[Vectors];
+#pragma GCC unroll 6
     for (int j = 0; j < Vectors; ++j) y[j] = Vec<T>::load(z + j * lanes);
+#pragma GCC unroll 8
     for (int i = 0; i < Channels; ++i) {
       const Vec<T> x(v[i]);
+#pragma GCC unroll 6
       for (int j = 0; j < Vectors; ++j) sum[i][j] = fma(x, y[j], sum[i][j]);
     }
   }
+#pragma GCC unroll 8
   for (int i = 0; i < Channels; ++i)
+#pragma GCC unroll 6
     for (int j = 0; j < Vectors; ++j) sum[i][j].store(u + i * u_stride + j * lanes);
 }
 
