@@ -67,7 +67,8 @@ class PoolOp final : public Op<T> {
     if (masks_) {
       T* masked = memory.at(masked_, chunk);
       kernel_table<T>().pointwise->backward(Activation::relu, dy, memory.at(y_.tensor, chunk),
-                                            masked, chunk.count() * y_.sample_values(), T(0), T(0));
+                                            masked, chunk.count() * y_.sample_values(), T(0), T(0),
+                                            kernels::Stores::cached);
       dy = masked;
     }
     T* dx = memory.at(dx_, chunk);
