@@ -24,7 +24,8 @@ def main() -> None:
     def enough(trainer: piste.Trainer, history: piste.History) -> None:
         trainer.stop_training = history.val_accuracy[-1] >= 0.99
 
-    trainer = piste.Trainer(model, nn.CrossEntropyLoss(), piste.optim.SGD(0.05, momentum=0.9))
+    optimizer = piste.optim.SGD(0.02, momentum=0.9)
+    trainer = piste.Trainer(model, nn.CrossEntropyLoss(), optimizer, seed=0)
     history = trainer.fit(
         x[:, None], y, epochs=EPOCHS, validation_data=(held_out[0][:, None], held_out[1]),
         callbacks=[enough], progress=False,

@@ -205,3 +205,13 @@ def test_plans_of_many_batches_come_and_go():
 def test_errors(shape, mode, error, message):
     with pytest.raises(error, match=message):
         trainer_for(lenet()).plan(shape, mode=mode)
+
+
+def test_a_prediction_that_threads_share_has_several_groups():
+    shape = (64, 1, 28, 28)
+    plan = trainer_for(lenet()).plan(shape, mode="predict")
+    assert (plan.groups, plan.micro_batch) == (4, 16)
+    # Little work is for one thread, which takes the whole batch at a time.
+    small = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+    plan = trainer_for(small).plan(shape, mode="predict")
+    assert (plan.groups, plan.micro_batch, plan.threads) == (1, 64, 1)

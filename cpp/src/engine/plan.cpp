@@ -13,6 +13,9 @@ namespace {
 // fuller register tiles in the last layers.
 constexpr Index chunk_bytes = Index{1} << 20;
 constexpr Index training_groups = 8;
+// Where threads share a prediction, it has several chunks, but none of fewer samples: each packs
+// the weights of the last layers anew.
+constexpr Index predict_chunks = 8, least_chunk = 16;
 
 struct Interval {
   int tensor;
@@ -160,13 +163,16 @@ template <class T>
 void Plan<T>::choose_chunk() {
   const Index per_sample = std::max<Index>(place(true, 1), 1);
   const bool training = mode_ == PlanMode::train || mode_ == PlanMode::manual;
-  const Index group_samples = training ? (batch_ + groups_ - 1) / groups_ : batch_;
-  chunk_ = std::clamp<Index>(chunk_bytes / per_sample, 1, std::max<Index>(group_samples, 1));
+  Index most = training ? (batch_ + groups_ - 1) / groups_ : batch_;
+  if (!training && shares_work())
+    most = std::min(batch_, std::max((batch_ + predict_chunks - 1) / predict_chunks, least_chunk));
+  chunk_ = std::clamp<Index>(chunk_bytes / per_sample, 1, std::max<Index>(most, 1));
   if (!training) groups_ = std::min(groups_, (batch_ + chunk_ - 1) / chunk_);
 }
 
 template <class T>
 void Plan<T>::seal() {
+  work_ = total_work();
   cut_segments();
   find_lifetimes();
   choose_chunk();
@@ -181,7 +187,6 @@ void Plan<T>::seal() {
         finish_tasks_[phase].emplace_back(op.get(), task);
   }
   scratch_bytes_ = static_cast<Index>(round_up(scratch_bytes_, 4096));
-  work_ = total_work();
   loss_sums.assign(groups_, 0);
   correct_sums.assign(groups_, 0);
   memory_.tensors = tensors_.data();

@@ -60,7 +60,7 @@ class Plan {
   Index batch() const { return batch_; }
 
   /// Threads that its steps should use: with little work, waiting for others takes longer.
-  int threads() const { return work_ < work_of_threads ? 1 : num_threads(); }
+  int threads() const { return shares_work() ? num_threads() : 1; }
 
   /// Filled by the loss: one sum per group.
   std::vector<double> loss_sums, correct_sums;
@@ -82,6 +82,7 @@ class Plan {
   // pass reads counts as so many.
   static constexpr double work_of_threads = 8e6, parameter_byte_work = 10;
 
+  bool shares_work() const { return work_ >= work_of_threads; }
   double total_work() const;
   void allocate();
   int add_tensor(Index sample_bytes, Index batch_bytes);
