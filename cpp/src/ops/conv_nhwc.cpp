@@ -279,18 +279,16 @@ void Conv<T>::forward(const T* x, const T* packed, const T* bias, bool relu, T* 
                       const Lines& lines, void* scratch, bool finite) const {
   const Scratch s = carve(scratch);
   const bool whole = lines.end - lines.first == g_.out[0] * g_.out[1];
-  const Lines source = source_lines(lines);
   const Index samples = x_border_.needed ? x_border_.samples(n) : std::max<Index>(n, 1);
   for (Index sample = 0; sample < n; sample += samples) {
     const Index count = std::min(samples, n - sample);
     const T* from = x + sample * x_border_.in_pixels() * g_.x_stride;
     T* to = y + sample * g_.out_pixels() * g_.y_stride;
     if (x_border_.needed) {
-      const bool all = whole || g_.in[0] > 1;
-      const Index above = x_border_.low[1];
-      copy_bordered(x_border_, from, count, s.border,
-                    all || lines.first == 0 ? 0 : source.first + above,
-                    all || source.end == g_.in[1] ? x_border_.extent[1] : source.end + above);
+      const bool all = whole || x_border_.extent[0] > 1;
+      copy_bordered(x_border_, from, count, s.border, all ? 0 : lines.first * g_.stride[1],
+                    all ? x_border_.extent[1]
+                        : (lines.end - 1) * g_.stride[1] + g_.dilation[1] * (g_.kernel[1] - 1) + 1);
       from = s.border;
     }
     const auto run = [&](Index pixels) {
