@@ -8,6 +8,7 @@ namespace piste {
 namespace {
 
 constexpr Index range_pixels = 120;    // whose tiles share a visit of each weight panel
+constexpr Index much_gradient = 2048;  // of a tap, worth a list of the pixels that it needs
 constexpr double border_waste = 1.25;  // products per needed one that are worth a border
 
 }  // namespace
@@ -308,7 +309,7 @@ void Conv<T>::forward(const T* x, const T* packed, const T* bias, bool relu, T* 
       if (all_.lines[p] < lines.first || all_.lines[p] >= lines.end) continue;
       s.rows[pixels] = from + all_.sources[p];
       s.out[pixels] = to + all_.targets[p];
-      if (!all_.reach.empty()) s.reach[pixels] = &all_.reach[p];
+      if (!all_.reach.empty()) s.reach[pixels] = &all_.reach[all_.reach_of[p]];
       if (++pixels < range_pixels) continue;
       run(pixels);
       pixels = 0;
@@ -357,7 +358,7 @@ void Conv<T>::outer_products(const T* bordered, const T* dy, T* gradient, Index 
   const Scratch s = carve(scratch);
   const Index padded = forward_.padded(), all_pixels = n * g_.out_pixels();
   const Index taps = static_cast<Index>(all_.offsets.size()), blocks = forward_.blocks();
-  const bool leave_out = finite && !all_.reach.empty();
+  const bool leave_out = finite && !all_.reach.empty() && all_.run * padded >= much_gradient;
   for (Index first = 0; first < all_pixels; first += range_pixels) {
     kernels::OuterTile<T> tile;
     tile.pixels = std::min(range_pixels, all_pixels - first);
