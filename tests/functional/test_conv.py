@@ -220,6 +220,18 @@ def test_small_maps_that_are_mostly_border(size, kernel, stride, pad, dilation, 
     check(problem, dtype)
 
 
+@pytest.mark.parametrize("n", [1, 2, 3, 5])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize(("kernel", "pad"), [(7, 3), (5, 4), (2, 0)])
+def test_few_samples_with_enough_work_for_parts(kernel, pad, stride, n):
+    problem = {
+        "x": (n, 96, 17, 21), "weight": (64, 96, kernel, kernel), "stride": (stride, stride),
+        "padding": ((pad, pad), (pad, pad)), "dilation": (1, 1), "groups": 1, "bias": True,
+        "seed": n,
+    }  # fmt: skip
+    check(problem, np.float32)
+
+
 @pytest.mark.parametrize("filters", [16, 40, 64, 112, 150, 256])
 def test_winograd_with_panels_of_every_width(filters):
     problem = {

@@ -63,12 +63,15 @@ ConvGeometry geometry_of(const View<const T>& x, const View<const T>& weight, co
   return g;
 }
 
-/// Samples per task: enough work to be worth one, and pixels to share a visit of the weights, where
-/// that leaves enough tasks. The shape alone fixes it.
+/// Samples whose pixels share a visit of the weights, where that leaves enough tasks.
+Index sharing_samples(const ConvGeometry& g, Index n) {
+  return std::max<Index>(std::min(shared_pixels / g.out_pixels(), n / enough_tasks), 1);
+}
+
+/// Samples per task: as many, or enough work to be worth one. The shape alone fixes it.
 Index samples_per_task(const ConvGeometry& g, Index n) {
   const Index flops = 2 * g.out_pixels() * g.taps() * g.channels / g.groups * g.filters;
-  const Index sharing = std::min(shared_pixels / g.out_pixels(), n / enough_tasks);
-  return std::clamp<Index>(std::max(task_flops / std::max<Index>(flops, 1), sharing), 1,
+  return std::clamp<Index>(task_flops / std::max<Index>(flops, 1), sharing_samples(g, n),
                            std::max<Index>(n, 1));
 }
 
@@ -312,7 +315,7 @@ void conv_backward(View<const T> dy, View<const T> x, View<const T> weight,
     if (!dx) continue;
     // The rows of x are not read again: those of dx take their place.
     const auto dx_rows = [&](Index i) { return x_rows + i * in * g.x_stride; };
-    const Split tasks(count, samples_per_task(g, count));
+    const Split tasks(count, sharing_samples(g, count));
     const Index parts_of_dx = tasks.count < count ? 1 : dx_parts;
     const auto dx_to_planes = [&](Index i, Index begin, Index end) {
       from_rows(dx_rows(i), g.channels, in, dx.data + (first + i) * g.channels * in, g.x_stride,

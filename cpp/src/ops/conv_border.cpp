@@ -57,16 +57,18 @@ Index Conv<T>::rows_together(const Reach* const* reach, Index most) {
   constexpr Index least = 3;  // fewer take as long
   Index best = most, saved = 0;
   Reach before = *reach[0], all = *reach[0];
-  for (Index i = 1; i < most; ++i) all.join(*reach[i]);
+  for (Index i = 1; i < most; ++i)
+    if (reach[i] != reach[i - 1]) all.join(*reach[i]);
   for (Index i = 1; i < most; ++i) {
     if (reach[i] != reach[i - 1]) {
       Reach after = *reach[i];
-      for (Index k = i + 1; k < most; ++k) after.join(*reach[k]);
+      for (Index k = i + 1; k < most; ++k)
+        if (reach[k] != reach[k - 1]) after.join(*reach[k]);
       const Index less =
           most * all.taps() - std::max(i, least) * before.taps() - (most - i) * after.taps();
       if (less > saved) best = i, saved = less;
+      before.join(*reach[i]);
     }
-    before.join(*reach[i]);
   }
   return best;
 }
@@ -138,7 +140,8 @@ void Conv<T>::place(Phase& phase, const Border& b, const Index* out, Index out_s
             reach.first[axis] = each[axis][at[axis]].first[axis];
             reach.end[axis] = each[axis][at[axis]].end[axis];
           }
-          phase.reach.push_back(reach);
+          if (phase.reach.empty() || !(phase.reach.back() == reach)) phase.reach.push_back(reach);
+          phase.reach_of.push_back(Index(phase.reach.size()) - 1);
         }
     }
   for (int z = 0; z < static_cast<int>(phase.starts[0].size()); ++z)
@@ -161,7 +164,7 @@ void Conv<T>::point(const Phase& phase, Index from_sample, const T* from, Index 
       s.out[i + k] = to + sample * to_sample + phase.targets[p + k];
     }
     if (!phase.reach.empty())
-      for (Index k = 0; k < count; ++k) s.reach[i + k] = &phase.reach[p + k];
+      for (Index k = 0; k < count; ++k) s.reach[i + k] = &phase.reach[phase.reach_of[p + k]];
     i += count;
   }
 }
@@ -178,7 +181,7 @@ void Conv<T>::point_across(const Phase& phase, Index from_sample, const T* from,
   for (Index i = 0; i < pixels; ++i) {
     s.rows[i] = from + sample * from_sample + phase.sources[p];
     s.out[i] = to + sample * to_sample + phase.targets[p];
-    s.reach[i] = &phase.reach[p];
+    s.reach[i] = &phase.reach[phase.reach_of[p]];
     if (++sample == samples) sample = 0, ++p;
   }
 }
@@ -189,7 +192,9 @@ kernels::GemmTile<T> Conv<T>::without_zeros(const Phase& phase, const kernels::G
                                             Index first_tap, Index rows, const Reach* const* reach,
                                             const Scratch& s) {
   Reach any = *reach[0];
-  for (Index i = 1; i < rows; ++i) any.join(*reach[i]);
+  for (Index i = 1; i < rows; ++i)
+    if (reach[i] != reach[i - 1]) any.join(*reach[i]);
+  if (any.taps() == Index(phase.places.size())) return all;
   kernels::GemmTile<T> tile = all;
   tile.taps = 0;
   for (Index t = 0; t < all.taps; ++t) {

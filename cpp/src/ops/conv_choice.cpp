@@ -15,7 +15,8 @@ bool all(const Index (&values)[3], Index expected) {
 bool short_rows(const ConvGeometry& g, Pass pass) {
   if (all(g.stride, 1)) return g.out[2] < conv_choice::depthwise_row;
   const bool forward = pass == Pass::forward;
-  return g.out[0] * g.out[1] < conv_choice::depthwise_strided_rows ||
+  if (!forward && g.channels < conv_choice::depthwise_strided_channels) return true;
+  return g.out_pixels() < conv_choice::depthwise_strided_pixels ||
          g.out[2] < (forward ? conv_choice::depthwise_strided_row
                              : conv_choice::depthwise_strided_gradient_row);
 }

@@ -6,7 +6,8 @@
 namespace piste {
 
 /// What decides how a convolution is computed. By measurement on Zen 3 with AVX2, which
-/// bench/results/tune.md shows and `python bench/tune.py` repeats.
+/// bench/results/tune.md shows and `python bench/tune.py` repeats; those of depthwise layers with
+/// strides and of narrow rows on Zen 4, with AVX2 and AVX-512.
 namespace conv_choice {
 
 // Winograd's method from so many channels and filters on: with fewer its transforms cost more than
@@ -23,9 +24,11 @@ inline constexpr double narrow_row = 0.65;
 inline constexpr Index planes_pointwise_channels = 16;
 
 // Depthwise, by rows of channels where the rows of outputs are shorter: vectors along them would
-// be half empty. With strides also where a plane has few of them.
+// be half empty. With strides also where a plane has few outputs,
+// and gradients of few channels.
 inline constexpr Index depthwise_row = 12, depthwise_strided_row = 20,
-                       depthwise_strided_gradient_row = 16, depthwise_strided_rows = 4;
+                       depthwise_strided_gradient_row = 16, depthwise_strided_pixels = 64,
+                       depthwise_strided_channels = 32;
 
 // As a product of matrices from so many pixels of a sample on: fewer leave tiles empty, where NHWC
 // rows have all samples' pixels.

@@ -8,6 +8,7 @@ namespace piste {
 namespace {
 
 constexpr Index range_pixels = 120;    // whose tiles share a visit of each weight panel
+constexpr Index much_gradient = 2048;  // of a tap, worth a list of the pixels that it needs
 constexpr double border_waste = 1.25;  // products per needed one that are worth a border
 
 }  // namespace
@@ -307,18 +308,16 @@ void Conv<T>::forward(const T* x, const T* packed, const T* bias, bool relu, T* 
                       const Lines& lines, void* scratch, bool finite) const {
   const Scratch s = carve(scratch);
   const bool whole = lines.end - lines.first == g_.out[0] * g_.out[1];
-  const Lines source = source_lines(lines);
   const Index samples = x_border_.needed ? x_border_.samples(n) : std::max<Index>(n, 1);
   for (Index sample = 0; sample < n; sample += samples) {
     const Index count = std::min(samples, n - sample);
     const T* from = x + sample * x_border_.in_pixels() * g_.x_stride;
     T* to = y + sample * g_.out_pixels() * g_.y_stride;
     if (x_border_.needed) {
-      const bool all = whole || g_.in[0] > 1;
-      const Index above = x_border_.low[1];
-      copy_bordered(x_border_, from, count, s.border,
-                    all || lines.first == 0 ? 0 : source.first + above,
-                    all || source.end == g_.in[1] ? x_border_.extent[1] : source.end + above);
+      const bool all = whole || x_border_.extent[0] > 1;
+      copy_bordered(x_border_, from, count, s.border, all ? 0 : lines.first * g_.stride[1],
+                    all ? x_border_.extent[1]
+                        : (lines.end - 1) * g_.stride[1] + g_.dilation[1] * (g_.kernel[1] - 1) + 1);
       from = s.border;
     }
     const auto run = [&](Index pixels) {
@@ -338,7 +337,7 @@ void Conv<T>::forward(const T* x, const T* packed, const T* bias, bool relu, T* 
       if (all_.lines[p] < lines.first || all_.lines[p] >= lines.end) continue;
       s.rows[pixels] = from + all_.sources[p];
       s.out[pixels] = to + all_.targets[p];
-      if (!all_.reach.empty()) s.reach[pixels] = &all_.reach[p];
+      if (!all_.reach.empty()) s.reach[pixels] = &all_.reach[all_.reach_of[p]];
       if (++pixels < range_pixels) continue;
       run(pixels);
       pixels = 0;
@@ -387,7 +386,7 @@ void Conv<T>::outer_products(const T* bordered, const T* dy, T* gradient, Index 
   const Scratch s = carve(scratch);
   const Index padded = forward_.padded(), all_pixels = n * g_.out_pixels();
   const Index taps = static_cast<Index>(all_.offsets.size()), blocks = forward_.blocks();
-  const bool leave_out = finite && !all_.reach.empty();
+  const bool leave_out = finite && !all_.reach.empty() && all_.run * padded >= much_gradient;
   for (Index first = 0; first < all_pixels; first += range_pixels) {
     kernels::OuterTile<T> tile;
     tile.pixels = std::min(range_pixels, all_pixels - first);

@@ -108,6 +108,7 @@ class Conv {
     int first[3], end[3];
     void join(const Reach& other);
     bool has(const int* tap) const;
+    bool operator==(const Reach&) const = default;
     Index taps() const;
   };
 
@@ -119,9 +120,10 @@ class Conv {
     std::vector<Index> starts[3];       // of each axis' taps: the source position of pixel 0
     std::vector<Index> offsets, tap_ids;
     std::vector<Index> sources, targets, lines;  // of the pixels of a sample
-    std::vector<Reach> reach;                    // and their taps; empty where all have all
-    std::vector<std::array<int, 3>> places;      // of the taps, then
-    Index run = 0;                               // contiguous values that a tap reads
+    std::vector<Reach> reach;                // of some pixels on end; empty where all have all taps
+    std::vector<Index> reach_of;             // of each pixel, where in `reach`
+    std::vector<std::array<int, 3>> places;  // of the taps, then
+    Index run = 0;                           // contiguous values that a tap reads
     Index pixels() const { return count[0] * count[1] * count[2]; }
   };
 

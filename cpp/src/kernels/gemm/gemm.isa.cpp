@@ -167,8 +167,9 @@ void outer_of(const kernels::OuterTile<T>& a, Index c) {
   const auto add = [&](Vec<T>(&set)[Channels][Vectors], Index p) {
     const T* x = a.x[p] + a.first_channel + c;
     const T* dy = a.dy[p] + a.first_column;
-    // For the next channels, from rows too far apart for the CPU to guess.
-    __builtin_prefetch(x + 64 / sizeof(T));
+    // For the next channels, from rows too far apart for the CPU to guess. With fewer channels at a
+    // time loads, two a cycle, would bound the tile.
+    if constexpr (outer_channels >= 8) __builtin_prefetch(x + 64 / sizeof(T));
     Vec<T> g[Vectors];
     for (int v = 0; v < Vectors; ++v) g[v] = Vec<T>::load(dy + v * lanes);
     for (int i = 0; i < Channels; ++i) {
