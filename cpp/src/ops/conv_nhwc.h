@@ -79,6 +79,8 @@ class Conv {
                        bool accumulate, void* scratch) const;
 
  private:
+  static constexpr Index range_pixels = 120;  // whose tiles share a visit of each weight panel
+
   /// One product's shape: `columns` outputs of each group, in panels of `panel` columns.
   struct Product {
     Index groups, columns, depth, lanes, panel, taps;
