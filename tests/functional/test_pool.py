@@ -80,6 +80,14 @@ def test_max_pool2d_of_minus_infinity_has_an_index():
     np.testing.assert_array_equal(indices[0, 0], [[0, 1], [3, 4]])
 
 
+def test_max_pool2d_of_one_row_whose_windows_all_miss_it():
+    x = np.arange(40.0, dtype=np.float32).reshape(1, 1, 1, 40)
+    y, indices = F.max_pool2d(x, (2, 1), 1, (1, 0), (2, 1), return_indices=True)
+    assert (y == -np.inf).all()
+    assert (F.max_pool2d(x, (2, 1), 1, (1, 0), (2, 1)) == -np.inf).all()
+    assert (indices == -1).all()
+
+
 def test_max_pool2d_window_whose_taps_all_miss_the_input():
     x = np.ones((1, 1, 1, 1))
     window = ((1, 2), 1, (0, 1), (1, 2))

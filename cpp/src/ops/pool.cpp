@@ -62,6 +62,7 @@ void run_max_backward(const PoolProblem& problem, View<const T> dy, View<const T
 /// transposing, several rows to a window, isn't there.
 bool is_row(const PoolProblem& problem, const PoolWindow& window, Index lanes, PoolRow& row) {
   if (problem.in[0] * problem.in[1] * problem.out[0] * problem.out[1] != 1) return false;
+  if (problem.spans[0][0].count * problem.spans[1][0].count != 1) return false;  // only padding
   if (window.dilation[2] != 1 || window.stride[2] > 2) return false;
   const std::vector<PoolSpan>& spans = problem.spans[2];
   const auto whole = [&](const PoolSpan& s) { return s.count == window.kernel[2]; };
