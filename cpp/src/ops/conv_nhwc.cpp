@@ -233,8 +233,6 @@ void Conv<T>::run_tiles(const Product& product, const Phase& phase, const T* pac
   const bool leave_out = finite && !phase.reach.empty();
   if (depthwise_) return run_depthwise(phase, packed, bias, relu, pixels, s);
   const auto& kernels = *kernel_table<T>().gemm;
-  // Whole vectors may be stored where nothing stands behind a row's columns.
-  const bool whole = product.groups == 1 && out_stride >= product.padded();
   const Index taps = static_cast<Index>(phase.offsets.size());
   const Index channel_chunks = std::max<Index>((phase.run + longest_chain - 1) / longest_chain, 1);
   const Index tap_chunks = std::clamp<Index>((taps * phase.run + longest_chain - 1) / longest_chain,
@@ -245,6 +243,8 @@ void Conv<T>::run_tiles(const Product& product, const Phase& phase, const T* pac
       const Index width = product.width(block), first = block * product.panel;
       kernels::GemmTile<T> tile;
       tile.first_column = group * product.columns + first;
+      // Whole vectors may end in the columns of the next groups, which are computed later.
+      const bool whole = tile.first_column + width <= out_stride;
       tile.columns = static_cast<int>(whole ? width : std::min(width, product.columns - first));
       const int vectors = static_cast<int>(width / product.lanes);
       if (kernels.tile_rows[vectors - 1] != tile_rows) {
