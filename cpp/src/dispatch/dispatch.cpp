@@ -63,12 +63,17 @@ std::string join(const std::vector<std::string>& names) {
   return text;
 }
 
+/// What the user has said to run; empty where nothing.
+std::string forced_isa() {
+  const char* name = std::getenv("PISTE_ISA");
+  return name ? name : "";
+}
+
 const Isa& choose() {
-  const char* forced = std::getenv("PISTE_ISA");
-  const bool automatic = !forced || !*forced;
+  const std::string forced = forced_isa();
+  const bool automatic = forced.empty();
   for (const Isa& isa : built_isas())
-    if (isa.runs_here && (automatic ? isa.automatic : forced == std::string(isa.f32->isa)))
-      return isa;
+    if (isa.runs_here && (automatic ? isa.automatic : forced == isa.f32->isa)) return isa;
   if (automatic)
     fail("isa", "this CPU runs none of the instruction sets that piste was built for; it needs ",
          "at least x86-64-v2 (SSE4.2)");
@@ -78,8 +83,7 @@ const Isa& choose() {
 
 /// AVX2 under AVX-512, unless the user has said what to run. AVX2 has no half: SSE lacks FMA.
 const Isa& choose_half(const Isa& whole) {
-  const char* forced = std::getenv("PISTE_ISA");
-  if ((forced && *forced) || whole.f32->isa != std::string("avx512")) return whole;
+  if (!forced_isa().empty() || whole.f32->isa != std::string("avx512")) return whole;
   for (const Isa& isa : built_isas())
     if (isa.runs_here && isa.f32->isa == std::string("avx2")) return isa;
   return whole;

@@ -5,6 +5,7 @@
 
 #include <memory>
 
+#include "dispatch/dispatch.h"
 #include "engine/op.h"
 #include "engine/plan.h"
 #include "ops/conv_nhwc.h"
@@ -18,6 +19,18 @@ struct Value {
   Index width = 0;
   Index sample_values() const { return shape.pixels() * width; }
 };
+
+/// The chunk's gradient before a ReLU that gave y, in the tensor `masked`: dy where y is above 0,
+/// else 0.
+template <class T>
+const T* relu_gradient(const Memory<T>& memory, const Chunk& chunk, int dy, const Value<T>& y,
+                       int masked) {
+  T* const to = memory.at(masked, chunk);
+  kernel_table<T>().pointwise->backward(
+      Activation::relu, memory.at(dy, chunk), memory.at(y.tensor, chunk), to,
+      chunk.count() * y.sample_values(), T(0), T(0), kernels::Stores::cached);
+  return to;
+}
 
 template <class T>
 using OpPtr = std::unique_ptr<Op<T>>;

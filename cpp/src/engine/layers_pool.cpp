@@ -63,14 +63,7 @@ class PoolOp final : public Op<T> {
   void backward(int, const Run<T>&, const Memory<T>& memory, const Chunk& chunk) override {
     if (dx_ < 0) return;
     const auto& kernels = *kernel_table<T>().pool;
-    const T* dy = memory.at(dy_, chunk);
-    if (masks_) {
-      T* masked = memory.at(masked_, chunk);
-      kernel_table<T>().pointwise->backward(Activation::relu, dy, memory.at(y_.tensor, chunk),
-                                            masked, chunk.count() * y_.sample_values(), T(0), T(0),
-                                            kernels::Stores::cached);
-      dy = masked;
-    }
+    const T* dy = masks_ ? relu_gradient(memory, chunk, dy_, y_, masked_) : memory.at(dy_, chunk);
     T* dx = memory.at(dx_, chunk);
     const std::int32_t* indices =
         indices_ < 0 ? nullptr : memory.template at<std::int32_t>(indices_, chunk);

@@ -29,16 +29,9 @@ class WeightedOp : public Op<T> {
     if (masks_) this->use_backward(y_.tensor);
   }
 
-  /// The chunk's gradient before ReLU, which stands in `masked_` from then on: dy where ReLU's
-  /// output is above 0, else 0.
+  /// The chunk's gradient before ReLU, which stands in `masked_` from then on.
   const T* before_relu(const Memory<T>& memory, const Chunk& chunk) const {
-    const T* dy = memory.at(dy_, chunk);
-    if (!masks_) return dy;
-    T* masked = memory.at(masked_, chunk);
-    kernel_table<T>().pointwise->backward(Activation::relu, dy, memory.at(y_.tensor, chunk), masked,
-                                          chunk.count() * y_.sample_values(), T(0), T(0),
-                                          kernels::Stores::cached);
-    return masked;
+    return masks_ ? relu_gradient(memory, chunk, dy_, y_, masked_) : memory.at(dy_, chunk);
   }
 
   Value<T> x_, y_;

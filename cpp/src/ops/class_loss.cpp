@@ -215,10 +215,6 @@ double probability_rows(View<const T> input, View<const T> target, View<const T>
   });
 }
 
-}  // namespace
-
-namespace {
-
 /// Of the labels [first, end). Without branches in the usual case: the compiler makes vectors of
 /// it.
 template <class T>
