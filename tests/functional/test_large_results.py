@@ -30,6 +30,21 @@ def test_activations(name):
         np.testing.assert_array_equal(large, np.stack(one))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("offset", [1, 4])
+def test_memory_that_begins_within_a_value_takes_large_results(dtype, offset):
+    x = np.random.default_rng(3).standard_normal((3, 2, 1 << 20)).astype(dtype)
+    weight = np.asarray([0.25, -2], dtype)
+    calls = [(F.prelu, (x, weight))] + [
+        (getattr(F, name), (x,))
+        for name in ("relu", "relu6", "leaky_relu", "hardswish", "hardsigmoid", "hardtanh")
+    ]
+    for function, arguments in calls:
+        out = np.empty(x.nbytes + offset, np.uint8)[offset:].view(dtype).reshape(x.shape)
+        function(*arguments, out=out)
+        np.testing.assert_array_equal(out, function(*arguments), err_msg=function.__name__)
+
+
 @pytest.mark.parametrize("op", ["batch_norm", "group_norm", "instance_norm", "prelu"])
 def test_operations_on_each_sample(op):
     x, dy = arrays()

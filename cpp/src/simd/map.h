@@ -19,7 +19,8 @@ template <class T, class F, class... X>
     f(Vec<T>::load_partial(x + i, tail)...).store_partial(y + i, tail);
 }
 
-/// The same past the caches; stream_fence() has to follow before others read y.
+/// The same past the caches, where reaches_stream(y); stream_fence() has to follow before others
+/// read y.
 template <class T, class F, class... X>
 [[gnu::flatten]] void map_streamed(F f, T* y, std::int64_t n, const X*... x) {
   constexpr int lanes = Vec<T>::lanes;
@@ -31,11 +32,11 @@ template <class T, class F, class... X>
     f(Vec<T>::load_partial(x + i, tail)...).store_partial(y + i, tail);
 }
 
-/// map() or, where `past_caches`, map_streamed(), finished for others to read.
+/// map() or, where `past_caches` and y allows it, map_streamed(), finished for others to read.
 template <class T, class F, class... X>
 [[gnu::always_inline]] inline void map_to(bool past_caches, F f, T* y, std::int64_t n,
                                           const X*... x) {
-  if (!past_caches) return map(f, y, n, x...);
+  if (!past_caches || !reaches_stream(y)) return map(f, y, n, x...);
   map_streamed(f, y, n, x...);
   stream_fence();
 }

@@ -35,6 +35,12 @@ template <class T>
   for (int i = 0; i < units; ++i) stream_unit(reinterpret_cast<StreamUnit*>(to) + i, parts[i]);
 }
 
+/// Whether values from `to` on reach a place that stream() takes: not where they begin within one.
+template <class T>
+bool reaches_stream(const T* to) {
+  return reinterpret_cast<std::uintptr_t>(to) % sizeof(T) == 0;
+}
+
 /// Values from `to` on to the next place that stream() takes; to be stored before.
 template <class T>
 std::int64_t stream_distance(const T* to) {
