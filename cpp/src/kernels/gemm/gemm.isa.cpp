@@ -92,6 +92,7 @@ void tile_of(const kernels::GemmTile<T>& a) {
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r) row[r] = a.rows[r] + a.offsets[tap] + a.first_channel;
     const T* panel = a.panels[tap];
+#pragma GCC unroll 4
     for (Index c = 0; c < a.channels; ++c, panel += Vectors * lanes) {
       Vec<T> weight[Vectors];
 #pragma GCC unroll 3

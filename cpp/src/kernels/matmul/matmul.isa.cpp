@@ -29,14 +29,18 @@ struct Tile {
 
   Vec<T> sum[Rows][Vectors];
 
+  /// Packed rows of a lie side by side, others each along the depth: constant steps, as every
+  /// instruction beside the multiplications counts where another thread shares the core.
+  template <bool Packed>
   [[gnu::always_inline]] void multiply(const Panel<T>& p, const T* a) {
 #pragma GCC unroll 8
     for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 3
       for (int v = 0; v < Vectors; ++v) sum[r][v] = Vec<T>::zero();
     const T* b = p.b;
-    const Index a_row = p.a_row, a_step = p.a_step;
-    for (Index k = p.depth; k > 0; --k, a += a_step, b += width) {
+    const Index a_row = Packed ? 1 : p.a_row;
+#pragma GCC unroll 4
+    for (Index k = p.depth; k > 0; --k, a += Packed ? tile_rows : 1, b += width) {
       Vec<T> row[Vectors];
 #pragma GCC unroll 3
       for (int v = 0; v < Vectors; ++v) row[v] = Vec<T>::load(b + v * lanes);
@@ -115,7 +119,11 @@ void tile_of(const Panel<T>& p, Index row) {
   // They are needed when the sums are done: not to wait for them then.
   for (int r = 0; r < Rows; ++r)
     for (int v = 0; v < Vectors; ++v) __builtin_prefetch(c + r * p.c_stride + v * tile.lanes, 1);
-  tile.multiply(p, p.a + row / tile_rows * p.a_tile);
+  const T* a = p.a + row / tile_rows * p.a_tile;
+  if (p.a_step == 1)
+    tile.template multiply<false>(p, a);
+  else
+    tile.template multiply<true>(p, a);
   if (p.columns == tile.width) return tile.store(p, row, c);
   T buffer[Rows * tile.width];
   tile.copy_to(buffer);

@@ -69,7 +69,7 @@ template <class T, int Filters, int Vectors>
 template <class T, int Filters, int Vectors>
 Index products_tiles(const kernels::PlaneProducts<T>& a, Index first) {
   constexpr int lanes = Vec<T>::lanes;
-  const Index *const end = a.offsets + a.depth, y_stride = a.y_stride;
+  const Index y_stride = a.y_stride;
   for (; first + Vectors <= a.vectors; first += Vectors) {
     Vec<T> sum[Filters][Vectors];
     for (int f = 0; f < Filters; ++f)
@@ -79,13 +79,13 @@ Index products_tiles(const kernels::PlaneProducts<T>& a, Index first) {
     for (int v = 0; v < Vectors; ++v) x[v] = a.x + a.x_at[first + v];
     for (int v = 0; v < Vectors; ++v) y[v] = a.y + a.y_at[first + v];
     const T* weights = a.weights;
-    const Index* offset = a.offsets;
-    do {
+#pragma GCC unroll 4
+    for (Index k = 0; k < a.depth; ++k, weights += Filters) {
+      const Index offset = a.offsets[k];
       outer_step<T, Filters, Vectors>(
           sum, [&](int f) { return Vec<T>(weights[f]); },
-          [&](int v) { return Vec<T>::load(x[v] + *offset); });
-      weights += Filters;
-    } while (++offset != end);
+          [&](int v) { return Vec<T>::load(x[v] + offset); });
+    }
 
     if (a.y_at[first + Vectors - 1] + lanes <= a.y_end) [[likely]] {
 #pragma GCC unroll 8
@@ -127,6 +127,7 @@ void outer_tile(const kernels::PlaneOuter<T>& a, Index k) {
   for (Index r = 0; r < a.rows; ++r) {
     const T* x[Taps];
     for (int t = 0; t < Taps; ++t) x[t] = a.x + a.x_at[r] + a.offsets[k + t];
+#pragma GCC unroll 4
     for (Index i = 0; i < a.columns; ++i, dy += a.dy_stride)
       outer_step<T, Taps, Vectors>(
           sum, [&](int t) { return Vec<T>(x[t][i]); },

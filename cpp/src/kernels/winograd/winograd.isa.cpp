@@ -246,6 +246,7 @@ void multiply_of(const T* v, Index v_tile, const T* u, T* s, Index s_tile, Index
   const T* row[Rows];
 #pragma GCC unroll 8
   for (int r = 0; r < Rows; ++r) row[r] = v + r * v_tile;
+#pragma GCC unroll 4
   for (Index c = 0; c < channels; ++c, u += Vectors * lanes) {
     Vec<T> weight[Vectors];
 #pragma GCC unroll 6
@@ -297,6 +298,7 @@ void gradient_of(const T* v, Index v_tile, const T* z, Index z_tile, T* u, Index
 #pragma GCC unroll 6
     for (int j = 0; j < Vectors; ++j)
       sum[i][j] = accumulate ? Vec<T>::load(u + i * u_stride + j * lanes) : Vec<T>::zero();
+#pragma GCC unroll 4
   for (Index t = 0; t < tiles; ++t, v += v_tile, z += z_tile) {
     Vec<T> y[Vectors];
 #pragma GCC unroll 6
