@@ -31,39 +31,45 @@ T* memory_of(std::optional<Workspace>& workspace, Index values) {
   return workspace ? workspace->as<T>() : nullptr;
 }
 
-/// Every group's weights (filters, channels), or turned (channels, filters), with rows that start
-/// at different places of the cache: products read them as they are.
+/// Every group's weights (filters, channels), or turned (channels, filters), in the order in which
+/// products read them.
 template <class T>
 class Weights {
  public:
   Weights(const ConvGeometry& g, const T* weight, bool turned)
       : filters_(g.filters / g.groups),
         channels_(g.channels / g.groups),
-        stride_(aligned(turned ? filters_ : channels_) + odd),
-        memory_(static_cast<std::size_t>(g.groups * group_size(turned)) * sizeof(T)),
-        size_(group_size(turned)) {
-    const Split rows(filters_, values_per_task / channels_ + 1);
-    parallel_for(g.groups * rows.count, [&](Index task, int) {
-      const Index group = task / rows.count, row = rows.begin(task % rows.count);
-      const Index count = rows.end(task % rows.count) - row;
-      const T* from = weight + (group * filters_ + row) * channels_;
-      T* to = memory_.template as<T>() + group * size_;
-      if (turned)
-        return kernel_table<T>().layout->transpose(from, channels_, to + row, stride_, count,
-                                                   channels_, count);
-      for (Index i = 0; i < count; ++i)
-        std::copy_n(from + i * channels_, channels_, to + (row + i) * stride_);
+        turned_(turned),
+        weight_(weight) {
+    const Index rows = turned ? channels_ : filters_, depth = turned ? filters_ : channels_;
+    if (!tiles_pay(rows, depth)) return;
+    tile_ = kernel_table<T>().matmul->tile_rows;
+    const Split tiles(parts(rows, tile_), values_per_task / (tile_ * depth) + 1);
+    size_ = aligned(parts(rows, tile_) * tile_ * depth);
+    memory_.emplace(static_cast<std::size_t>(g.groups * size_) * sizeof(T));
+    parallel_for(g.groups * tiles.count, [&](Index task, int) {
+      const Index group = task / tiles.count, row = tiles.begin(task % tiles.count) * tile_;
+      const Index end = std::min(tiles.end(task % tiles.count) * tile_, rows);
+      pack_tiles<T>({plain(group).at(row, 0), channels_, turned}, end - row, depth,
+                    memory_->template as<T>() + group * size_ + row * depth);
     });
   }
-  Matrix<const T> group(Index i) const { return {memory_.template as<T>() + i * size_, stride_}; }
+
+  Matrix<const T> group(Index i) const {
+    if (!tile_) return plain(i);
+    return {memory_->template as<T>() + i * size_, turned_ ? filters_ : channels_, false, tile_};
+  }
 
  private:
-  static constexpr Index odd = 16;  // values, a cache line or two
-  Index group_size(bool turned) const { return (turned ? channels_ : filters_) * stride_; }
+  Matrix<const T> plain(Index i) const {
+    return {weight_ + i * filters_ * channels_, channels_, turned_};
+  }
 
-  Index filters_, channels_, stride_;
-  Workspace memory_;
-  Index size_;
+  Index filters_, channels_;
+  bool turned_;
+  const T* weight_;
+  Index tile_ = 0, size_ = 0;
+  std::optional<Workspace> memory_;
 };
 
 /// product(0) to product(n - 1), which are alike in shape, each for itself.

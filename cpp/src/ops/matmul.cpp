@@ -38,6 +38,7 @@ void Matmul<T>::turn() {
 // Packing costs time per value, so the smaller side should be the packed one, or none.
 template <class T>
 void Matmul<T>::choose_manner() {
+  if (p_.a.tile) return;
   if (p_.c.transposed) turn();
   const bool along_depth = !p_.a.transposed && p_.b.transposed;
   const bool across_depth = p_.a.transposed && p_.b.transposed;
@@ -106,10 +107,16 @@ void Matmul<T>::split_panels() {
   const auto tasks = [](Index values) {
     return std::clamp<Index>(values / pack_values, 1, most_tasks);
   };
-  if (p_.a.transposed && shared(a, column_blocks_.count > 1))
-    pack_a_ = into(parts(p_.depth, pack_rows), tasks(a));
+  if (packs_a() && shared(a, column_blocks_.count > 1))
+    pack_a_ = into(p_.a.transposed ? parts(p_.depth, pack_rows) : tiles, tasks(a));
   if (shared(b, row_blocks_.count > 1))
     pack_b_ = into(p_.b.transposed ? panels_.count() : parts(p_.depth, pack_rows), tasks(b));
+}
+
+/// Rows along the depth can be read as they are; packed they are read faster, if often enough.
+template <class T>
+bool Matmul<T>::packs_a() const {
+  return p_.a.transposed || (!p_.a.tile && p_.columns >= packed_columns);
 }
 
 template <class T>
@@ -135,7 +142,7 @@ Index Matmul<T>::memory_size() const {
 
 template <class T>
 Index Matmul<T>::scratch_a_size() const {
-  if (!p_.a.transposed || pack_a_.count || !row_blocks_.count) return 0;
+  if (!packs_a() || pack_a_.count || !row_blocks_.count) return 0;
   return aligned(row_blocks_.end(0) * tile_rows() * std::min(p_.depth, depth_block()));
 }
 

@@ -8,14 +8,19 @@
 
 namespace piste {
 
-/// Element (i, j) is data[i * stride + j], of a transposed matrix data[j * stride + i].
+/// Element (i, j) is data[i * stride + j], of a transposed matrix data[j * stride + i], and of one
+/// in tiles of rows (a alone may be) data[(i / tile * stride + j) * tile + i % tile].
 template <class T>
 struct Matrix {
   T* data = nullptr;
   Index stride = 0;
   bool transposed = false;
+  Index tile = 0;
 
-  T* at(Index i, Index j) const { return data + (transposed ? j * stride + i : i * stride + j); }
+  T* at(Index i, Index j) const {
+    if (tile) return data + (i / tile * stride + j) * tile + i % tile;
+    return data + (transposed ? j * stride + i : i * stride + j);
+  }
   Matrix turned() const { return {data, stride, !transposed}; }
 };
 
@@ -86,6 +91,7 @@ class Matmul {
   void choose_manner();
   void choose_blocks();
   void split_panels();
+  bool packs_a() const;
   Index tile_rows() const { return kernels_.matmul->tile_rows; }
   Index depth_block() const;
   Index packed_a_size() const;
@@ -116,6 +122,13 @@ class Matmul {
   Index parts_ = 1;                               // of the depth, each summed apart
   Split pack_a_{0, 1}, pack_b_{0, 1};             // shared by the tasks; else each packs its own
 };
+
+/// Whether tiles are the best order of an a that many products read.
+bool tiles_pay(Index rows, Index depth);
+
+/// Rows of a to tiles of `depth` steps.
+template <class T>
+void pack_tiles(const Matrix<const T>& a, Index rows, Index depth, T* tiles);
 
 inline Index parts(Index n, Index part) { return (n + part - 1) / part; }
 inline Index aligned(Index values) { return parts(values, 16) * 16; }

@@ -21,6 +21,8 @@ inline constexpr Index shared_bytes = 64 << 20;
 inline constexpr Index dot_rows = 8, stream_rows = 8;
 // Vectors of depth below which a dot product is shorter than the sum of its lanes.
 inline constexpr Index dot_vectors = 4;
+// Columns from which rows along the depth are packed.
+inline constexpr Index packed_columns = 320;
 // Where both sides lie along the depth one must be transposed: from so many rows on the wider one
 // may be, and c is stored as it comes.
 inline constexpr Index turned_rows = 256;

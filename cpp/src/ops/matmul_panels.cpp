@@ -46,8 +46,13 @@ void Matmul<T>::pack(Index task, T* memory) const {
     return std::pair(k, std::min(split.end(i) * pack_rows, p_.depth) - k);
   };
   if (task < pack_a_.count) {
-    const auto [k, depth] = depth_of(pack_a_, task);
     const Index tile = tile_rows();
+    if (!p_.a.transposed) {
+      const Index row = pack_a_.begin(task) * tile, end = pack_a_.end(task) * tile;
+      return kernels_.matmul->pack_rows(p_.a.at(row, 0), p_.a.stride, std::min(end, p_.rows) - row,
+                                        p_.depth, memory + row * p_.depth);
+    }
+    const auto [k, depth] = depth_of(pack_a_, task);
     kernels_.matmul->pack(p_.a.at(0, k), p_.a.stride, depth, p_.rows, static_cast<int>(tile),
                           memory + k * tile, tile * p_.depth);
     return;
@@ -69,24 +74,38 @@ void Matmul<T>::pack(Index task, T* memory) const {
   }
 }
 
+bool tiles_pay(Index rows, Index depth) { return std::min(rows, depth) > stream_rows; }
+
+template <class T>
+void pack_tiles(const Matrix<const T>& a, Index rows, Index depth, T* tiles) {
+  const auto& kernels = *kernel_table<T>().matmul;
+  if (!a.transposed) return kernels.pack_rows(a.data, a.stride, rows, depth, tiles);
+  kernels.pack(a.data, a.stride, depth, rows, kernels.tile_rows, tiles, depth * kernels.tile_rows);
+}
+
 /// Where the block's rows of a begin at depth k: packed by all, packed here, or as they are.
 template <class T>
 void Matmul<T>::point_to_a(const Product<T>& p, const Block& block, Index k, const T* memory,
                            T* scratch, kernels::MatmulPanel<T>& panel) const {
   const Index tile = tile_rows();
-  if (!p.a.transposed) {
+  if (!p.a.tile && !packs_a()) {
     panel.a = p.a.at(block.row, k);
     panel.a_tile = tile * p.a.stride, panel.a_row = p.a.stride, panel.a_step = 1;
     return;
   }
   panel.a_row = 1, panel.a_step = tile;
+  if (p.a.tile) {
+    panel.a = p.a.at(block.row, k);
+    panel.a_tile = tile * p.a.stride;
+    return;
+  }
   if (pack_a_.count) {
     panel.a = memory + block.row * p.depth + k * tile;
     panel.a_tile = tile * p.depth;
     return;
   }
-  kernels_.matmul->pack(p.a.at(block.row, k), p.a.stride, panel.depth, block.rows,
-                        static_cast<int>(tile), scratch, tile * panel.depth);
+  pack_tiles<T>({p.a.at(block.row, k), p.a.stride, p.a.transposed}, block.rows, panel.depth,
+                scratch);
   panel.a = scratch;
   panel.a_tile = tile * panel.depth;
 }
@@ -147,6 +166,8 @@ void Matmul<T>::multiply_panels(const Product<T>& p, const Block& block, Index f
   }
 }
 
+template void pack_tiles(const Matrix<const float>&, Index, Index, float*);
+template void pack_tiles(const Matrix<const double>&, Index, Index, double*);
 template class Matmul<float>;
 template class Matmul<double>;
 

@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "piste/index.h"
 #include "simd/vec.h"
 
 namespace piste::PISTE_ISA {
@@ -31,6 +32,16 @@ template <class T, int n = Vec<T>::lanes, int K = 1>
         exchange<T, K>(rows[i], rows[i + K], std::make_integer_sequence<int, Vec<T>::lanes>());
     transpose_blocks<T, n, 2 * K>(rows);
   }
+}
+
+/// Stores the vector's blocks of n values each at its place: to, to + step, ...
+template <class T, int n, int Block = 0, int... J>
+[[gnu::always_inline]] inline void store_blocks(Vec<T> x, T* to, Index step,
+                                                std::integer_sequence<int, J...> each) {
+  const auto block = __builtin_shufflevector(x.v, x.v, (Block * n + J)...);
+  std::memcpy(to, &block, sizeof(block));
+  if constexpr ((Block + 1) * n < Vec<T>::lanes)
+    store_blocks<T, n, Block + 1>(x, to + step, step, each);
 }
 
 template <class T, int K, int... J>

@@ -9,7 +9,8 @@ namespace piste::kernels {
 
 /// For i < rows, j < columns:
 ///   c(i, j) = f(start(i, j) + sum over k < depth of a(i, k) * b[k][j])
-///   a(i, k) = a[i / tile_rows * a_tile + i % tile_rows * a_row + k * a_step]
+///   a(i, k) = a[i / tile_rows * a_tile + i % tile_rows * a_row + k * a_step], where either a_step
+///   is 1, or a_row is 1 and a_step tile_rows: packed
 ///   c(i, j) = c[i * c_stride + j]
 ///   start = c itself to accumulate, else bias[j] + row_bias[i], of which null ones are zero
 ///   f = max(., 0) for relu (NaN kept), else nothing
@@ -68,6 +69,9 @@ struct MatmulKernels {
   /// y[j / width * y_panel + k * width + j % width] = x[k * x_stride + j] for k < depth, j < n;
   /// the last panel's columns from n on are zero.
   void (*pack)(const T* x, Index x_stride, Index depth, Index n, int width, T* y, Index y_panel);
+  /// y[i / tile_rows * tile_rows * depth + k * tile_rows + i % tile_rows] = x[i * x_stride + k] for
+  /// i < rows, k < depth; of a last tile with fewer rows the others hold anything finite or not.
+  void (*pack_rows)(const T* x, Index x_stride, Index rows, Index depth, T* y);
   /// sums[j] = sum over rows of x[row * stride + j] for j < n.
   void (*column_sums)(const T* x, Index rows, Index stride, T* sums, Index n);
 };

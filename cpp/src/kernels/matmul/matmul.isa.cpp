@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "kernels/matmul/thin.h"
+#include "simd/transpose.h"
 #include "simd/vec.h"
 
 namespace piste::PISTE_ISA {
@@ -167,6 +168,31 @@ void pack(const T* __restrict x, Index x_stride, Index depth, Index n, int width
   }
 }
 
+template <class T>
+void pack_rows(const T* __restrict x, Index x_stride, Index rows, Index depth, T* __restrict y) {
+  constexpr int lanes = Vec<T>::lanes, n = lanes < 4 ? lanes : 4;  // rows at a time
+  for (Index tile = 0; tile < rows; tile += tile_rows, y += depth * tile_rows)
+    for (int r = 0; r < tile_rows && tile + r < rows; r += n) {
+      const Index left = rows - tile - r;
+      const T* from[n];  // rows that are not there repeat the last one: nobody reads them
+      for (int i = 0; i < n; ++i) from[i] = x + (tile + r + (i < left ? i : left - 1)) * x_stride;
+      T* to = y + r;
+      Index k = 0;
+      for (; k + lanes <= depth; k += lanes, to += lanes * tile_rows) {
+        Vec<T> block[n];
+#pragma GCC unroll 4
+        for (int i = 0; i < n; ++i) block[i] = Vec<T>::load(from[i] + k);
+        transpose_blocks<T, n>(block);
+#pragma GCC unroll 4
+        for (int i = 0; i < n; ++i)
+          store_blocks<T, n>(block[i], to + i * tile_rows, n * tile_rows,
+                             std::make_integer_sequence<int, n>());
+      }
+      for (; k < depth; ++k, to += tile_rows)
+        for (int i = 0; i < n; ++i) to[i] = from[i][k];
+    }
+}
+
 // Sums of blocks of rows are added up: a long chain of additions loses accuracy.
 template <class T, int Vectors>
 void vector_sums(const T* x, Index rows, Index stride, T* sums) {
@@ -205,7 +231,8 @@ void column_sums(const T* x, Index rows, Index stride, T* sums, Index n) {
 
 template <class T>
 constexpr kernels::MatmulKernels<T> entries() {
-  return {tile_rows, tile_vectors, panel<T>, dot<T>, stream<T>, pack<T>, column_sums<T>};
+  return {tile_rows, tile_vectors, panel<T>,     dot<T>,
+          stream<T>, pack<T>,      pack_rows<T>, column_sums<T>};
 }
 
 }  // namespace
