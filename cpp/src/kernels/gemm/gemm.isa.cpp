@@ -179,10 +179,13 @@ void outer_of(const kernels::OuterTile<T>& a, Index c) {
     }
   };
   Index p = 0;
+#pragma GCC unroll 4
   for (; p + sets <= a.pixels; p += sets)
     for (int set = 0; set < sets; ++set) add(sum[set], p + set);
   for (; p < a.pixels; ++p) add(sum[0], p);
+#pragma GCC unroll 8
   for (int i = 0; i < Channels; ++i)
+#pragma GCC unroll 3
     for (int v = 0; v < Vectors; ++v) {
       Vec<T> total = sum[0][i][v];
       if constexpr (sets == 2) total += sum[1][i][v];

@@ -177,6 +177,7 @@ void dots_tile(const kernels::PlaneDots<T>& a, Index k) {
     const T* dy = a.dy + a.dy_at[r];
     const T* x[Taps];
     for (int t = 0; t < Taps; ++t) x[t] = a.x + a.x_at[r] + a.offsets[k + t];
+#pragma GCC unroll 2
     for (Index i = 0; i < whole; i += lanes)
       outer_step<T, Filters, Taps>(
           sum, [&](int f) { return Vec<T>::load(dy + f * a.dy_stride + i); },
