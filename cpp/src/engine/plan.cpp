@@ -166,7 +166,9 @@ void Plan<T>::choose_chunk() {
   Index most = training ? (batch_ + groups_ - 1) / groups_ : batch_;
   if (!training && shares_work())
     most = std::min(batch_, std::max((batch_ + predict_chunks - 1) / predict_chunks, least_chunk));
-  chunk_ = std::clamp<Index>(chunk_bytes / per_sample, 1, std::max<Index>(most, 1));
+  most = std::max<Index>(most, 1);
+  chunk_ = std::clamp<Index>(chunk_bytes / per_sample, 1, most);
+  if (training) chunk_ = Split(most, chunk_).end(0);  // as even as can be: 4 and 4, not 7 and 1
   if (!training) groups_ = std::min(groups_, (batch_ + chunk_ - 1) / chunk_);
 }
 

@@ -159,10 +159,15 @@ void Conv<T>::point(const Phase& phase, Index from_sample, const T* from, Index 
   for (Index i = 0; i < pixels;) {
     const Index sample = (first + i) / per_sample, p = (first + i) % per_sample;
     const Index count = std::min(per_sample - p, pixels - i);
-    for (Index k = 0; k < count; ++k) {
-      s.rows[i + k] = from + sample * from_sample + phase.sources[p + k];
-      s.out[i + k] = to + sample * to_sample + phase.targets[p + k];
-    }
+    const T** rows = s.rows + i;
+    T** out = s.out + i;
+    const T* const first_row = from + sample * from_sample;
+    T* const first_out = to + sample * to_sample;
+    const Index *sources = phase.sources.data() + p, *targets = phase.targets.data() + p;
+#pragma GCC unroll 4
+    for (Index k = 0; k < count; ++k) rows[k] = first_row + sources[k];
+#pragma GCC unroll 4
+    for (Index k = 0; k < count; ++k) out[k] = first_out + targets[k];
     if (!phase.reach.empty())
       for (Index k = 0; k < count; ++k) s.reach[i + k] = &phase.reach[phase.reach_of[p + k]];
     i += count;

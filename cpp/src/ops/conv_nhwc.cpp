@@ -54,6 +54,11 @@ void Conv<T>::make_forward() {
                                 w * g_.dilation[2]) *
                                g_.x_stride);
       }
+  // One vector of channels, few of whose inputs meet all taps: fuller tiles from the other side.
+  const bool inside = !x_border_.needed && g_.pad[0] + g_.pad[1] + g_.pad[2] == 0;
+  if (inside && g_.groups == 1 && taps_ > 1 && backward_.padded() == backward_.lanes &&
+      backward_.depth <= longest_chain)
+    spread_ = all_.offsets;
   all_.run = forward_.depth;
   place(all_, x_border_, g_.out, g_.y_stride);
   merge_taps(x_border_, all_, g_.groups == 1 && g_.x_stride == g_.channels && all_.reach.empty());
@@ -337,10 +342,38 @@ void Conv<T>::forward(const T* x, const T* packed, const T* bias, bool relu, T* 
   }
 }
 
+/// Every pixel of dy to all that its taps read.
+template <class T>
+void Conv<T>::spread(const T* dy, const T* packed, T* dx, Index n, const Scratch& s) const {
+  const auto& kernels = *kernel_table<T>().gemm;
+  const Index pixels = n * g_.out_pixels();
+  std::fill_n(dx, n * g_.in_pixels() * g_.x_stride, T(0));
+  kernels::GemmTile<T> tile{};
+  tile.offsets = spread_.data();
+  tile.panels = s.panels;
+  tile.taps = taps_;
+  tile.channels = backward_.depth;
+  for (Index t = 0; t < taps_; ++t)
+    s.panels[t] = packed + backward_.offset(0, 0) + t * backward_.depth * backward_.lanes;
+  for (Index first = 0; first < pixels; first += range_pixels) {
+    const Index count = std::min(range_pixels, pixels - first);
+    point(all_, g_.in_pixels() * g_.x_stride, dx, g_.out_pixels() * g_.y_stride, const_cast<T*>(dy),
+          first, count, s);
+    for (Index row = 0; row < count; row += kernels.spread_rows) {
+      tile.rows = const_cast<const T* const*>(s.out) + row;
+      tile.out = const_cast<T* const*>(s.rows) + row;
+      kernels.spread(static_cast<int>(std::min<Index>(kernels.spread_rows, count - row)), tile);
+    }
+  }
+}
+
 template <class T>
 void Conv<T>::backward_data(const T* dy, const T* packed, T* dx, Index begin, Index end,
                             void* scratch, Index part, Index parts, bool finite) const {
   const Scratch s = carve(scratch);
+  if (!spread_.empty() && parts == 1)
+    return spread(dy + begin * g_.out_pixels() * g_.y_stride, packed,
+                  dx + begin * g_.in_pixels() * g_.x_stride, end - begin, s);
   const Index samples = dy_border_.needed ? dy_border_.samples(end - begin) : end - begin;
   for (Index sample = begin; sample < end; sample += samples) {
     const Index count = std::min(samples, end - sample);

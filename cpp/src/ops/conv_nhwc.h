@@ -173,6 +173,7 @@ class Conv {
                      const Scratch& s) const;
   void depthwise_products(const T* dy, Index pixels, T* gradient, Index first_part, Index last_part,
                           bool accumulate, const Scratch& s) const;
+  void spread(const T* dy, const T* packed, T* dx, Index n, const Scratch& s) const;
   void run_lines(kernels::GemmTile<T>& tile, Index line_rows, Index pixels, const Scratch& s) const;
   void run_tiles(const Product& product, const Phase& phase, const T* packed, const T* bias,
                  bool relu, Index out_stride, Index pixels, const Scratch& s, bool finite) const;
@@ -187,6 +188,7 @@ class Conv {
   Border x_border_, dy_border_;
   Phase all_;                  // forward
   std::vector<Phase> phases_;  // backward_data
+  std::vector<Index> spread_;  // or the offsets of the taps in x, where dy is better spread
 };
 
 }  // namespace piste

@@ -47,6 +47,10 @@ struct GemmKernels {
   /// which are read once: line_rows[channels] rows, for those channels where that is not 0.
   int line_rows[longest_line + 1];
   void (*line)(const GemmTile<T>& tile);
+  /// out[r][offsets[t] + j] += sum over channels c of rows[r][c] * panels[t][c][j], for each tap t,
+  /// j < lanes: what a pixel gives to those that its taps come from. At most spread_rows rows.
+  int spread_rows;
+  void (*spread)(int rows, const GemmTile<T>& tile);
   void (*outer)(int vectors, const OuterTile<T>& tile);
   /// out[i] = parts[0][offset + i] + parts[1][offset + i] + ..., in that order, for i < n.
   void (*sum)(const T* const* parts, Index count, Index offset, T* out, Index n);

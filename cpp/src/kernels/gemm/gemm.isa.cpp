@@ -10,11 +10,11 @@ namespace {
 // each) keep the multipliers busy.
 #if defined(__AVX512F__)
 constexpr int tile_vectors = 3, tile_rows[3] = {12, 12, 8};  // at most 24 + 3 + 1 of 32
-constexpr int outer_channels = 8;
+constexpr int outer_channels = 8, spread_rows = 12;
 constexpr int line_rows[] = {0, 0, 0, 16, 0, 16, 0, 16};  // and a vector per tap
 #else
 constexpr int tile_vectors = 2, tile_rows[3] = {10, 6, 0};  // at most 12 + 2 + 1 of 16
-constexpr int outer_channels = 6;
+constexpr int outer_channels = 6, spread_rows = 6;
 constexpr int line_rows[] = {0, 0, 0, 12, 0, 10, 0, 8};  // and a vector per tap
 #endif
 
@@ -152,6 +152,49 @@ void line(const kernels::GemmTile<T>& a) {
   line_of<T, 7>(a);
 }
 
+template <class T, int Rows, int Taps>
+void spread_of(const kernels::GemmTile<T>& a, Index tap) {
+  constexpr int lanes = Vec<T>::lanes;
+  Vec<T> sum[Rows][Taps];
+#pragma GCC unroll 16
+  for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 2
+    for (int t = 0; t < Taps; ++t) sum[r][t] = Vec<T>::zero();
+  const T *row[Rows], *panel[Taps];
+#pragma GCC unroll 16
+  for (int r = 0; r < Rows; ++r) row[r] = a.rows[r];
+#pragma GCC unroll 2
+  for (int t = 0; t < Taps; ++t) panel[t] = a.panels[tap + t];
+#pragma GCC unroll 4
+  for (Index c = 0; c < a.channels; ++c) {
+    Vec<T> weight[Taps];
+#pragma GCC unroll 2
+    for (int t = 0; t < Taps; ++t) weight[t] = Vec<T>::load(panel[t] + c * lanes);
+#pragma GCC unroll 16
+    for (int r = 0; r < Rows; ++r) {
+      const Vec<T> x(row[r][c]);
+#pragma GCC unroll 2
+      for (int t = 0; t < Taps; ++t) sum[r][t] = fma(x, weight[t], sum[r][t]);
+    }
+  }
+#pragma GCC unroll 2
+  for (int t = 0; t < Taps; ++t)
+#pragma GCC unroll 16
+    for (int r = 0; r < Rows; ++r) {
+      T* to = a.out[r] + a.offsets[tap + t];
+      (Vec<T>::load(to) + sum[r][t]).store(to);
+    }
+}
+
+template <class T, int Rows = spread_rows>
+void spread(int rows, const kernels::GemmTile<T>& a) {
+  if constexpr (Rows > 1)
+    if (rows < Rows) return spread<T, Rows - 1>(rows, a);
+  Index tap = 0;
+  for (; tap + 2 <= a.taps; tap += 2) spread_of<T, Rows, 2>(a, tap);
+  if (tap < a.taps) spread_of<T, Rows, 1>(a, tap);
+}
+
 template <class T, int Channels, int Vectors>
 void outer_of(const kernels::OuterTile<T>& a, Index c) {
   constexpr int lanes = Vec<T>::lanes;
@@ -259,6 +302,8 @@ constexpr kernels::GemmKernels<T> kernels_of{
     tile<T>,
     {0, 0, 0, line_rows[3], 0, line_rows[5], 0, line_rows[7]},
     line<T>,
+    spread_rows,
+    spread<T>,
     outer<T>,
     sum<T>,
     column_sums<T>};
