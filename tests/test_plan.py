@@ -102,6 +102,77 @@ def test_batch_norm_cuts_segments():
     assert [s.segment for s in steps] == sorted(s.segment for s in steps)
 
 
+def block(channels, filters, stride=1):
+    def conv_norm(channels, filters, kernel, stride=1):
+        conv = nn.Conv2d(channels, filters, kernel, stride, kernel // 2, bias=False)
+        return conv, nn.BatchNorm2d(filters)
+
+    body = nn.Sequential(
+        *conv_norm(channels, filters, 3, stride), nn.ReLU(), *conv_norm(filters, filters, 3)
+    )
+    shortcut = nn.Sequential(*conv_norm(channels, filters, 1, stride)) if stride > 1 else None
+    return nn.Residual(body, shortcut), nn.ReLU()
+
+
+def test_sums_share_passes_with_the_norms_before_and_relu_behind():
+    model = nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), *block(16, 16), *block(16, 32, 2),
+        nn.Residual(nn.Conv2d(32, 32, 1)), nn.ReLU(), nn.Flatten(), nn.Linear(512, 10),
+    )  # fmt: skip
+    plan = trainer_for(model).plan((8, 3, 8, 8))
+    steps = [(s.layer, s.kernel) for s in plan.steps if s.direction == "forward"]
+    assert steps == [
+        ("input", "gather"), ("0", "conv+bias+relu"),
+        ("2.body.0", "conv"), *2 * [("2.body.1", "batch norm+relu")],
+        ("2.body.3", "conv"), *2 * [("2.body.4", "batch norm+add+relu")],
+        ("4.body.0", "conv"), *2 * [("4.body.1", "batch norm+relu")],
+        ("4.body.3", "conv"), *2 * [("4.body.4", "batch norm")],
+        ("4.shortcut.0", "conv"), *2 * [("4.shortcut.1", "2 batch norms+add+relu")],
+        ("6.body", "conv+bias"), ("6", "add+relu"), ("9", "linear+bias"), ("", "loss"),
+    ]  # fmt: skip
+    # The gradients of what two layers read are added as the layer before reads them.
+    assert [(s.layer, s.kernel) for s in plan.steps if s.direction == "backward"] == [
+        ("9", "linear+bias"), ("6", "add+relu"), ("6.body", "conv+bias"),
+        *2 * [("4.shortcut.1", "2 batch norms+add+relu")], ("4.shortcut.0", "conv"),
+        *2 * [("4.body.4", "batch norm")], ("4.body.3", "conv"),
+        *2 * [("4.body.1", "batch norm+relu")], ("4.body.0", "conv"),
+        *2 * [("2.body.4", "batch norm+add+relu")], ("2.body.3", "conv"),
+        *2 * [("2.body.1", "batch norm+relu")], ("2.body.0", "conv"), ("0", "conv+bias+relu"),
+    ]  # fmt: skip
+    values = 8 * 16 * 8 * 8
+    moments, applied = (s for s in plan.steps if s.layer == "2.body.4" and s.direction == "forward")
+    assert (moments.flops, applied.flops) == (2 * values, 0)
+    # Read: what the norm takes and what is added to it. Written: the block's output.
+    assert (moments.bytes, applied.bytes) == (4 * values + 4 * 32, 3 * 4 * values)
+    sums, applied = (s for s in plan.steps if s.layer == "2.body.4" and s.direction == "backward")
+    assert (sums.flops, applied.flops) == (2 * values, 0)
+    # Read: two gradients, the block's output and the norm's input. Written: their masked sum.
+    assert (sums.bytes, applied.bytes) == (5 * 4 * values + 2 * 4 * 32, 3 * 4 * values)
+    # A norm that is added to another is applied with that, from its own input.
+    values = 8 * 32 * 4 * 4
+    steps = [s for s in plan.steps if s.layer in ("4.body.4", "4.shortcut.1")][:4]
+    assert [s.flops for s in steps] == [0, 0, 3 * values, 0]
+    assert [s.bytes for s in steps] == [
+        4 * values + 4 * 64, 0, 4 * values + 4 * 64, 3 * 4 * values
+    ]  # fmt: skip
+
+
+def test_passes_that_are_shared_take_less_memory():
+    def sizes(*apart):
+        body = nn.Sequential(nn.Conv2d(16, 16, 3, padding=1), nn.BatchNorm2d(16), *apart)
+        model = nn.Sequential(
+            nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(),
+            nn.Residual(body), *apart, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        )  # fmt: skip
+        trainer = trainer_for(model)
+        return [trainer.plan((64, 3, 16, 16), mode=m).memory_bytes for m in ("train", "predict")]
+
+    together, apart = sizes(), sizes(nn.LeakyReLU(1.0))
+    values = 64 * 16 * 16 * 16
+    assert together[0] <= apart[0] - 2 * 4 * values
+    assert together[1] <= apart[1]
+
+
 @pytest.mark.parametrize("bias", [True, False])
 def test_linear_models_take_single_samples_without_a_plan(bias):
     model = nn.Sequential(nn.Flatten(), nn.Linear(784, 10, bias=bias))

@@ -51,7 +51,8 @@ struct Model {
     return network.conv(x, name, weight, bias, options);
   }
 
-  Model() {
+  /// `in_one_pass`: with a norm whose pass adds and applies ReLU.
+  explicit Model(bool in_one_pass = false) {
     arrays.reserve(128);
     int x = network.input();
     x = conv(x, channels, 6, 3, 1, "0");
@@ -59,7 +60,9 @@ struct Model {
     x = network.activation(x, "2", Activation::relu, 0, 0);
     int y = conv(x, 6, 6, 3, 6, "3");
     y = network.activation(y, "4", Activation::tanh, 0, 0);
-    x = network.add(x, y, "5");
+    if (in_one_pass) y = batch_norm(y, 6, "4.norm");
+    x = network.add(y, x, "5");
+    if (in_one_pass) x = network.activation(x, "5.relu", Activation::relu, 0, 0);
     x = network.max_pool(x, "6", 2, {{1, 2, 2}, {1, 2, 2}, {0, 0, 0}, {1, 1, 1}, true});
     x = conv(x, 6, 17, 1, 1, "7");
     x = network.avg_pool(x, "8", 2, {{1, 3, 2}, {1, 1, 1}, {0, 1, 1}}, true, 0);
@@ -110,7 +113,7 @@ void test_steps_have_the_same_bits_on_any_number_of_threads() {
   std::vector<std::vector<T>> first;
   for (const int threads : {1, 2, 4}) {
     set_num_threads(threads);
-    Model<T> model;
+    Model<T> model(true);
     for (const Index batch_size : {4, 11, 3}) {
       const Progress progress = train(model, data, batch_size);
       EXPECT(!progress.diverged);
@@ -130,7 +133,7 @@ void test_steps_have_the_same_bits_on_any_number_of_threads() {
 template <class T>
 void test_forward_and_backward_by_hand() {
   const Data data;
-  Model<T> model;
+  Model<T> model(true);
   const std::vector<T> x = values<T>(samples * channels * height * width, 4);
   const Input input{x.data(), {samples, channels, height, width}};
   std::vector<T> out(samples * classes), dx(x.size());

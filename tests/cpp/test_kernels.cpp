@@ -63,6 +63,8 @@ void test_pointwise(const kernels::Table<T>& table) {
     for (std::size_t i = 0; i < size(n); ++i) EXPECT_CLOSE(y[i], std::tanh(x[i]), 1e-6);
     table.pointwise->add(x.data(), z.data(), y.data(), n);
     for (std::size_t i = 0; i < size(n); ++i) EXPECT_CLOSE(y[i], x[i] + z[i], 0);
+    table.pointwise->add_relu(x.data(), z.data(), dx.data(), n);
+    for (std::size_t i = 0; i < size(n); ++i) EXPECT(dx[i] == std::max(y[i], T(0)));
     table.pointwise->dropout(x.data(), y.data(), n, T(0.5), 3, 5);
     for (std::size_t i = 0; i < size(n); ++i) EXPECT(y[i] == 0 || y[i] == 2 * x[i]);
   }

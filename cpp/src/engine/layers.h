@@ -12,25 +12,54 @@
 
 namespace piste {
 
+/// The values are those of `tensor`, or what scale and shift, two more tensors, make of them per
+/// channel: a batch norm's that its only reader applies.
 template <class T>
 struct Value {
   int tensor = -1;
   MapShape shape;
   Index width = 0;
+  int scale = -1, shift = -1;
   Index sample_values() const { return shape.pixels() * width; }
 };
 
-/// The chunk's gradient before a ReLU that gave y, in the tensor `masked`: dy where y is above 0,
-/// else 0.
+/// The gradient of an op's output y as its readers left it: one part or two, which are added up,
+/// and what is left of the sum before a ReLU that gave y.
 template <class T>
-const T* relu_gradient(const Memory<T>& memory, const Chunk& chunk, int dy, const Value<T>& y,
-                       int masked) {
-  T* const to = memory.at(masked, chunk);
-  kernel_table<T>().pointwise->backward(
-      Activation::relu, memory.at(dy, chunk), memory.at(y.tensor, chunk), to,
-      chunk.count() * y.sample_values(), T(0), T(0), kernels::Stores::cached);
-  return to;
-}
+class OutputGradient {
+ public:
+  void link_second(int dy) { second_ = dy; }
+  void link(Plan<T>& plan, int dy, const Value<T>& y, bool masks) {
+    first_ = dy;
+    values_ = y.sample_values();
+    if (masks) y_ = y.tensor;
+    if (!passes()) return;
+    whole_ = plan.is_spare(first_)    ? first_
+             : plan.is_spare(second_) ? second_
+                                      : plan.tensor(values_);
+  }
+
+  /// Is there something to be done before it is read?
+  bool passes() const { return second_ >= 0 || y_ >= 0; }
+  /// Where it stands once that has been done.
+  int tensor() const { return passes() ? whole_ : first_; }
+  /// All tensors that are read or written for it, or -1.
+  std::array<int, 4> uses() const { return {first_, second_, y_, whole_}; }
+
+  kernels::OutputGradient<T> at(const Memory<T>& memory, const Chunk& chunk) const {
+    const auto place = [&](int tensor) { return tensor < 0 ? nullptr : memory.at(tensor, chunk); };
+    return {place(first_), place(second_), place(y_), place(whole_)};
+  }
+  const T* read(const Memory<T>& memory, const Chunk& chunk) const {
+    if (passes())
+      kernel_table<T>().pointwise->output_gradient(at(memory, chunk), chunk.count() * values_);
+    return memory.at(tensor(), chunk);
+  }
+
+ private:
+  int first_ = -1, second_ = -1, y_ = -1, whole_ = -1;
+  Index values_ = 0;
+};
 
 template <class T>
 using OpPtr = std::unique_ptr<Op<T>>;
@@ -42,11 +71,13 @@ struct Trainable {
   T* gradient = nullptr;
 };
 
-/// Between its input and its output, a layer with weights; relu: of the layer that follows.
+/// Between its input and its output, a layer with weights; relu: of the layer that follows, after
+/// the addition of `addend` where that has a tensor.
 template <class T>
 struct Site {
   Value<T> x, y;
   Trainable<T> weight, bias;
+  Value<T> addend;
   bool relu;
   bool masks;  // its backward pass applies ReLU's gradient; else the pooling behind it has done so
 };
@@ -89,7 +120,7 @@ template <class T>
 OpPtr<T> make_dropout(Plan<T>& plan, const Node& node, int layer, const Value<T>& x,
                       const Value<T>& y);
 template <class T>
-OpPtr<T> make_add(Plan<T>& plan, const Value<T>& x, const Value<T>& z, const Value<T>& y);
+OpPtr<T> make_add(const Site<T>& site);
 /// Values of the same extents, channel after channel.
 template <class T>
 OpPtr<T> make_concat(Plan<T>& plan, const std::vector<Value<T>>& x, const Value<T>& y);

@@ -51,7 +51,7 @@ class DirectOp : public ConvolutionOp<T> {
   }
 
   Index finish_tasks(int phase) const override {
-    return phase > 0 || this->dy_ < 0 ? 0 : conv_.pack_tasks() + 1;
+    return phase > 0 || !this->linked() ? 0 : conv_.pack_tasks() + 1;
   }
 
   void finish(const Memory<T>& memory, Index groups, int, Index task, void*) override {
@@ -97,7 +97,7 @@ class ConvOp final : public DirectOp<T> {
   }
 
   void backward(int, const Run<T>&, const Memory<T>& memory, const Chunk& chunk) override {
-    const T* dy = this->before_relu(memory, chunk);
+    const T* dy = this->gradient_.read(memory, chunk);
     void* scratch = memory.worker_scratch(chunk);
     conv_.backward_weight(memory.at(this->x_.tensor, chunk), dy, this->gradient(memory, chunk),
                           this->bias_gradient(memory, chunk), chunk.count(), !chunk.first_of_group,
@@ -133,14 +133,14 @@ class ConvTransposeOp final : public DirectOp<T> {
     conv_.backward_data(memory.at(x_.tensor, chunk), memory.fixed(this->packed_), y, 0, n,
                         memory.worker_scratch(chunk));
     if (this->bias_.value || this->relu_)
-      kernel_table<T>().norm->scale_shift(y, y, n * y_.shape.pixels(), y_.width,
+      kernel_table<T>().norm->scale_shift(y, {}, y, n * y_.shape.pixels(), y_.width,
                                           memory.fixed(ones_), memory.fixed(this->padded_bias_),
                                           this->relu_);
   }
 
   void backward(int, const Run<T>&, const Memory<T>& memory, const Chunk& chunk) override {
     const Index n = chunk.count();
-    const T* dy = this->before_relu(memory, chunk);
+    const T* dy = this->gradient_.read(memory, chunk);
     void* scratch = memory.worker_scratch(chunk);
     conv_.backward_weight(dy, memory.at(x_.tensor, chunk), this->gradient(memory, chunk), nullptr,
                           n, !chunk.first_of_group, scratch);

@@ -69,10 +69,10 @@ class LinearOp final : public WeightedOp<T> {
     if (finish_.empty()) finish_.push_back({});
     finish_memory_ = plan.fixed_tensor(by_weight.memory_size());
     for (int phase = 1; phase < backward_phases(true); ++phase)
-      for (int tensor : {masked_, drows_.tensor, dx_}) this->use_backward(tensor, phase);
+      for (int tensor : {gradient_.tensor(), drows_.tensor, dx_}) this->use_backward(tensor, phase);
     for (int tensor : {drows_.tensor, dx_}) this->use_backward(tensor);
     plan.keep(rows_.tensor);
-    plan.keep(masked_);
+    plan.keep(gradient_.tensor());
   }
 
   int forward_phases(bool) const override { return static_cast<int>(forward_.size()); }
@@ -103,7 +103,7 @@ class LinearOp final : public WeightedOp<T> {
   }
 
   void backward(int phase, const Run<T>&, const Memory<T>& memory, const Chunk& chunk) override {
-    const T* dy = phase == 0 ? this->before_relu(memory, chunk) : nullptr;
+    const T* dy = phase == 0 ? this->gradient_.read(memory, chunk) : nullptr;
     if (dx_ < 0) return;
     T* rows = memory.at(drows_.tensor, chunk);
     if (!wide_) {
@@ -119,7 +119,7 @@ class LinearOp final : public WeightedOp<T> {
   void backward_wide(const Run<T>&, const Memory<T>& memory, int phase, Index task,
                      void* scratch) override {
     T* rows = memory.fixed(drows_.tensor);
-    const Matmul<T> product(input_product(memory.fixed(masked_), rows, batch_));
+    const Matmul<T> product(input_product(memory.fixed(gradient_.tensor()), rows, batch_));
     run_wide(product, backward_[phase].stage, task, memory.fixed(backward_memory_), scratch, rows,
              drows_.width);
   }
@@ -131,7 +131,7 @@ class LinearOp final : public WeightedOp<T> {
   }
 
   void finish(const Memory<T>& memory, Index, int phase, Index task, void* scratch) override {
-    const T* dy = memory.fixed(masked_);
+    const T* dy = memory.fixed(gradient_.tensor());
     if (task == finish_[phase].tasks)
       return kernel_table<T>().gemm->column_sums(dy, batch_, y_.width, bias_.gradient, outputs(),
                                                  false);
@@ -147,7 +147,7 @@ class LinearOp final : public WeightedOp<T> {
     const auto count = [&](const Matmul<T>& product, bool shared) {
       values = std::max(values, product.scratch_size() + (shared ? 0 : product.memory_size()));
     };
-    if (this->dy_ >= 0) count(Matmul<T>(weight_product(nullptr, nullptr)), true);
+    if (this->linked()) count(Matmul<T>(weight_product(nullptr, nullptr)), true);
     for (Index n = wide_ ? batch_ : 1; n <= (wide_ ? batch_ : chunk); ++n) {
       const Index wanted = wide_ ? 0 : 1;
       count(Matmul<T>(forward_product(nullptr, nullptr, n), wanted), wide_);
@@ -228,7 +228,7 @@ class LinearOp final : public WeightedOp<T> {
   }
 
   using WeightedOp<T>::x_, WeightedOp<T>::y_, WeightedOp<T>::weight_, WeightedOp<T>::bias_,
-      WeightedOp<T>::dx_, WeightedOp<T>::masked_;
+      WeightedOp<T>::dx_, WeightedOp<T>::gradient_;
   bool wide_, reorders_;
   Index batch_;
   Rows rows_, drows_{-1, 0};

@@ -8,31 +8,37 @@ namespace piste {
 namespace {
 
 /// Batch norm. In training the statistics need the whole batch: phase 0 gathers moments per group
-/// of samples, the sync joins them in order, phase 1 applies them; likewise backward.
+/// of samples, the sync joins them in order, phase 1 applies them; likewise backward. What is added
+/// to its result, and ReLU, belong to the same pass; where y has a scale, the pass is its reader's.
 template <class T>
 class BatchNormOp final : public WeightedOp<T> {
  public:
   BatchNormOp(Plan<T>& plan, const Node& node, const Site<T>& site)
-      : WeightedOp<T>(site), node_(node) {
+      : WeightedOp<T>(site), node_(node), addend_(site.addend) {
     training_ = plan.mode() == PlanMode::train || !node.running_mean;
-    for (int* tensor : {&mean_, &var_, &scale_, &shift_, &a_, &b_, &c_})
-      *tensor = plan.fixed_tensor(x_.width);
+    for (int* tensor : {&mean_, &var_, &a_, &b_, &c_}) *tensor = plan.fixed_tensor(x_.width);
+    scale_ = applies() ? plan.fixed_tensor(x_.width) : y_.scale;
+    shift_ = applies() ? plan.fixed_tensor(x_.width) : y_.shift;
     parts_ = plan.fixed_tensor(2 * x_.width * plan.groups());
     counts_.assign(plan.groups(), 0);
     manual_ = plan.mode() == PlanMode::manual;
-    this->use_forward(x_.tensor);
-    if (phased()) this->use_forward(x_.tensor, 1);
-    this->use_forward(y_.tensor, phased() ? 1 : 0);
+    if (phased()) this->use_forward(x_.tensor);
+    if (!applies()) return;
+    for (int tensor : {x_.tensor, addend_.tensor, y_.tensor})
+      if (tensor >= 0) this->use_forward(tensor, phased() ? 1 : 0);
   }
 
   void link(Plan<T>& plan, int dy, const std::vector<int>& dx) override {
     this->link_ends(plan, dy, dx[0]);
-    for (int tensor : {x_.tensor, masked_, dx_}) this->use_backward(tensor, 1);
+    // Of the two that read what is passed on, this op is done with it before the other begins.
+    if (addend_.tensor >= 0 && gradient_.passes()) plan.set_spare(gradient_.tensor(), true);
+    for (int tensor : {x_.tensor, gradient_.tensor(), dx_}) this->use_backward(tensor, 1);
   }
+  int passed_on() const override { return gradient_.tensor(); }
 
   // A manual plan serves training and evaluation: it always has both phases.
   bool phased() const { return training_ || manual_; }
-  int forward_phases(bool) const override { return phased() ? 2 : 1; }
+  int forward_phases(bool) const override { return phased() ? 2 : applies() ? 1 : 0; }
   int backward_phases(bool) const override { return 2; }
 
   Index prepare_tasks() const override { return 1; }
@@ -53,8 +59,13 @@ class BatchNormOp final : public WeightedOp<T> {
       if (uses_batch(run)) gather(memory, chunk, x, rows);
       return;
     }
-    kernels.scale_shift(x, memory.at(y_.tensor, chunk), rows, x_.width, memory.fixed(scale_),
-                        memory.fixed(shift_), this->relu_);
+    if (!applies()) return;
+    kernels::NormAddend<T> addend;
+    if (addend_.tensor >= 0) addend.x = memory.at(addend_.tensor, chunk);
+    if (addend_.scale >= 0)  // of a norm
+      addend.scale = memory.fixed(addend_.scale), addend.shift = memory.fixed(addend_.shift);
+    kernels.scale_shift(x, addend, memory.at(y_.tensor, chunk), rows, x_.width,
+                        memory.fixed(scale_), memory.fixed(shift_), this->relu_);
   }
 
   void forward_sync(int, const Run<T>& run, const Memory<T>& memory, Index groups) override {
@@ -84,14 +95,15 @@ class BatchNormOp final : public WeightedOp<T> {
     const T* x = memory.at(x_.tensor, chunk);
     if (phase == 1) {
       if (dx_ >= 0)
-        table.norm->backward_apply(memory.at(masked_, chunk), x, memory.at(dx_, chunk), rows,
-                                   x_.width, memory.fixed(a_), memory.fixed(b_), memory.fixed(c_));
+        table.norm->backward_apply(memory.at(gradient_.tensor(), chunk), x, memory.at(dx_, chunk),
+                                   rows, x_.width, memory.fixed(a_), memory.fixed(b_),
+                                   memory.fixed(c_));
       return;
     }
-    const T* dy = this->before_relu(memory, chunk);
     T* sums = memory.fixed(parts_) + chunk.group * 2 * x_.width;
     if (chunk.first_of_group) std::fill_n(sums, 2 * x_.width, T(0));
-    table.norm->backward_sums(dy, x, memory.fixed(mean_), rows, x_.width, sums, sums + x_.width);
+    table.norm->backward_sums(gradient_.at(memory, chunk), x, memory.fixed(mean_), rows, x_.width,
+                              sums, sums + x_.width);
   }
 
   // With z = (x - mean) / std: dx = scale * (dy - mean(dy) - z * mean(dy * z)), which is
@@ -133,6 +145,7 @@ class BatchNormOp final : public WeightedOp<T> {
 
  private:
   Index channels() const { return x_.shape.channels; }
+  bool applies() const { return y_.scale < 0; }
   bool uses_batch(const Run<T>& run) const { return run.training || !node_.running_mean; }
   T inverse_std(const Memory<T>& memory, Index c) const {
     return T(1) / std::sqrt(memory.fixed(var_)[c] + static_cast<T>(node_.b));
@@ -164,7 +177,8 @@ class BatchNormOp final : public WeightedOp<T> {
 
   Node node_;
   using WeightedOp<T>::x_, WeightedOp<T>::y_, WeightedOp<T>::weight_, WeightedOp<T>::bias_,
-      WeightedOp<T>::dx_, WeightedOp<T>::masked_;
+      WeightedOp<T>::dx_, WeightedOp<T>::gradient_;
+  Value<T> addend_;
   bool training_, manual_, batch_statistics_ = false;
   int mean_, var_, scale_, shift_, a_, b_, c_, parts_;
   std::vector<Index> counts_;

@@ -105,23 +105,42 @@ class DropoutOp final : public Op<T> {
   bool channels_;  // whole ones are dropped
 };
 
+/// Sum of two values, ReLU included. Both have the same gradient, that of the sum.
 template <class T>
 class AddOp final : public Op<T> {
  public:
-  AddOp(int x, int z, int y, Index values) : x_(x), z_(z), y_(y), values_(values) {
-    for (int tensor : {x, z, y}) this->use_forward(tensor);
+  explicit AddOp(const Site<T>& site) : site_(site) {
+    for (const Value<T>* value : {&site_.x, &site_.addend, &site_.y})
+      this->use_forward(value->tensor);
   }
-  // Its gradient is that of both inputs: the lowering passes dy on, there is nothing to run.
-  int backward_phases(bool) const override { return 0; }
-  void backward(int, const Run<T>&, const Memory<T>&, const Chunk&) override {}
+
+  void link(Plan<T>& plan, int dy, const std::vector<int>&) override {
+    gradient_.link(plan, dy, site_.y, site_.masks);
+    if (gradient_.passes())
+      for (int tensor : gradient_.uses()) this->use_backward(tensor);
+    plan.set_spare(gradient_.tensor(), false);  // two read it
+  }
+  bool link_second(int dy) override {
+    gradient_.link_second(dy);
+    return true;
+  }
+  int passed_on() const override { return gradient_.tensor(); }
+
   void forward(int, const Run<T>&, const Memory<T>& memory, const Chunk& chunk) override {
-    kernel_table<T>().pointwise->add(memory.at(x_, chunk), memory.at(z_, chunk),
-                                     memory.at(y_, chunk), chunk.count() * values_);
+    const auto& kernels = *kernel_table<T>().pointwise;
+    (site_.relu ? kernels.add_relu : kernels.add)(
+        memory.at(site_.x.tensor, chunk), memory.at(site_.addend.tensor, chunk),
+        memory.at(site_.y.tensor, chunk), chunk.count() * site_.y.sample_values());
+  }
+
+  int backward_phases(bool) const override { return gradient_.passes() ? 1 : 0; }
+  void backward(int, const Run<T>&, const Memory<T>& memory, const Chunk& chunk) override {
+    gradient_.read(memory, chunk);
   }
 
  private:
-  int x_, z_, y_;
-  Index values_;
+  Site<T> site_;
+  OutputGradient<T> gradient_;
 };
 
 template <class T>
@@ -192,8 +211,8 @@ OpPtr<T> make_dropout(Plan<T>&, const Node& node, int layer, const Value<T>& x, 
   return std::make_unique<DropoutOp<T>>(node, layer, x, y);
 }
 template <class T>
-OpPtr<T> make_add(Plan<T>&, const Value<T>& x, const Value<T>& z, const Value<T>& y) {
-  return std::make_unique<AddOp<T>>(x.tensor, z.tensor, y.tensor, y.sample_values());
+OpPtr<T> make_add(const Site<T>& site) {
+  return std::make_unique<AddOp<T>>(site);
 }
 template <class T>
 OpPtr<T> make_softmax(Plan<T>&, const Node& node, const Value<T>& x, const Value<T>& y) {
@@ -212,10 +231,8 @@ template OpPtr<float> make_dropout(Plan<float>&, const Node&, int, const Value<f
                                    const Value<float>&);
 template OpPtr<double> make_dropout(Plan<double>&, const Node&, int, const Value<double>&,
                                     const Value<double>&);
-template OpPtr<float> make_add(Plan<float>&, const Value<float>&, const Value<float>&,
-                               const Value<float>&);
-template OpPtr<double> make_add(Plan<double>&, const Value<double>&, const Value<double>&,
-                                const Value<double>&);
+template OpPtr<float> make_add(const Site<float>&);
+template OpPtr<double> make_add(const Site<double>&);
 template OpPtr<float> make_softmax(Plan<float>&, const Node&, const Value<float>&,
                                    const Value<float>&);
 template OpPtr<double> make_softmax(Plan<double>&, const Node&, const Value<double>&,

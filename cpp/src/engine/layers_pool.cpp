@@ -35,12 +35,15 @@ class PoolOp final : public Op<T> {
   }
 
   void link(Plan<T>& plan, int dy, const std::vector<int>& dx) override {
-    dy_ = dy;
+    gradient_.link(plan, dy, y_, masks_);
     dx_ = dx[0];
-    for (int tensor : {dy_, dx_, indices_}) this->use_backward(tensor);
-    if (!masks_) return;
-    masked_ = plan.tensor(y_.sample_values());
-    for (int tensor : {y_.tensor, masked_}) this->use_backward(tensor);
+    for (int tensor : {dx_, indices_}) this->use_backward(tensor);
+    for (int tensor : gradient_.uses()) this->use_backward(tensor);
+  }
+
+  bool link_second(int dy) override {
+    gradient_.link_second(dy);
+    return true;
   }
 
   void forward(int, const Run<T>&, const Memory<T>& memory, const Chunk& chunk) override {
@@ -63,7 +66,7 @@ class PoolOp final : public Op<T> {
   void backward(int, const Run<T>&, const Memory<T>& memory, const Chunk& chunk) override {
     if (dx_ < 0) return;
     const auto& kernels = *kernel_table<T>().pool;
-    const T* dy = masks_ ? relu_gradient(memory, chunk, dy_, y_, masked_) : memory.at(dy_, chunk);
+    const T* dy = gradient_.read(memory, chunk);
     T* dx = memory.at(dx_, chunk);
     const std::int32_t* indices =
         indices_ < 0 ? nullptr : memory.template at<std::int32_t>(indices_, chunk);
@@ -85,7 +88,8 @@ class PoolOp final : public Op<T> {
   PoolSpans spans_;
   bool max_;
   bool masks_;  // the backward pass begins with the gradient of the ReLU before the maxima
-  int indices_ = -1, dy_ = -1, dx_ = -1, masked_ = -1;
+  OutputGradient<T> gradient_;
+  int indices_ = -1, dx_ = -1;
 };
 
 }  // namespace

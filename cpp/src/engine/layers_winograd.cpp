@@ -44,7 +44,7 @@ class WinogradOp final : public ConvolutionOp<T> {
   }
 
   void backward(int, const Run<T>&, const Memory<T>& memory, const Chunk& chunk) override {
-    const T* dy = this->before_relu(memory, chunk);
+    const T* dy = this->gradient_.read(memory, chunk);
     add_weight_gradient(memory, chunk, dy);
     this->add_bias_gradient(memory, chunk, dy);
     if (this->dx_ >= 0)
@@ -54,7 +54,7 @@ class WinogradOp final : public ConvolutionOp<T> {
 
   // A task per block of channels, and one that adds the bias's gradient.
   Index finish_tasks(int phase) const override {
-    return phase > 0 || this->dy_ < 0 ? 0 : channel_blocks() + 1;
+    return phase > 0 || !this->linked() ? 0 : channel_blocks() + 1;
   }
 
   void finish(const Memory<T>& memory, Index groups, int, Index task, void*) override {
@@ -79,7 +79,7 @@ class WinogradOp final : public ConvolutionOp<T> {
 
   Index scratch_bytes(Index) const override {
     Index values = scratch_values(forward_);
-    if (this->dy_ >= 0) {
+    if (this->linked()) {
       values = std::max(values, scratch_values(backward_));
       values = std::max(values, v_at(forward_) + v_values(forward_) + z_values());
     }

@@ -74,6 +74,10 @@ class Lowering {
       if (nodes_[i].weight >= 0 || nodes_[i].bias >= 0) needs_gradient_[i] = true;
       for (int from : nodes_[i].inputs)
         if (needs_gradient_[from]) needs_gradient_[i] = true;
+      // What ends in a sum hands on its gradient.
+      for (int from : nodes_[i].inputs)
+        if (addition_behind(from) == static_cast<int>(i))
+          needs_gradient_[from] = needs_gradient_[i];
     }
   }
 
@@ -90,34 +94,67 @@ class Lowering {
     return found;
   }
 
-  bool relu_follows(int node) const {
+  /// The addition that a batch norm ends in, or -1: alone in reading it, of what is known by then.
+  int addition_behind(int node) const {
+    if (nodes_[node].kind != NodeKind::batch_norm) return -1;
     const int next = only_consumer(node);
-    return next >= 0 && nodes_[next].kind == NodeKind::activation &&
-           nodes_[next].activation == Activation::relu;
+    const bool adds = next >= 0 && nodes_[next].kind == NodeKind::add;
+    return adds && other_term(next, node) < node ? next : -1;
+  }
+  /// Does another batch norm apply this one, as what it adds to its own result?
+  bool applied_by_other(int node) const {
+    const int next = nodes_[node].kind == NodeKind::batch_norm ? only_consumer(node) : -1;
+    return next >= 0 && nodes_[next].kind == NodeKind::add &&
+           addition_behind(other_term(next, node)) == next;
+  }
+  int other_term(int addition, int node) const {
+    const std::vector<int>& terms = nodes_[addition].inputs;
+    return terms[terms[0] == node];
+  }
+
+  /// The ReLU that a layer ends in, after the addition if it ends in one as well; or -1.
+  int relu_behind(int node) const {
+    if (!takes_relu(nodes_[node].kind)) return -1;
+    const int addition = addition_behind(node);
+    const int next = only_consumer(addition < 0 ? node : addition);
+    const bool relu = next >= 0 && nodes_[next].kind == NodeKind::activation &&
+                      nodes_[next].activation == Activation::relu;
+    return relu ? next : -1;
   }
 
   /// Is all that reads a layer and its ReLU a maximum over windows? ReLU's gradient may then be
   /// applied to the maxima, which are fewer: only they have one, and they are what ReLU gave.
   bool pool_masks(int node) const {
-    if (!takes_relu(nodes_[node].kind) || !relu_follows(node)) return false;
-    const int next = only_consumer(only_consumer(node));
+    const int relu = relu_behind(node);
+    const int next = relu < 0 ? -1 : only_consumer(relu);
     return next >= 0 && (nodes_[next].kind == NodeKind::max_pool ||
                          nodes_[next].kind == NodeKind::adaptive_max_pool);
   }
 
   static bool takes_relu(NodeKind kind) {
     return kind == NodeKind::conv || kind == NodeKind::conv_transpose || kind == NodeKind::linear ||
-           kind == NodeKind::batch_norm;
+           kind == NodeKind::batch_norm || kind == NodeKind::add;
   }
 
-  /// Layers that leave memory as it is: their value is that of their input.
-  bool is_alias(int i) const {
+  /// The input whose memory holds a layer's value as well, as the layer leaves it as it is or is
+  /// part of what that input's op does; or -1.
+  int alias(int i) const {
     const Node& node = nodes_[i];
-    if (node.kind == NodeKind::flatten)
-      return shapes_[i].extents() == shapes_[node.inputs[0]].extents();
-    if (node.kind == NodeKind::dropout) return !training_ || node.a == 0;
-    return node.kind == NodeKind::activation && node.activation == Activation::relu &&
-           takes_relu(nodes_[node.inputs[0]].kind) && relu_follows(node.inputs[0]);
+    const int first = node.inputs.empty() ? -1 : node.inputs[0];
+    switch (node.kind) {
+      case NodeKind::flatten:
+        return shapes_[i].extents() == shapes_[first].extents() ? first : -1;
+      case NodeKind::dropout:
+        return !training_ || node.a == 0 ? first : -1;
+      case NodeKind::activation:
+        return relu_behind(first) == i ? first : -1;
+      case NodeKind::add:
+        for (int term : node.inputs)
+          if (addition_behind(term) == i) return term;
+        return -1;
+      default:
+        return -1;
+    }
   }
 
   int root(int node) const {
@@ -132,26 +169,43 @@ class Lowering {
   }
 
   void lower_forward(int i) {
-    if (is_alias(i)) {
-      alias_of_[i] = nodes_[i].inputs[0];
-      return;
-    }
+    alias_of_[i] = alias(i);
+    if (alias_of_[i] >= 0) return;
     Value<T>& y = values_[i];
     y.shape = shapes_[i];
     y.width = map_width(y.shape, kernel_table<T>().lanes);
-    y.tensor = plan_.tensor(y.sample_values());
+    if (applied_by_other(i)) {
+      y.tensor = value(nodes_[i].inputs[0]).tensor;
+      y.scale = plan_.fixed_tensor(y.width);
+      y.shift = plan_.fixed_tensor(y.width);
+    } else {
+      y.tensor = plan_.tensor(y.sample_values());
+    }
     ops_[i] = plan_.add(make(i, y));
     describe(i);
     plan_.schedule_forward(ops_[i], training_);
+  }
+
+  /// What a layer's op adds to its value, or -1.
+  int addend_of(int i) const {
+    if (nodes_[i].kind == NodeKind::add) return nodes_[i].inputs[1];
+    const int addition = addition_behind(i);
+    return addition < 0 ? -1 : other_term(addition, i);
   }
 
   OpPtr<T> make(int i, const Value<T>& y) {
     const Node& node = nodes_[i];
     if (node.kind == NodeKind::input) return make_input(plan_, y);
     const Value<T> x = value(node.inputs[0]);
-    const bool relu = relu_follows(i);
-    const Site<T> site{
-        x, y, trainable(node.weight), trainable(node.bias), relu, relu && !pool_masks(i)};
+    const bool relu = relu_behind(i) >= 0;
+    const int addend = addend_of(i);
+    const Site<T> site{x,
+                       y,
+                       trainable(node.weight),
+                       trainable(node.bias),
+                       addend < 0 ? Value<T>{} : value(addend),
+                       relu,
+                       relu && !pool_masks(i)};
     switch (node.kind) {
       case NodeKind::conv:
       case NodeKind::conv_transpose:
@@ -167,7 +221,7 @@ class Lowering {
       case NodeKind::dropout:
         return make_dropout(plan_, node, i, x, y);
       case NodeKind::add:
-        return make_add(plan_, x, value(node.inputs[1]), y);
+        return make_add(site);
       case NodeKind::concat: {
         std::vector<Value<T>> values;
         for (int from : node.inputs) values.push_back(value(from));
@@ -232,7 +286,11 @@ class Lowering {
     OpInfo& info = ops_[i]->info;
     info.layer = node.name;
     info.kernel = kernel_name(node);
-    if (takes_relu(node.kind) && relu_follows(i)) info.kernel += "+relu";
+    const bool adds = addition_behind(i) >= 0;
+    const bool two_norms = adds && applied_by_other(addend_of(i));
+    if (two_norms) info.kernel = "2 batch norms";
+    if (adds) info.kernel += "+add";
+    if (relu_behind(i) >= 0) info.kernel += "+relu";
     info.input = shapes_[from].logical();
     info.output = shapes_[i].logical();
     for (int parameter : {node.weight, node.bias})
@@ -259,6 +317,8 @@ class Lowering {
       each = double(shapes_[from].features()) / outputs;
     }
     info.forward_flops = info.backward_flops = each * outputs;
+    if (applied_by_other(i)) info.forward_flops = 0;
+    if (adds) info.forward_flops += two_norms ? 2 * outputs : outputs;
     // By the weights, and by the input where somebody wants that.
     if (product && needs_gradient_[root(from)]) info.backward_flops *= 2;
   }
@@ -316,25 +376,31 @@ class Lowering {
   void lower_backward(int i) {
     const auto& parts = gradient_parts_[i];
     int dy = parts[0];
-    if (parts.size() > 1) {
+    if (parts.size() == 2 && ops_[i]->link_second(parts[1])) {
+      ops_[i]->info.backward_flops += double(shapes_[i].features());
+    } else if (parts.size() > 1) {
       dy = plan_.tensor(values_[i].sample_values());
       schedule_backward(make_gradient_sum(plan_, values_[i], parts, dy), values_[i], "add");
     }
     if (nodes_[i].kind == NodeKind::input)
       return schedule_backward(make_grad_input(plan_, values_[i], dy), values_[i], "input");
-    std::vector<int> dx;
-    for (int from : nodes_[i].inputs) {
-      const int source = root(from);
-      int gradient = -1;
-      if (needs_gradient_[source]) {
-        const bool passes_on = nodes_[i].kind == NodeKind::add;
-        gradient = passes_on ? dy : plan_.tensor(values_[source].sample_values());
-        gradient_parts_[source].push_back(gradient);
-      }
-      dx.push_back(gradient);
+    std::vector<int> dx, terms;  // sources of gradients of their own, and of that of a sum
+    const bool adds = nodes_[i].kind == NodeKind::add;
+    for (int from : nodes_[i].inputs) (adds ? terms : dx).push_back(root(from));
+    if (addition_behind(i) >= 0) terms.push_back(root(addend_of(i)));
+    for (int& source : dx) {
+      const int gradient =
+          needs_gradient_[source] ? plan_.tensor(values_[source].sample_values()) : -1;
+      add_part(source, gradient);
+      source = gradient;
     }
     ops_[i]->link(plan_, dy, dx);
+    for (int term : terms) add_part(term, ops_[i]->passed_on());
     plan_.schedule_backward(ops_[i], training_);
+  }
+
+  void add_part(int node, int gradient) {
+    if (needs_gradient_[node]) gradient_parts_[node].push_back(gradient);
   }
 
   const Graph<T>& graph_;

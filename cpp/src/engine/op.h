@@ -17,7 +17,8 @@ struct Tensor {
   Index batch_bytes = 0;  // instead, where its size does not depend on samples
   int first_step = -1, last_step = -1;
   bool local = false;
-  bool kept = false;  // until finish() has run
+  bool kept = false;   // until finish() has run
+  bool spare = false;  // whoever reads it next is the last, and may write over it
   Index offset = 0;
 };
 
@@ -97,6 +98,11 @@ class Op {
   /// Names the gradient of the output (read) and of each input (written; -1: not wanted). Ops
   /// that are not linked have no backward pass.
   virtual void link(Plan<T>&, int /*dy*/, const std::vector<int>& /*dx*/) {}
+  /// Before link(): names a second gradient of the output, to be added to the first as it is read.
+  /// False: the op doesn't add.
+  virtual bool link_second(int /*dy*/) { return false; }
+  /// The gradient that an op which ends in an addition leaves for the terms that it adds.
+  virtual int passed_on() const { return -1; }
 
   virtual void prepare(const Memory<T>&, Index /*task*/) {}  // once a step: weight packing
   virtual Index prepare_tasks() const { return 0; }

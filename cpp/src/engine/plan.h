@@ -28,6 +28,10 @@ class Plan {
   int fixed_tensor(Index values) { return add_tensor(0, values * Index(sizeof(T))); }
   int index_tensor(Index sample_values) { return add_tensor(sample_values * 4, 0); }
 
+  /// Whether one op alone reads the tensor from here on, and may write over it.
+  void set_spare(int tensor, bool spare) { tensors_[tensor].spare = spare; }
+  bool is_spare(int tensor) const { return tensor >= 0 && tensors_[tensor].spare; }
+
   /// The tensor lives until finish() has run, for all samples.
   void keep(int tensor) { tensors_[tensor].kept = true; }
 

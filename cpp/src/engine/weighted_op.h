@@ -20,24 +20,24 @@ class WeightedOp : public Op<T> {
         relu_(site.relu),
         masks_(site.masks) {}
 
-  /// Keeps the names of the gradients, and declares what before_relu() and sums over x read.
+  /// Keeps the names of the gradients, and declares what reading dy and sums over x take.
   void link_ends(Plan<T>& plan, int dy, int dx) {
-    dy_ = dy;
+    gradient_.link(plan, dy, y_, masks_);
     dx_ = dx;
-    masked_ = masks_ ? plan.tensor(y_.sample_values()) : dy;
-    for (int tensor : {x_.tensor, dy_, masked_}) this->use_backward(tensor);
-    if (masks_) this->use_backward(y_.tensor);
+    this->use_backward(x_.tensor);
+    for (int tensor : gradient_.uses()) this->use_backward(tensor);
   }
-
-  /// The chunk's gradient before ReLU, which stands in `masked_` from then on.
-  const T* before_relu(const Memory<T>& memory, const Chunk& chunk) const {
-    return masks_ ? relu_gradient(memory, chunk, dy_, y_, masked_) : memory.at(dy_, chunk);
+  bool link_second(int dy) final {
+    gradient_.link_second(dy);
+    return true;
   }
+  bool linked() const { return gradient_.tensor() >= 0; }
 
   Value<T> x_, y_;
   Trainable<T> weight_, bias_;
   bool relu_, masks_;
-  int dy_ = -1, dx_ = -1, masked_ = -1;
+  OutputGradient<T> gradient_;
+  int dx_ = -1;
 };
 
 /// A convolution of some kind: its weight is packed once a step, for the forward pass and for dx,

@@ -1,9 +1,18 @@
 #pragma once
 
+#include "kernels/gradient.h"
 #include "kernels/stores.h"
 #include "piste/index.h"
 
 namespace piste::kernels {
+
+/// What is added to a norm's result: x, or x * scale + shift of another norm where scale is not
+/// null; nothing where x is null.
+template <class T>
+struct NormAddend {
+  const T* x = nullptr;
+  const T *scale = nullptr, *shift = nullptr;
+};
 
 /// Per channel over rows of NHWC pixels. row_stride is a multiple of the vector width; all of a
 /// row's values are worked on, those behind the channels harmlessly.
@@ -11,12 +20,12 @@ template <class T>
 struct NormKernels {
   /// Mean and sum of squared deviations from it, in two passes: exact where |mean| >> deviation.
   void (*moments)(const T* x, Index rows, Index row_stride, T* mean, T* m2);
-  /// y = x * scale + shift, then max(., 0) where relu (NaN kept).
-  void (*scale_shift)(const T* x, T* y, Index rows, Index row_stride, const T* scale,
-                      const T* shift, bool relu);
-  /// sum_dy += sum of dy, sum_dy_x += sum of dy * (x - mean).
-  void (*backward_sums)(const T* dy, const T* x, const T* mean, Index rows, Index row_stride,
-                        T* sum_dy, T* sum_dy_x);
+  /// y = x * scale + shift + addend, then max(., 0) where relu (NaN kept).
+  void (*scale_shift)(const T* x, const NormAddend<T>& addend, T* y, Index rows, Index row_stride,
+                      const T* scale, const T* shift, bool relu);
+  /// sum_dy += sum of dy, sum_dy_x += sum of dy * (x - mean). Stores dy.whole unless it is null.
+  void (*backward_sums)(const OutputGradient<T>& dy, const T* x, const T* mean, Index rows,
+                        Index row_stride, T* sum_dy, T* sum_dy_x);
   /// dx = a * dy + b * x + c.
   void (*backward_apply)(const T* dy, const T* x, T* dx, Index rows, Index row_stride, const T* a,
                          const T* b, const T* c);

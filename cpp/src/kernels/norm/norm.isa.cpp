@@ -1,5 +1,6 @@
 #include "kernels/norm/norm.h"
 
+#include "kernels/pointwise/activations.h"
 #include "simd/map.h"
 
 namespace piste::PISTE_ISA {
@@ -7,53 +8,113 @@ namespace {
 
 using kernels::Stores;
 
-template <class T>
-void moments(const T* x, Index rows, Index stride, T* mean, T* m2) {
+template <int count>
+struct Columns {};
+
+/// body(Columns<n>, c) for runs of n vectors from channel c on: a row's vectors side by side, whose
+/// sums do not wait for each other, and whole lines of memory at a time.
+template <class T, class Body>
+[[gnu::always_inline]] inline void for_columns(Index stride, Body body) {
+  constexpr Index lanes = Vec<T>::lanes;
+  Index c = 0;
+  for (; c + 4 * lanes <= stride; c += 4 * lanes) body(Columns<4>(), c);
+  for (; c + 2 * lanes <= stride; c += 2 * lanes) body(Columns<2>(), c);
+  for (; c < stride; c += lanes) body(Columns<1>(), c);
+}
+
+template <class T, int count>
+void column_moments(const T* x, Index rows, Index stride, T* mean, T* m2) {
   using V = Vec<T>;
   const V inverse(rows > 0 ? T(1) / static_cast<T>(rows) : T(0));
-  for (Index c = 0; c < stride; c += V::lanes) {
-    V sum = V::zero(), squares = V::zero(), residue = V::zero();
-    for (Index row = 0; row < rows; ++row) sum += V::load(x + row * stride + c);
-    const V average = sum * inverse;
-    for (Index row = 0; row < rows; ++row) {
-      const V d = V::load(x + row * stride + c) - average;
-      squares = fma(d, d, squares);
-      residue += d;
-    }
-    // The rounding of the average leaves a sum of deviations, which corrects both results.
-    (average + residue * inverse).store(mean + c);
-    (squares - residue * residue * inverse).store(m2 + c);
-  }
-}
-
-template <class T>
-void scale_shift(const T* x, T* y, Index rows, Index stride, const T* scale, const T* shift,
-                 bool relu) {
-  using V = Vec<T>;
+  V sum[count]{}, average[count], squares[count]{}, residue[count]{};
   for (Index row = 0; row < rows; ++row)
-    for (Index c = 0; c < stride; c += V::lanes) {
-      const Index i = row * stride + c;
-      V v = fma(V::load(x + i), V::load(scale + c), V::load(shift + c));
-      if (relu) v = V::select(v < V::zero(), V::zero(), v);
-      v.store(y + i);
+    for (int k = 0; k < count; ++k) sum[k] += V::load(x + row * stride + k * V::lanes);
+  for (int k = 0; k < count; ++k) average[k] = sum[k] * inverse;
+  for (Index row = 0; row < rows; ++row)
+    for (int k = 0; k < count; ++k) {
+      const V d = V::load(x + row * stride + k * V::lanes) - average[k];
+      squares[k] = fma(d, d, squares[k]);
+      residue[k] += d;
     }
+  // The rounding of the average leaves a sum of deviations, which corrects both results.
+  for (int k = 0; k < count; ++k) {
+    (average[k] + residue[k] * inverse).store(mean + k * V::lanes);
+    (squares[k] - residue[k] * residue[k] * inverse).store(m2 + k * V::lanes);
+  }
 }
 
 template <class T>
-void backward_sums(const T* dy, const T* x, const T* mean, Index rows, Index stride, T* sum_dy,
-                   T* sum_dy_x) {
+void moments(const T* x, Index rows, Index stride, T* mean, T* m2) {
+  for_columns<T>(stride, [=]<int count>(Columns<count>, Index c) {
+    column_moments<T, count>(x + c, rows, stride, mean + c, m2 + c);
+  });
+}
+
+template <class T>
+void scale_shift(const T* x, const kernels::NormAddend<T>& addend, T* y, Index rows, Index stride,
+                 const T* scale, const T* shift, bool relu) {
   using V = Vec<T>;
-  for (Index c = 0; c < stride; c += V::lanes) {
-    V sum = V::load(sum_dy + c), sum_x = V::load(sum_dy_x + c);
-    const V m = V::load(mean + c);
-    for (Index row = 0; row < rows; ++row) {
-      const V g = V::load(dy + row * stride + c);
-      sum += g;
-      sum_x = fma(g, V::load(x + row * stride + c) - m, sum_x);
-    }
-    sum.store(sum_dy + c);
-    sum_x.store(sum_dy_x + c);
+  const auto each = [=, z = addend.x, z_scale = addend.scale, z_shift = addend.shift](auto finish) {
+    for (Index row = 0; row < rows; ++row)
+      for (Index c = 0; c < stride; c += V::lanes) {
+        const Index i = row * stride + c;
+        V v = fma(V::load(x + i), V::load(scale + c), V::load(shift + c));
+        if (z_scale)
+          v += fma(V::load(z + i), V::load(z_scale + c), V::load(z_shift + c));
+        else if (z)
+          v += V::load(z + i);
+        finish(v).store(y + i);
+      }
+  };
+  relu ? each(Relu<T>{}) : each([](V v) { return v; });
+}
+
+/// dy's vector at value i, stored where it is not `first` as it stands.
+template <class T, bool adds, bool masks>
+struct GradientReader {
+  kernels::OutputGradient<T> dy;
+  [[gnu::always_inline]] Vec<T> operator()(Index i) const {
+    Vec<T> g = Vec<T>::load(dy.first + i);
+    if constexpr (adds) g += Vec<T>::load(dy.second + i);
+    if constexpr (masks) g = Relu<T>{}.gradient(g, Vec<T>::load(dy.y + i));
+    if constexpr (adds || masks) g.store(dy.whole + i);
+    return g;
   }
+};
+
+template <class T, class Reader>
+void sums_of(Reader read, const T* x, const T* mean, Index rows, Index stride, T* sum_dy,
+             T* sum_dy_x) {
+  using V = Vec<T>;
+  for_columns<T>(stride, [=]<int count>(Columns<count>, Index c) {
+    V sum[count], sum_x[count], m[count];
+    for (int k = 0; k < count; ++k) {
+      const Index channel = c + k * V::lanes;
+      sum[k] = V::load(sum_dy + channel), sum_x[k] = V::load(sum_dy_x + channel);
+      m[k] = V::load(mean + channel);
+    }
+    for (Index row = 0; row < rows; ++row)
+      for (int k = 0; k < count; ++k) {
+        const Index i = row * stride + c + k * V::lanes;
+        const V g = read(i);
+        sum[k] += g;
+        sum_x[k] = fma(g, V::load(x + i) - m[k], sum_x[k]);
+      }
+    for (int k = 0; k < count; ++k) {
+      sum[k].store(sum_dy + c + k * V::lanes);
+      sum_x[k].store(sum_dy_x + c + k * V::lanes);
+    }
+  });
+}
+
+template <class T>
+void backward_sums(const kernels::OutputGradient<T>& dy, const T* x, const T* mean, Index rows,
+                   Index stride, T* sum_dy, T* sum_dy_x) {
+  const auto sums = [=](auto read) { sums_of(read, x, mean, rows, stride, sum_dy, sum_dy_x); };
+  if (dy.second && dy.y) return sums(GradientReader<T, true, true>{dy});
+  if (dy.second) return sums(GradientReader<T, true, false>{dy});
+  if (dy.y) return sums(GradientReader<T, false, true>{dy});
+  sums(GradientReader<T, false, false>{dy});
 }
 
 template <class T>

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "kernels/gradient.h"
 #include "kernels/stores.h"
 #include "piste/index.h"
 #include "piste/kinds.h"
@@ -22,6 +23,10 @@ struct PointwiseKernels {
                          Index width);
   /// y[i] = x[i] + z[i].
   void (*add)(const T* x, const T* z, T* y, Index n);
+  /// y[i] = max(x[i] + z[i], 0), NaN kept.
+  void (*add_relu)(const T* x, const T* z, T* y, Index n);
+  /// Stores g.whole, which is not null.
+  void (*output_gradient)(const OutputGradient<T>& g, Index n);
   /// y[i] = kept(key, offset + i) ? x[i] / (1 - p) : 0.
   void (*dropout)(const T* x, T* y, Index n, T p, std::uint64_t key, std::uint64_t offset);
 };

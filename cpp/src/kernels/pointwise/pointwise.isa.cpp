@@ -54,6 +54,21 @@ void add(const T* x, const T* z, T* y, Index n) {
   map([](Vec<T> v, Vec<T> w) { return v + w; }, y, n, x, z);
 }
 
+template <class T>
+void add_relu(const T* x, const T* z, T* y, Index n) {
+  map([](Vec<T> v, Vec<T> w) { return Relu<T>{}(v + w); }, y, n, x, z);
+}
+
+template <class T>
+void output_gradient(const kernels::OutputGradient<T>& g, Index n) {
+  using V = Vec<T>;
+  if (!g.y) return add(g.first, g.second, g.whole, n);
+  if (!g.second)
+    return map([](V v, V y) { return Relu<T>{}.gradient(v, y); }, g.whole, n, g.first, g.y);
+  map([](V v, V w, V y) { return Relu<T>{}.gradient(v + w, y); }, g.whole, n, g.first, g.second,
+      g.y);
+}
+
 // A counter-based generator: SplitMix64's finaliser (Steele, Lea, Flood 2014) of key + counter.
 std::uint64_t random_bits(std::uint64_t key, std::uint64_t counter) {
   std::uint64_t z = key + 0x9e3779b97f4a7c15u * (counter + 1);
@@ -74,11 +89,11 @@ void dropout(const T* x, T* y, Index n, T p, std::uint64_t key, std::uint64_t of
 
 }  // namespace
 
-extern const kernels::PointwiseKernels<float> pointwise_f32{forward<float>, backward<float>,
-                                                            prelu<float>,   prelu_backward<float>,
-                                                            add<float>,     dropout<float>};
+extern const kernels::PointwiseKernels<float> pointwise_f32{
+    forward<float>, backward<float>, prelu<float>,           prelu_backward<float>,
+    add<float>,     add_relu<float>, output_gradient<float>, dropout<float>};
 extern const kernels::PointwiseKernels<double> pointwise_f64{
-    forward<double>,        backward<double>, prelu<double>,
-    prelu_backward<double>, add<double>,      dropout<double>};
+    forward<double>, backward<double>, prelu<double>,           prelu_backward<double>,
+    add<double>,     add_relu<double>, output_gradient<double>, dropout<double>};
 
 }  // namespace piste::PISTE_ISA
