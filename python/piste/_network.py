@@ -25,9 +25,12 @@ def _is_mapped(array: npt.NDArray[Any]) -> bool:
 
 
 class CompiledNetwork:
-    """The engine's network of one module; its parameters are the module's arrays."""
+    """The engine's network of one module; its parameters are the module's arrays.
 
-    def __init__(self, module: Module) -> None:
+    `dtype` is that of a module without floats of its own.
+    """
+
+    def __init__(self, module: Module, dtype: npt.DTypeLike = np.float32) -> None:
         module._check_passes()
         parameters = module.parameters()
         if len({id(array) for array in parameters}) < len(parameters):
@@ -40,7 +43,8 @@ class CompiledNetwork:
         if len(dtypes) > 1:
             names = sorted(str(dtype) for dtype in dtypes)
             raise TypeError(f"all layers of a network need one dtype, got {' and '.join(names)}")
-        self.dtype: np.dtype[Any] = dtypes.pop() if dtypes else np.dtype(np.float32)
+        self.has_floats = bool(dtypes)
+        self.dtype: np.dtype[Any] = dtypes.pop() if dtypes else np.dtype(dtype)
         single = self.dtype == np.float32
         self.net: Any = _core.NetworkF32() if single else _core.NetworkF64()
         self.net.output(module._lower(self.net, self.net.input(), ""))

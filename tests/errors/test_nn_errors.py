@@ -27,6 +27,7 @@ CONSTRUCTORS = [
     (lambda: nn.Linear(1, 1, dtype="f2"), TypeError, "dtype: expected float32 or float64, got"),
     (lambda: nn.BatchNorm2d(0), ValueError, "num_features: expected an integer from 1"),
     (lambda: nn.BatchNorm2d(1, eps=-1), ValueError, "eps: expected a finite number of at least 0"),
+    (lambda: nn.BatchNorm1d(1, eps=0), ValueError, "eps: expected a number above 0, got 0"),
     (lambda: nn.BatchNorm2d(1, eps="x"), TypeError, "eps: expected a number, got str 'x'"),
     (lambda: nn.BatchNorm2d(1, momentum=2), ValueError, "momentum: expected a number from 0 to 1"),
     (

@@ -208,6 +208,14 @@ def test_any_memory():
     )
 
 
+@pytest.mark.parametrize("shape", [(3, 0), (0,), (0, 4), (0, 0)])
+def test_the_mean_without_classes_or_rows_is_nan(shape):
+    x = np.ones(shape)
+    assert np.isnan(F.cross_entropy(x, x))
+    assert F.cross_entropy(x, x, reduction="sum") == 0
+    assert [g.shape for g in F.cross_entropy_backward(1.0, x, x)] == [shape, shape]
+
+
 @every_dtype
 @pytest.mark.parametrize("classes", [5, 19])
 def test_nan_stays_in_its_row(dtype, classes):
@@ -387,6 +395,7 @@ def test_multi_margin_of_one_sample_nan_and_the_margin():
         ((X, [0, 1], 1, np.inf), ValueError, "margin: expected a finite number"),
         ((MAP, [[[0, 1], [1, 2]]]), ValueError, r"input: expected shape \(C,\) or \(n, C\), got"),
         ((X, P), TypeError, "target: expected integer labels, got dtype float64"),
+        ((X[:0, :0], X[:0, 0].astype(int)), ValueError, "input: expected at least one class, got"),
     ],
 )
 def test_what_multi_margin_refuses(arguments, error, message):

@@ -207,6 +207,18 @@ def test_float32_follows_float64(name):
         tolerance.check(array, expected)
 
 
+def test_gradients_by_any_kind_of_array_are_plain_ones():
+    class Kind(np.ndarray):
+        pass
+
+    x, weight = np.random.default_rng(9).standard_normal((3, 4, 5)), np.ones(4).view(Kind)
+    for gradients in (
+        F.group_norm_backward(x, x, 2, weight, weight),
+        F.instance_norm_backward(x, x, None, None, weight, weight),
+    ):
+        assert [type(gradient) for gradient in gradients] == [np.ndarray] * 3
+
+
 def test_other_memory_and_out():
     x = np.random.default_rng(8).standard_normal((5, 6, 4)).T
     expected = F.group_norm(np.ascontiguousarray(x), 2)

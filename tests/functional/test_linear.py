@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from piste import _core
 from reference import linear as reference
 from reference.differences import gradient
+from reference.exported import Exported
 from reference.threads import check_same_bits
 from tolerances import CENTRAL_DIFFERENCE, DIRECT
 
@@ -79,6 +80,24 @@ def test_leading_axes_and_a_weight_of_one_axis(lead, outside):
     for got, wanted in zip(gradients, expected, strict=True):
         tolerance.check(got, wanted)
     assert F.linear_backward(dy, x, weight)[2] is None
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(), (1,)])
+@pytest.mark.parametrize("lead", [(), (3,), (2, 3), (0,)])
+def test_one_bias_for_all_features(dtype, shape, lead):
+    rng = np.random.default_rng(0)
+    x, weight = rng.standard_normal((*lead, 4)).astype(dtype), np.ones((5, 4), dtype)
+    bias, dy = np.full(shape, 0.75, dtype), rng.standard_normal((*lead, 5)).astype(dtype)
+    np.testing.assert_array_equal(
+        F.linear(x, weight, bias), F.linear(x, weight, np.full(5, bias, dtype))
+    )
+    dx, dw, db = F.linear_backward(dy, x, weight, bias)
+    for got, wanted in zip((dx, dw), F.linear_backward(dy, x, weight), strict=False):
+        np.testing.assert_array_equal(got, wanted)
+    assert (db.shape, db.dtype) == (shape, dtype)
+    np.testing.assert_array_equal(F.linear_backward(dy, x, weight, Exported(bias))[2], db)
+    DIRECT[np.dtype(dtype)].check(db.reshape(1), np.array([dy.sum(dtype=float)]), 1.0)
 
 
 def test_gradients_by_central_differences():
@@ -214,6 +233,8 @@ X, W, B = np.zeros((2, 4)), np.zeros((3, 4)), np.zeros(3)
         ((X[0, 0], W), ValueError, r"input: expected shape \(..., 4\), got \(\)"),
         ((X, W, np.zeros(2)), ValueError, r"bias: expected shape \(3,\), got \(2,\)"),
         ((X, W[0], B), ValueError, r"bias: expected shape \(\), got \(3,\)"),
+        ((X, W[0], B[:1]), ValueError, r"bias: expected shape \(\), got \(1,\)"),
+        ((X, W, np.zeros((2, 3))), ValueError, r"bias: expected shape \(3,\), got \(2, 3\)"),
     ],
 )
 def test_what_is_refused(arguments, error, message):

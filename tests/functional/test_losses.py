@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import losses as reference
 from reference.differences import gradient
+from reference.exported import Exported
 from reference.threads import check_same_bits
 from tolerances import CENTRAL_DIFFERENCE, DIRECT
 
@@ -345,7 +346,8 @@ def test_integers_are_targets_without_a_gradient(case):
                 np.testing.assert_array_equal(gradient_, wanted)
 
 
-every_broadcast = pytest.mark.parametrize("case", [c for c in CASES if c.broadcasts], ids=str)
+REPEATING = [case for case in CASES if case.broadcasts]
+every_broadcast = pytest.mark.parametrize("case", REPEATING, ids=str)
 
 
 @every_broadcast
@@ -362,7 +364,7 @@ def test_target_broadcasts_to_the_input(case):
         assert case.backward(1.0, arrays)[1].shape == ()
 
 
-@every_broadcast
+@pytest.mark.parametrize("case", [c for c in REPEATING if c.name != "soft_margin_loss"], ids=str)
 def test_an_input_repeated_for_its_target_is_worth_a_warning(case):
     arrays = case.problem((4, 5), np.float64)
     arrays["input"] = arrays["input"][:, :1]
@@ -537,6 +539,11 @@ def test_divergence_as_a_mean_over_samples():
         tolerance.check(got, whole / 4)
     single = {name: array[0, 0, 0] for name, array in arrays.items()}
     assert case.forward(single, reduction="batchmean") == case.forward(single)
+    x = case.problem((4,), np.float64)["input"]
+    t = case.problem((3, 4), np.float64)["target"]
+    with pytest.warns(UserWarning, match="is broadcast"):  # the input's extent still divides
+        mean = F.kl_div(x, t, reduction="batchmean")
+    tolerance.check(mean, F.kl_div(np.tile(x, (3, 1)), t, reduction="sum") / 4)
     with pytest.raises(ValueError, match="'sum', 'batchmean', got 'median'"):
         case.forward(arrays, reduction="median")
     with pytest.raises(ValueError, match="reduction: expected one of"):
@@ -551,6 +558,7 @@ def test_variances_of_several_shapes(shape):
     assert F.gaussian_nll_loss(x, t, var) == F.gaussian_nll_loss(x, t, whole)
     dvar = F.gaussian_nll_loss_backward(1.0, x, t, var)[2]
     assert dvar.shape == shape
+    np.testing.assert_array_equal(F.gaussian_nll_loss_backward(1.0, x, t, Exported(var))[2], dvar)
     expected = F.gaussian_nll_loss_backward(1.0, x, t, whole)[2]
     axes = tuple(i for i in range(3) if i >= len(shape) or shape[i] == 1) if shape else None
     DIRECT[x.dtype].check(dvar, expected.sum(axis=axes).reshape(shape), 1.0)
@@ -583,6 +591,12 @@ def test_soft_margin_of_large_numbers(dtype):
     np.testing.assert_allclose(losses, expected, rtol=8 * np.finfo(dtype).eps)
     dx = F.soft_margin_loss_backward(1.0, x, t, reduction="sum")[0]
     np.testing.assert_allclose(dx, [0, 1, -1, -np.exp(-20)], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("x", "t"), [((4,), (3, 4)), ((3, 1), (1, 4)), ((), (3,)), ((1,), (0,))])
+def test_soft_margin_repeats_no_input(x, t):
+    with pytest.raises(ValueError, match=r"target: expected a shape that broadcasts to the input"):
+        F.soft_margin_loss(np.ones(x), np.ones(t))
 
 
 def test_hinge_at_the_margin_and_with_another_target():

@@ -93,6 +93,22 @@ def test_strided_running_statistics_are_updated():
     np.testing.assert_array_equal(both, np.stack([mean, var], axis=1))
 
 
+def test_evaluation_reads_frozen_statistics_and_any_kind_of_array():
+    class Kind(np.ndarray):
+        pass
+
+    x, mean, var, weight, bias = problem((3, 4, 5), np.float64)
+    expected = F.batch_norm(x, mean, var, weight, bias)
+    gradients = F.batch_norm_backward(x, x, mean, var, weight, bias)
+    for array in (x, mean, var, weight, bias):
+        array.flags.writeable = False
+    np.testing.assert_array_equal(F.batch_norm(x, mean, var, weight, bias), expected)
+    for arrays in ((mean, var, weight, bias), [a.view(Kind) for a in (mean, var, weight, bias)]):
+        for got, wanted in zip(F.batch_norm_backward(x, x, *arrays), gradients, strict=True):
+            assert type(got) is np.ndarray
+            np.testing.assert_array_equal(got, wanted)
+
+
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("shape", [(0, 4), (0, 4, 3), (2, 4, 0), (2, 0, 3), (0,)])
 def test_an_empty_batch_moves_nothing(shape, training):

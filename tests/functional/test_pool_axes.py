@@ -207,7 +207,8 @@ def test_an_empty_batch_and_other_memory():
 
 
 @pytest.mark.parametrize("axes", [1, 2, 3])
-def test_adaptive_means_but_not_maxima_of_no_channels(axes):
+def test_adaptive_means_and_without_a_batch_maxima_of_no_channels(axes):
+    maximum = getattr(F, f"adaptive_max_pool{axes}d")
     mean = getattr(F, f"adaptive_avg_pool{axes}d")
     backward = getattr(F, f"adaptive_avg_pool{axes}d_backward")
     for lead in ((2, 0), (0,)):
@@ -217,8 +218,11 @@ def test_adaptive_means_but_not_maxima_of_no_channels(axes):
         assert backward(y, x, 3)[0].shape == x.shape
         with pytest.raises(ValueError, match="input: only batch and channels may be empty"):
             mean(x[..., :0], 3)
-        with pytest.raises(ValueError, match="input: only the batch may be empty"):
-            getattr(F, f"adaptive_max_pool{axes}d")(x, 3)
+    with pytest.raises(ValueError, match="input: only the batch may be empty"):
+        maximum(np.ones((2, 0, *(5,) * axes)), 3)
+    y, indices = maximum(x, 3, return_indices=True)
+    assert y.shape == indices.shape == (0, *(3,) * axes)
+    assert getattr(F, f"adaptive_max_pool{axes}d_backward")(y, x, 3)[0].shape == x.shape
 
 
 def test_a_nan_is_the_largest_value():

@@ -114,6 +114,9 @@ def test_out_and_other_memory():
     assert F.softmax(x, 1, out=out) is out
     np.testing.assert_array_equal(out, expected)
     np.testing.assert_array_equal(F.softmax(x.astype(">f8"), 1), expected)
+    (dx,) = F.softmax_backward(x, x.astype(">f8"), 1)
+    assert dx.dtype.isnative
+    np.testing.assert_array_equal(dx, F.softmax_backward(x, x, 1)[0])
     assert F.softmax(x, 1, out=x) is x
     np.testing.assert_array_equal(x, expected)
 

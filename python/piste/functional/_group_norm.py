@@ -57,8 +57,8 @@ class _Problem:
     ) -> tuple[FloatArray, FloatArray | None, FloatArray | None]:
         dy = as_gradient(grad_output, self.x, self.x.shape)
         dx = empty_like(self.x)
-        dw = None if self.weight is None else np.zeros_like(self.weight)
-        db = None if self.bias is None else np.zeros_like(self.bias)
+        dw = None if self.weight is None else np.zeros_like(self.weight, subok=False)
+        db = None if self.bias is None else np.zeros_like(self.bias, subok=False)
         if dx.size:
             dy_rows, x_rows, dx_rows = (a.reshape(self.lifted) for a in (dy, self.x, dx))
             _core.group_norm_backward(

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import numpy.typing as npt
 
 from .. import _core
 from .._arrays import (
     FloatArray,
     Output,
+    as_array,
     as_float,
     as_gradient,
     as_optional_float,
     check_shape,
     empty_like,
 )
+from ._losses import sum_to
 
 
 def _arguments(
@@ -30,8 +33,10 @@ def _arguments(
         raise ValueError(f"weight: expected shape (out, in) or (in,), got {w_shape}")
     if not x_shape or x_shape[-1] != w_shape[-1]:
         raise ValueError(f"input: expected shape (..., {w_shape[-1]}), got {x_shape}")
-    if b is not None:
-        check_shape(b, w_shape[:-1], "bias")
+    if b is not None and b.shape != w_shape[:-1]:
+        if b.shape not in ((), (1,)) or len(w_shape) == 1:
+            check_shape(b, w_shape[:-1], "bias")
+        b = np.full(w_shape[0], b, b.dtype)
     return x, w, b, x_shape[:-1] + w_shape[:-1]
 
 
@@ -58,7 +63,7 @@ def linear(
     weight
         (out features, in features), or (in features,) for a single output without an axis.
     bias
-        (out features,), or () where `weight` has one axis.
+        (out features,), or () or (1,) for one value that all share; () where `weight` has one axis.
     out
         Array of the result's shape and dtype to write to.
 
@@ -92,4 +97,4 @@ def linear_backward(
     db = None if b is None else empty_like(b)
     lead = x.ndim - 1
     _core.linear_backward(_joined(dy, lead), _joined(x, lead), w, _joined(dx, lead), dw, db)
-    return dx, dw, db
+    return dx, dw, None if db is None else sum_to(db, as_array(bias, "bias").shape)

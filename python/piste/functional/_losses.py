@@ -120,7 +120,8 @@ class PointwiseLoss:
     input, target
         Arrays that broadcast; with ``broadcast=False``, of one shape.
     reduction
-        ``"none"``, ``"mean"``, ``"sum"``, or ``"batchmean"``: a sum divided by the first extent.
+        ``"none"``, ``"mean"``, ``"sum"``, or ``"batchmean"``: a sum divided by the input's
+        first extent.
     weight
         Factor of each value's loss, which must broadcast to the shape of input and target.
     weighted_mean
@@ -170,8 +171,8 @@ class PointwiseLoss:
             self.divisor = float(self.size)
             if w is not None and weighted_mean:
                 self.divisor = float(np.broadcast_to(w, shape).sum(dtype=np.float64))
-        elif reduction == "batchmean" and shape:
-            self.divisor = float(shape[0])
+        elif reduction == "batchmean" and self.x.shape:
+            self.divisor = float(self.x.shape[0])
         vectors = [None if array is None else expand(array, shape) for array in (self.x, t, e, w)]
         self.arguments: tuple[Any, ...] = (kind, a, b, *vectors)
 

@@ -122,6 +122,11 @@ def _adaptive_shape(layout: Layout, axes: int, output_size: object) -> tuple[int
     )
 
 
+def _needs_channels(x: FloatArray, axes: int) -> bool:
+    """Whether an adaptive maximum refuses no channels: PyTorch does in a batch only."""
+    return x.ndim == axes + 2
+
+
 # ---- both passes --------------------------------------------------------------------------------
 
 
@@ -205,7 +210,7 @@ def adaptive_max_pool(
 ) -> FloatArray | tuple[FloatArray, npt.NDArray[np.int64]]:
     x = as_float(input, "input")
     indexed = as_flag(indexed, "return_indices")
-    layout = Layout(x, axes)
+    layout = Layout(x, axes, channels=_needs_channels(x, axes))
     output = Output(_adaptive_shape(layout, axes, output_size), x.dtype, out, (x,))
     indices = empty(output.buffer.shape, np.int64) if indexed else None
     core_indices = None if indices is None else layout.core(indices)
@@ -221,7 +226,7 @@ def adaptive_pool_backward(
     largest: bool,
 ) -> tuple[FloatArray]:
     x = as_float(input, "input")
-    layout = Layout(x, axes, channels=largest)
+    layout = Layout(x, axes, channels=largest and _needs_channels(x, axes))
     dy = as_gradient(grad_output, x, _adaptive_shape(layout, axes, output_size))
     dx = empty_like(x)
     if largest:

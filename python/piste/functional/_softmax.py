@@ -59,7 +59,7 @@ def _softmax_backward(
     _core.softmax_backward(dy.reshape(lifted), x.reshape(lifted), dx.reshape(lifted), log)
     # The gradient by what was converted is that by its origin, in the origin's dtype.
     origin = as_array(input, "input").dtype
-    return (dx.astype(origin, copy=False) if origin.kind == "f" else dx,)
+    return (dx.astype(origin.newbyteorder("="), copy=False) if origin.kind == "f" else dx,)
 
 
 def softmax(

@@ -200,7 +200,7 @@ def _cross_entropy(
         scores,
         reduction,
         (*arrays, scores.weight, smoothing),
-        math.prod(scores.per_row),
+        math.prod(scores.per_row) if scores.classes else 0,  # the mean of no terms is NaN
         gradients=2,
     )
 

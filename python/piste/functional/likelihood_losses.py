@@ -7,7 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from .._arrays import FloatArray, as_float
+from .._arrays import FloatArray, as_array, as_float
 from ._arguments import as_finite, as_flag
 from ._losses import REDUCTIONS, PointwiseLoss, as_reduction
 from .losses import Gradients
@@ -205,7 +205,7 @@ def kl_div(
         What PyTorch had before `reduction`; they decide where they are not None.
     reduction
         ``"mean"`` over all values, ``"sum"``, ``"none"``, or ``"batchmean"``: the sum divided by
-        the first extent, which is the divergence's mean over samples.
+        the input's first extent, which is the divergence's mean over samples.
 
     Returns
     -------
@@ -404,4 +404,4 @@ def gaussian_nll_loss_backward(
     if isinstance(var, (int, float)):
         return gradients
     *others, last = gradients
-    return (*others, None if last is None else last.reshape(np.shape(var)))
+    return (*others, None if last is None else last.reshape(as_array(var, "var").shape))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import numpy.typing as npt
 
-from .._arrays import FloatArray, as_array
+from .._arrays import FloatArray, as_array, as_float
 from ._arguments import as_finite, as_int
 from ._losses import PointwiseLoss, as_reduction
 from .class_losses import NO_LABEL, RowLoss, Scores, label_loss
@@ -86,7 +87,16 @@ def _soft_margin(
     reduction: str,
 ) -> PointwiseLoss:
     reduction = as_reduction(reduction, size_average, reduce)
-    return PointwiseLoss("soft_margin", input, target, reduction, differentiable=1)
+    x, goal = as_float(input, "input"), as_array(target, "target")
+    try:
+        fits = np.broadcast_shapes(x.shape, goal.shape) == x.shape
+    except ValueError:
+        fits = False
+    if not fits:  # unlike other losses, PyTorch's does not repeat the input
+        raise ValueError(
+            f"target: expected a shape that broadcasts to the input's {x.shape}, got {goal.shape}"
+        )
+    return PointwiseLoss("soft_margin", x, goal, reduction, differentiable=1)
 
 
 def soft_margin_loss(
@@ -103,7 +113,7 @@ def soft_margin_loss(
     input
         Logits, float32 or float64.
     target
-        1 or -1, integers or in the input's dtype, of a shape that broadcasts with its.
+        1 or -1, integers or in the input's dtype, of a shape that broadcasts to its.
     size_average, reduce
         What PyTorch had before `reduction`; they decide where they are not None.
     reduction
@@ -164,6 +174,8 @@ def _multi_margin(
     scores, labels = Scores(input, weight, scalar=True), as_array(target, "target")
     if scores.x.ndim > 2:
         raise ValueError(f"input: expected shape (C,) or (n, C), got {scores.x.shape}")
+    if not scores.classes:
+        raise ValueError(f"input: expected at least one class, got shape {scores.shape}")
     if math.prod(scores.per_row) == 1 and labels.shape in ((), (1,)):
         scores.per_row = labels.shape  # as PyTorch has it, whether or not the input has a batch
     return label_loss(

@@ -127,6 +127,9 @@ def batch_norm(
         if np.shares_memory(running_mean, running_var):
             raise ValueError("running_mean, running_var: expected arrays that share no memory")
         mean, var = mean.copy(), var.copy()  # the user's may be strided or overlap an input
+    elif mean is not None and var is not None:  # the core wants them writable all the same
+        mean = mean if mean.flags.writeable else mean.copy()
+        var = var if var.flags.writeable else var.copy()
     _core.batch_norm(problem.x, mean, var, problem.weight, problem.bias, problem.options, y)
     if training and running_mean is not None and running_var is not None:
         running_mean[...] = mean
@@ -152,8 +155,8 @@ def batch_norm_backward(
     problem = _Problem(input, running_mean, running_var, weight, bias, training, momentum, eps)
     dy = as_gradient(grad_output, problem.x, problem.shape)
     dx = empty_like(problem.x)
-    dw = None if problem.weight is None else np.zeros_like(problem.weight)
-    db = None if problem.bias is None else np.zeros_like(problem.bias)
+    dw = None if problem.weight is None else np.zeros_like(problem.weight, subok=False)
+    db = None if problem.bias is None else np.zeros_like(problem.bias, subok=False)
     if not dx.size:
         return dx.reshape(problem.shape), dw, db
     _core.batch_norm_backward(

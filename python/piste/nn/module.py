@@ -199,9 +199,17 @@ class Module:
                         f"does not call it; {_COMPOSE}"
                     )
 
-    def _by_hand(self) -> Any:
-        """What calls of this module itself run on."""
-        return self._network()
+    def _by_hand(self, x: object = None) -> Any:
+        """What calls of this module itself run on: without floats of its own, in `x`'s dtype."""
+        network = self._network()
+        if x is None or network.has_floats:
+            return network
+        double = isinstance(x, np.ndarray) and x.dtype.kind == "f" and x.dtype.itemsize == 8
+        dtype = np.dtype(np.float64 if double else np.float32)
+        if network.dtype != dtype:
+            network = CompiledNetwork(self, dtype)
+            object.__setattr__(self, "_compiled", network)
+        return network
 
     def _network(self) -> CompiledNetwork:
         if self._compiled is None:
@@ -211,12 +219,12 @@ class Module:
 
     def __call__(self, x: npt.ArrayLike) -> FloatArray:
         """Predict: evaluation mode whatever `training` says; nothing is kept for `backward`."""
-        output: FloatArray = self._by_hand().predict(x)
+        output: FloatArray = self._by_hand(x).predict(x)
         return output
 
     def forward(self, x: npt.ArrayLike) -> FloatArray:
         """Output for `x`, keeping what `backward` needs; by `training`'s mode."""
-        output: FloatArray = self._by_hand().forward(x, self.training)
+        output: FloatArray = self._by_hand(x).forward(x, self.training)
         return output
 
     def backward(self, grad_output: npt.ArrayLike) -> FloatArray:

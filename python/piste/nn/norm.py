@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .._arrays import as_dtype
-from ..functional._arguments import as_finite, as_flag, as_int, as_share
+from ..functional._arguments import as_finite, as_flag, as_int, as_positive, as_share
 from .module import Module
 
 
@@ -74,6 +74,7 @@ class _BatchNorm(_ChannelNorm):
     ) -> None:
         super().__init__()
         self._configure(num_features, eps, momentum, affine, track_running_stats, bias, dtype)
+        as_positive(eps, "eps")
 
     def _lower(self, net: Any, value: int, name: str) -> int:
         sizes = self._axes, self.num_features

@@ -86,8 +86,8 @@ class _MayIndex(Module):
         if self.return_indices:
             self._indexed = _Indexed(f"{pool}{self._axes}d", *options)
 
-    def _by_hand(self) -> Any:
-        return self._indexed or self._network()
+    def _by_hand(self, x: object = None) -> Any:
+        return self._indexed or super()._by_hand(x)
 
     def _check_lowered(self, name: str) -> None:
         if self.return_indices:
