@@ -8,11 +8,11 @@
 #include "base/workspace.h"
 #include "dispatch/dispatch.h"
 #include "ops/conv_choice.h"
+#include "ops/conv_depthwise_planes.h"
 #include "ops/conv_nhwc.h"
 #include "ops/conv_planes.h"
 #include "ops/conv_pointwise.h"
 #include "ops/conv_sampled.h"
-#include "ops/conv_strided_planes.h"
 #include "ops/conv_winograd.h"
 #include "ops/plane_sums.h"
 #include "piste/linear.h"
@@ -169,8 +169,8 @@ void conv(View<const T> x, View<const T> weight, View<const T> bias, const ConvO
                       weight.data, bias.data, y.data))
     return;
   const DirectWay way = direct_way(g, algorithm, Pass::forward, kernel_table<T>().lanes);
-  if (way == DirectWay::strided_planes)
-    return conv_strided_planes(g, n, x.data, weight.data, bias.data, y.data);
+  if (way == DirectWay::depthwise_planes)
+    return conv_depthwise_planes(g, n, x.data, weight.data, bias.data, y.data);
   if (way == DirectWay::sampled) return conv_sampled(g, x, weight, bias, options, y);
   if (way == DirectWay::planes) return conv_planes(g, n, x.data, weight.data, bias.data, y.data);
   if (way == DirectWay::pointwise)
@@ -245,6 +245,9 @@ void conv_backward(View<const T> dy, View<const T> x, View<const T> weight,
     if (!dx && !dweight) return;
   }
   const DirectWay way = direct_way(g, algorithm, Pass::backward, kernel_table<T>().lanes);
+  if (way == DirectWay::depthwise_planes)
+    return conv_depthwise_planes_backward(g, n, dy.data, x.data, weight.data, dx.data, dweight.data,
+                                          dbias.data);
   if (way == DirectWay::sampled)
     return conv_sampled_backward(g, dy, x, weight, options, dx, dweight, dbias);
   if (way == DirectWay::planes)
