@@ -146,21 +146,61 @@ def test_classes_of_shapes(n, channels, filters, size, kernel, groups, dtype, bi
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("width", [*range(16, 41), 70, 100])
+@pytest.mark.parametrize("width", [*range(1, 41), 70, 100])
 @pytest.mark.parametrize(
     ("stride", "kernel", "dilation", "pad"),
-    [(2, 3, 1, 1), (3, 2, 1, 1), (2, 1, 1, 0), (2, 3, 2, 2), (4, 3, 1, 0), ((2, 1), 3, 1, (0, 1))],
-)
-def test_depthwise_with_strides_in_rows_of_every_width(stride, kernel, dilation, pad, width, dtype):
+    [
+        (1, 3, 1, 1), (1, 2, 1, 0), (1, 3, 2, 3), (2, 3, 1, 1), (3, 2, 1, 1), (2, 1, 1, 0),
+        (2, 3, 2, 2), (4, 3, 1, 0), ((2, 1), 3, 1, (0, 1)), ((1, 3), 4, 1, (5, 2)),
+    ],
+)  # fmt: skip
+def test_depthwise_in_rows_of_every_width(stride, kernel, dilation, pad, width, dtype):
     # Borders, whole vectors, and a last one that overlaps.
     pair = lambda value: value if isinstance(value, tuple) else (value, value)  # noqa: E731
     strides, pads = pair(stride), pair(pad)
+    reach = dilation * (kernel - 1) + 1
     problem = {
-        "x": (2, 5, 7, width * strides[1]), "weight": (5, 1, kernel, kernel), "stride": strides,
+        "x": (2, 5, 7, max(width * strides[1], reach - 2 * pads[1])),
+        "weight": (5, 1, kernel, kernel), "stride": strides,
         "padding": tuple((p, p) for p in pads), "dilation": (dilation, dilation), "groups": 5,
         "bias": width % 2 == 0, "seed": width,
     }  # fmt: skip
     check(problem, dtype, ["auto"])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("height", range(1, 12))
+@pytest.mark.parametrize(("stride", "kernel"), [(1, (5, 1)), (1, (1, 4)), (2, (4, 2)), (3, (6, 7))])
+def test_depthwise_of_every_height(stride, kernel, height, dtype):
+    # Pairs of rows, a last one alone, and no second one.
+    problem = {
+        "x": (3, 40, height, 37), "weight": (40, 1, *kernel), "stride": (stride, stride),
+        "padding": ((3, 2), (1, 4)), "dilation": (1, 1), "groups": 40, "bias": True,
+        "seed": height,
+    }  # fmt: skip
+    check(problem, dtype, ["auto"])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_depthwise_next_to_values_that_are_not_finite(stride, dtype):
+    # Vectors reach into the next row and the next plane, whose values must not show.
+    rng = np.random.default_rng(stride)
+    x = rng.standard_normal((2, 9, 12, 29)).astype(dtype)
+    weight = rng.standard_normal((9, 1, 2, 2)).astype(dtype)
+    dy = rng.standard_normal(F.conv2d(x, weight, None, stride, 0, 1, 9).shape).astype(dtype)
+
+    def results():
+        y = F.conv2d(x, weight, None, stride, 0, 1, 9)
+        dx, dw, _ = F.conv2d_backward(dy, x, weight, None, stride, 0, 1, 9)
+        return y[1], dx[1], dw
+
+    clean = results()
+    x[1, 4], dy[1, 4] = np.nan, np.inf
+    others = np.arange(9) != 4
+    for found, expected in zip(results(), clean, strict=True):
+        np.testing.assert_array_equal(found[others], expected[others])
+        assert not np.isfinite(found[4]).all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -3,6 +3,7 @@
 // pointer. Read by the dispatcher, the ops and the tests, so no kernel can exist untested.
 
 #include "kernels/depthwise/depthwise.h"
+#include "kernels/depthwise/planes.h"
 #include "kernels/descent/descent.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/layout/layout.h"
@@ -24,6 +25,7 @@ struct Table {
   const char* isa;
   int lanes;  // values of T in a vector
   const DepthwiseKernels<T>* depthwise;
+  const DepthwisePlanesKernels<T>* depthwise_planes;
   const DescentKernels<T>* descent;
   const GemmKernels<T>* gemm;
   const LayoutKernels<T>* layout;

@@ -8,11 +8,11 @@
 #include "base/workspace.h"
 #include "dispatch/dispatch.h"
 #include "ops/conv_choice.h"
+#include "ops/conv_depthwise_planes.h"
 #include "ops/conv_nhwc.h"
 #include "ops/conv_planes.h"
 #include "ops/conv_pointwise.h"
 #include "ops/conv_sampled.h"
-#include "ops/conv_strided_planes.h"
 #include "ops/conv_winograd.h"
 #include "ops/plane_sums.h"
 #include "piste/linear.h"
@@ -27,6 +27,7 @@ constexpr Index max_partials = 8;             // partial sums of a weight's grad
 constexpr Index max_ranges = 16;              // of its parts, each a task's
 constexpr Index rows_bytes = 24 << 20;        // of the samples that stand as rows at a time
 constexpr Index task_flops = Index{1} << 22;  // at least so much work per task
+constexpr Index copy_flops = 32;              // that take as long as a value from plane to row
 
 template <class T>
 ConvGeometry geometry_of(const View<const T>& x, const View<const T>& weight, const Shape& y,
@@ -68,16 +69,24 @@ Index sharing_samples(const ConvGeometry& g, Index n) {
   return std::max<Index>(std::min(shared_pixels / g.out_pixels(), n / enough_tasks), 1);
 }
 
+/// Of one sample. A depthwise layer's are few beside what its planes take to become rows and back:
+/// as much as so many flops for each value.
+Index flops_of(const ConvGeometry& g) {
+  const Index per_value = g.channels == g.groups ? copy_flops : 0;
+  return g.out_pixels() * g.filters * (2 * g.taps() * g.channels / g.groups + per_value) +
+         g.in_pixels() * g.channels * per_value;
+}
+
 /// Samples per task: as many, or enough work to be worth one. The shape alone fixes it.
 Index samples_per_task(const ConvGeometry& g, Index n) {
-  const Index flops = 2 * g.out_pixels() * g.taps() * g.channels / g.groups * g.filters;
+  const Index flops = flops_of(g);
   return std::clamp<Index>(task_flops / std::max<Index>(flops, 1), sharing_samples(g, n),
                            std::max<Index>(n, 1));
 }
 
 /// Parts of each sample's lines that are tasks of their own, where samples are few.
 Index parts_of_samples(const ConvGeometry& g, Index n) {
-  const Index flops = 2 * g.out_pixels() * g.taps() * g.channels / g.groups * g.filters;
+  const Index flops = flops_of(g);
   const Index most = std::min(flops / task_flops + 1, g.out[0] * g.out[1]);
   const Index sharing = std::max(g.out_pixels() / shared_pixels, (few_samples + n - 1) / n);
   return std::clamp<Index>(std::min((enough_tasks + n - 1) / n, sharing), 1, most);
@@ -169,8 +178,8 @@ void conv(View<const T> x, View<const T> weight, View<const T> bias, const ConvO
                       weight.data, bias.data, y.data))
     return;
   const DirectWay way = direct_way(g, algorithm, Pass::forward, kernel_table<T>().lanes);
-  if (way == DirectWay::strided_planes)
-    return conv_strided_planes(g, n, x.data, weight.data, bias.data, y.data);
+  if (way == DirectWay::depthwise_planes)
+    return conv_depthwise_planes(g, n, x.data, weight.data, bias.data, y.data);
   if (way == DirectWay::sampled) return conv_sampled(g, x, weight, bias, options, y);
   if (way == DirectWay::planes) return conv_planes(g, n, x.data, weight.data, bias.data, y.data);
   if (way == DirectWay::pointwise)
@@ -245,6 +254,9 @@ void conv_backward(View<const T> dy, View<const T> x, View<const T> weight,
     if (!dx && !dweight) return;
   }
   const DirectWay way = direct_way(g, algorithm, Pass::backward, kernel_table<T>().lanes);
+  if (way == DirectWay::depthwise_planes)
+    return conv_depthwise_planes_backward(g, n, dy.data, x.data, weight.data, dx.data, dweight.data,
+                                          dbias.data);
   if (way == DirectWay::sampled)
     return conv_sampled_backward(g, dy, x, weight, options, dx, dweight, dbias);
   if (way == DirectWay::planes)

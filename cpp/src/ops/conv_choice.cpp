@@ -1,7 +1,7 @@
 #include "ops/conv_choice.h"
 
+#include "ops/conv_depthwise_planes.h"
 #include "ops/conv_sampled.h"
-#include "ops/conv_strided_planes.h"
 
 namespace piste {
 namespace {
@@ -10,15 +10,13 @@ bool all(const Index (&values)[3], Index expected) {
   return values[0] == expected && values[1] == expected && values[2] == expected;
 }
 
-/// Whether vectors along a depthwise convolution's rows of outputs would be half empty, or so few
-/// that to copy the planes takes longer.
-bool short_rows(const ConvGeometry& g, Pass pass) {
-  if (all(g.stride, 1)) return g.out[2] < conv_choice::depthwise_row;
-  const bool forward = pass == Pass::forward;
-  if (!forward && g.channels < conv_choice::depthwise_strided_channels) return true;
-  return g.out_pixels() < conv_choice::depthwise_strided_pixels ||
-         g.out[2] < (forward ? conv_choice::depthwise_strided_row
-                             : conv_choice::depthwise_strided_gradient_row);
+/// Whether vectors along a depthwise convolution's rows of outputs would be half empty, or a plane
+/// has so few of them that what is done once for each plane takes longer.
+bool short_rows(const ConvGeometry& g, Index lanes) {
+  const Index vectors = g.out[0] * g.out[1] * ((g.out[2] + lanes - 1) / lanes);
+  return static_cast<double>(g.out_pixels()) <
+         conv_choice::depthwise_full *
+             static_cast<double>((vectors + conv_choice::depthwise_plane) * lanes);
 }
 
 /// Whether some channels' planes have rows that leave much of their vectors empty, where the
@@ -40,11 +38,13 @@ DirectWay direct_way(const ConvGeometry& g, Algorithm algorithm, Pass pass, Inde
   if (algorithm == Algorithm::planes) return DirectWay::planes;
   if (algorithm == Algorithm::rows) return DirectWay::rows;
   if (algorithm == Algorithm::pointwise && pointwise) return DirectWay::pointwise;
-  if (pass == Pass::forward && takes_strided_planes(g, lanes)) return DirectWay::strided_planes;
   if (is_sampled(g)) return DirectWay::sampled;
   const bool depthwise = g.channels == g.groups && g.filters == g.groups;
-  if (depthwise && g.channels >= conv_choice::planes_channels && short_rows(g, pass))
+  if (depthwise && !pointwise && g.channels >= conv_choice::planes_channels && short_rows(g, lanes))
     return DirectWay::rows;
+  // Gradients of single taps need no copy, which conv_planes leaves out.
+  if (takes_depthwise_planes(g) && (pass == Pass::forward || !pointwise))
+    return DirectWay::depthwise_planes;
   const Index few = single ? conv_choice::planes_pointwise_channels : conv_choice::planes_channels;
   if (g.channels / g.groups <= few)
     return pass == Pass::forward && fills_rows(g, lanes) ? DirectWay::rows : DirectWay::planes;

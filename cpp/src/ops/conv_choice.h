@@ -23,12 +23,10 @@ inline constexpr double narrow_row = 0.65;
 // As planes_channels, for pointwise convolutions, whose planes need no copy either way.
 inline constexpr Index planes_pointwise_channels = 16;
 
-// Depthwise, by rows of channels where the rows of outputs are shorter: vectors along them would
-// be half empty. With strides also where a plane has few outputs,
-// and gradients of few channels.
-inline constexpr Index depthwise_row = 12, depthwise_strided_row = 20,
-                       depthwise_strided_gradient_row = 16, depthwise_strided_pixels = 64,
-                       depthwise_strided_channels = 32;
+// Depthwise, on single planes where outputs fill so much of the vectors that they take, with so
+// many more for what is done once for each plane; else by NHWC rows.
+inline constexpr double depthwise_full = 0.5;
+inline constexpr Index depthwise_plane = 6;
 
 // As a product of matrices from so many pixels of a sample on: fewer leave tiles empty, where NHWC
 // rows have all samples' pixels.
@@ -36,9 +34,9 @@ inline constexpr Index pointwise_pixels = 64;
 
 }  // namespace conv_choice
 
-/// The ways to compute a convolution directly: conv_planes.h, conv_strided_planes.h (forward only),
+/// The ways to compute a convolution directly: conv_planes.h, conv_depthwise_planes.h,
 /// conv_sampled.h, conv_pointwise.h, conv_nhwc.h.
-enum class DirectWay { planes, strided_planes, sampled, pointwise, rows };
+enum class DirectWay { planes, depthwise_planes, sampled, pointwise, rows };
 enum class Pass { forward, backward };
 
 /// The way that `algorithm` names, where it takes the problem; else the one that pays with vectors

@@ -14,82 +14,6 @@ namespace {
 constexpr Index task_flops = 1 << 20;   // at least so much work per task
 constexpr Index pack_values = 1 << 14;  // and so many weights per task
 
-/// Where every output reads only its own position, all axes up to there are one; axes of extent 1
-/// go first. Rows are then as long as they can be.
-ConvGeometry with_long_rows(const ConvGeometry& geometry) {
-  ConvGeometry g = geometry;
-  const auto passes = [&](int a) {
-    return g.kernel[a] == 1 && g.stride[a] == 1 && g.pad[a] == 0 && g.in[a] == g.out[a];
-  };
-  for (int a = 1; a < 3; ++a)
-    if (passes(a - 1) && passes(a)) {
-      g.in[a] *= g.in[a - 1];
-      g.out[a] *= g.out[a - 1];
-      g.in[a - 1] = g.out[a - 1] = 1;
-    }
-  const auto single = [&](int a) { return passes(a) && g.in[a] == 1; };
-  int order[3], count = 0;
-  for (const bool first : {true, false})
-    for (int a = 0; a < 3; ++a)
-      if (single(a) == first) order[count++] = a;
-  ConvGeometry sorted = g;
-  for (int a = 0; a < 3; ++a) {
-    sorted.in[a] = g.in[order[a]];
-    sorted.out[a] = g.out[order[a]];
-    sorted.kernel[a] = g.kernel[order[a]];
-    sorted.stride[a] = g.stride[order[a]];
-    sorted.dilation[a] = g.dilation[order[a]];
-    sorted.pad[a] = g.pad[order[a]];
-  }
-  return sorted;
-}
-
-PlaneMap forward_map(const ConvGeometry& g) {
-  PlaneMap map;
-  for (int a = 0; a < 3; ++a) {
-    map.axis[a] = {g.in[a], g.out[a], g.stride[a], g.pad[a], {}, {}};
-    for (Index k = 0; k < g.kernel[a]; ++k) {
-      map.axis[a].positions.push_back(k * g.dilation[a]);
-      map.axis[a].ids.push_back(k);
-    }
-  }
-  return map;
-}
-
-PlaneTarget forward_target(const ConvGeometry& g) {
-  PlaneTarget target;
-  for (int a = 0; a < 3; ++a) {
-    target.extent[a] = g.out[a];
-    target.step[a] = 1;
-    target.residues[a].assign(g.kernel[a], 0);
-  }
-  return target;
-}
-
-// Input position i = o' * stride + residue gets, from kernel position k, output
-// o = (i + pad - k * dilation) / stride where that is whole: o' + (residue + pad - k * dilation) /
-// stride.
-PlaneMap backward_map(const ConvGeometry& g, PlaneTarget& target) {
-  PlaneMap map;
-  for (int a = 0; a < 3; ++a) {
-    const Index stride = g.stride[a];
-    PlaneAxis& axis = map.axis[a];
-    axis = {g.out[a], (g.in[a] + stride - 1) / stride, 1, 0, {}, {}};
-    target.extent[a] = g.in[a];
-    target.step[a] = stride;
-    for (Index k = 0; k < g.kernel[a]; ++k) {
-      const Index distance = g.pad[a] - k * g.dilation[a];
-      const Index residue = ((-distance) % stride + stride) % stride;
-      axis.ids.push_back(k);
-      axis.positions.push_back((residue + distance) / stride);
-      target.residues[a].push_back(residue);
-    }
-    axis.low = -*std::min_element(axis.positions.begin(), axis.positions.end());
-    for (Index& position : axis.positions) position += axis.low;
-  }
-  return map;
-}
-
 template <class T>
 PlaneProduct<T> forward_product(const ConvGeometry& g, Index n) {
   const Index filters = g.filters / g.groups, channels = g.channels / g.groups, taps = g.taps();
@@ -103,11 +27,9 @@ PlaneProduct<T> forward_product(const ConvGeometry& g, Index n) {
 template <class T>
 PlaneProduct<T> backward_product(const ConvGeometry& g, Index n) {
   const Index filters = g.filters / g.groups, channels = g.channels / g.groups, taps = g.taps();
-  PlaneTarget target;
-  const PlaneMap map = backward_map(g, target);
   return {
-      map,
-      target,
+      backward_map(g),
+      backward_target(g),
       {g.groups, channels, filters, taps, channels * taps, {g.kernel[0], g.kernel[1], g.kernel[2]}},
       n};
 }

@@ -136,7 +136,7 @@ void PlaneProduct<T>::place_vectors(const PlaneBox& box, Index* x_at, Index* y_a
                                 : (d * box.count[1] + h) * row_pitch();
       for (Index w = 0; w < box.count[2]; w += lanes_) {
         // The last vector of a row begins earlier rather than end outside.
-        const Index at = dense && box.count[2] >= lanes_ ? std::min(w, box.count[2] - lanes_) : w;
+        const Index at = box.count[2] >= lanes_ ? std::min(w, box.count[2] - lanes_) : w;
         *x_at++ = x_row + at;
         *y_at++ = y_row + at;
       }

@@ -8,16 +8,6 @@
 
 namespace piste {
 
-/// Where outputs stand in their planes: along an axis, output o of residue r at o * step + r. A tap
-/// of the map serves the residue that `residues` says. step 1 is a forward pass; a larger one
-/// spreads the outputs of backward-data, whose residues read the same values with other taps.
-struct PlaneTarget {
-  Index extent[3], step[3];
-  std::vector<Index> residues[3];
-  Index pixels() const { return extent[0] * extent[1] * extent[2]; }
-  bool dense() const { return step[0] == 1 && step[1] == 1 && step[2] == 1; }
-};
-
 /// Weights as a correlation from `channels` to `filters` planes of each group sees them: a value
 /// per tap at group * filters * channels * taps + filter * filter_stride + channel * channel_stride
 /// + the tap's place in the kernel.

@@ -6,8 +6,6 @@
 
 namespace piste {
 
-Index PlaneAxis::last() const { return *std::max_element(positions.begin(), positions.end()); }
-
 template <class T>
 PlaneReader<T>::PlaneReader(const PlaneMap& map, Index channels, Index bytes, Index pixels,
                             Place place)

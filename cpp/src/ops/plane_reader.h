@@ -2,25 +2,9 @@
 
 #include <vector>
 
-#include "ops/conv_nhwc.h"
+#include "ops/plane_map.h"
 
 namespace piste {
-
-/// One axis of a correlation. Tap t reads, for output o, source position
-/// o * stride - low + positions[t], which is a zero outside [0, in).
-struct PlaneAxis {
-  Index in, out, stride, low;
-  std::vector<Index> positions;  // at least 0
-  std::vector<Index> ids;        // which of the kernel's positions each tap is
-
-  Index last() const;  // the largest of `positions`
-};
-
-struct PlaneMap {
-  PlaneAxis axis[3];
-  Index taps() const { return Index(axis[0].ids.size() * axis[1].ids.size() * axis[2].ids.size()); }
-  Index source_pixels() const { return axis[0].in * axis[1].in * axis[2].in; }
-};
 
 /// Some outputs: `count` from `first` on, in memory one behind the other.
 struct PlaneBox {

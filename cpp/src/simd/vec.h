@@ -119,5 +119,23 @@ Vec<T> fma(Vec<T> a, Vec<T> b, Vec<T> c) {
   return a.v * b.v + c.v;
 }
 
+/// All ones in the first n lanes.
+template <class T>
+typename Vec<T>::Mask first_lanes(std::int64_t n) {
+  Vec<T> lane;
+  for (int i = 0; i < Vec<T>::lanes; ++i) lane.v[i] = static_cast<T>(i);
+  return lane < Vec<T>(static_cast<T>(n));
+}
+
+/// Keeps GCC from reading an operand again from memory for its second multiplication: loads, two a
+/// cycle, would then bound the tile.
+template <class T>
+inline __attribute__((always_inline)) Vec<T> loaded_once(Vec<T> x) {
+#if defined(__AVX512F__) || (defined(__AVX2__) && PISTE_VECTOR_BYTES == 32)
+  asm("" : "+v"(x.v));
+#endif
+  return x;
+}
+
 }  // namespace
 }  // namespace piste::PISTE_ISA

@@ -1,5 +1,5 @@
 #pragma once
-// Convolutions of each channel with its own kernel. Over NHWC rows vectors run along channels.
+// Convolutions of each channel with its own kernel over NHWC rows: vectors run along channels.
 
 #include "piste/index.h"
 
@@ -35,22 +35,10 @@ struct DepthwiseOuter {
   Index gradient_stride, channels;
 };
 
-/// One channel of one sample as NCHW stores it: y = bias + the correlation of x with the weights.
-/// Outputs [first, end) of a row have all their taps within the row of inputs.
-template <class T>
-struct DepthwisePlane {
-  const T *x, *weights;
-  T bias;
-  T* y;
-  Index in[3], out[3], kernel[3], stride[3], dilation[3], pad[3];
-  Index first, end;
-};
-
 template <class T>
 struct DepthwiseKernels {
   void (*tile)(const DepthwiseTile<T>& tile);
   void (*outer)(const DepthwiseOuter<T>& tile);
-  void (*plane)(const DepthwisePlane<T>& plane);
 };
 
 }  // namespace piste::kernels

@@ -20,16 +20,6 @@ constexpr int width_of(int filters) {
   return accumulators / filters < widest ? accumulators / filters : widest;
 }
 
-/// Keeps GCC from reading an operand again from memory for its second multiplication: loads, two a
-/// cycle, would then bound the tile.
-template <class T>
-inline __attribute__((always_inline)) Vec<T> loaded_once(Vec<T> x) {
-#if defined(__AVX512F__) || (defined(__AVX2__) && PISTE_VECTOR_BYTES == 32)
-  asm("" : "+v"(x.v));
-#endif
-  return x;
-}
-
 /// sum[a][b] += left[a] * right[b]. The smaller side is kept in registers: with both, one
 /// accumulator of a full tile would live in memory.
 template <class T, int A, int B, class Left, class Right>
@@ -155,14 +145,6 @@ void outer(int vectors, const kernels::PlaneOuter<T>& a) {
   Index k = 0;
   for (; k + tile_taps <= a.depth; k += tile_taps) outer_tile<T, tile_taps, Vectors>(a, k);
   if (k < a.depth) outer_rest<T, tile_taps, Vectors>(a, k);
-}
-
-/// All ones in the first n lanes.
-template <class T>
-typename Vec<T>::Mask first_lanes(Index n) {
-  Vec<T> lane;
-  for (int i = 0; i < Vec<T>::lanes; ++i) lane.v[i] = static_cast<T>(i);
-  return lane < Vec<T>(static_cast<T>(n));
 }
 
 template <class T, int Filters, int Taps>
