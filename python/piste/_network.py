@@ -122,7 +122,8 @@ class CompiledNetwork:
         """Outputs, keeping what `backward` needs."""
         images = self.images(x)
         out = empty(self.output_shape(images), self.dtype)
-        self.net.forward(images, out, training, 0, self._steps)
+        if len(images):
+            self.net.forward(images, out, training, 0, self._steps)
         self._steps += 1
         self._kept = images  # the engine reads it again in backward
         self._input_shape, self._output_shape = images.shape, out.shape
@@ -138,5 +139,9 @@ class CompiledNetwork:
         grad = as_float(np.asarray(grad, dtype=self.dtype), "grad_output")
         check_shape(grad, self._output_shape, "grad_output")
         grad_input = empty(self._input_shape, self.dtype)
-        self.net.backward(grad, grad_input)
+        if len(grad):
+            self.net.backward(grad, grad_input)
+        else:
+            for gradient in self.net.gradients():
+                gradient[...] = 0
         return grad_input

@@ -137,6 +137,17 @@ def test_nan_stays_in_every_lane_and_tail(name, dtype):
         np.testing.assert_array_equal(np.isnan(f(x, *arguments)), np.arange(35) == at)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["elu", "selu", "celu", "hardswish", "silu", "gelu", "softplus"])
+def test_a_slope_at_nan_is_nan_in_every_lane_and_tail(name, dtype):
+    dy = np.ones(35, dtype)
+    for at in range(35):
+        x = np.linspace(-3, 3, 35, dtype=dtype)
+        x[at] = np.nan
+        (dx,) = getattr(F, f"{name}_backward")(dy, x)
+        np.testing.assert_array_equal(np.isnan(dx), np.arange(35) == at)
+
+
 LIMITS = {  # at -infinity, -1e30, -90, 90, 1e30, infinity
     "sigmoid": [0, 0, 0, 1, 1, 1],
     "tanh": [-1, -1, -1, 1, 1, 1],

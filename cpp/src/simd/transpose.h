@@ -3,7 +3,6 @@
 
 #include <utility>
 
-#include "piste/index.h"
 #include "simd/vec.h"
 
 namespace piste::PISTE_ISA {
@@ -36,7 +35,7 @@ template <class T, int n = Vec<T>::lanes, int K = 1>
 
 /// Stores the vector's blocks of n values each at its place: to, to + step, ...
 template <class T, int n, int Block = 0, int... J>
-[[gnu::always_inline]] inline void store_blocks(Vec<T> x, T* to, Index step,
+[[gnu::always_inline]] inline void store_blocks(Vec<T> x, T* to, std::int64_t step,
                                                 std::integer_sequence<int, J...> each) {
   const auto block = __builtin_shufflevector(x.v, x.v, (Block * n + J)...);
   std::memcpy(to, &block, sizeof(block));

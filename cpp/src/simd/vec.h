@@ -119,6 +119,12 @@ Vec<T> fma(Vec<T> a, Vec<T> b, Vec<T> c) {
   return a.v * b.v + c.v;
 }
 
+/// max(x, 0), NaN kept.
+template <class T>
+[[gnu::always_inline]] inline Vec<T> at_least_zero(Vec<T> x) {
+  return Vec<T>::select(x < Vec<T>::zero(), Vec<T>::zero(), x);
+}
+
 /// All ones in the first n lanes.
 template <class T>
 typename Vec<T>::Mask first_lanes(std::int64_t n) {

@@ -39,7 +39,7 @@ template <class T, int Pixels, int Vectors>
   for (int p = 0; p < Pixels; ++p)
 #pragma GCC unroll 2
     for (int v = 0; v < Vectors; ++v) {
-      if (a.relu) sum[p][v] = Vec<T>::select(sum[p][v] < Vec<T>::zero(), Vec<T>::zero(), sum[p][v]);
+      if (a.relu) sum[p][v] = at_least_zero(sum[p][v]);
       sum[p][v].store(a.out[first + p] + channel + v * lanes);
     }
 }

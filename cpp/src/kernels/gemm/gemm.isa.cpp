@@ -18,11 +18,6 @@ constexpr int outer_channels = 6, spread_rows = 6;
 constexpr int line_rows[] = {0, 0, 0, 12, 0, 10, 0, 8};  // and a vector per tap
 #endif
 
-template <class T>
-Vec<T> at_least_zero(Vec<T> y) {
-  return Vec<T>::select(y < Vec<T>::zero(), Vec<T>::zero(), y);
-}
-
 /// What stands behind a row's last column is not the tile's.
 template <class T, int Vectors>
 [[gnu::noinline]] void store_edge(const kernels::GemmTile<T>& a, const Vec<T>* sums, int rows) {

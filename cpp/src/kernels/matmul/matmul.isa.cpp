@@ -78,7 +78,7 @@ struct Tile {
       for (int v = 0; v < Vectors; ++v) {
         T* to = c + r * p.c_stride + v * lanes;
         if (p.accumulate) sum[r][v] += Vec<T>::load(to);
-        if (p.relu) sum[r][v] = rectified(sum[r][v].v);
+        if (p.relu) sum[r][v] = at_least_zero(sum[r][v]);
         sum[r][v].store(to);
       }
   }
@@ -103,7 +103,7 @@ template <class T>
     for (int j = 0; j < whole; j += lanes) {
       Vec<T> y = Vec<T>::load(tile + j) + Vec<T>(more);
       if (start) y += Vec<T>::load(start + j);
-      if (p.relu) y = rectified(y.v);
+      if (p.relu) y = at_least_zero(y);
       y.store(c + j);
     }
     for (int j = whole; j < p.columns; ++j) {

@@ -9,12 +9,6 @@
 namespace piste::PISTE_ISA {
 namespace {
 
-/// max(x, 0), NaN kept.
-template <class V>
-[[gnu::always_inline]] inline V rectified(V x) {
-  return x < V{} ? V{} : x;
-}
-
 template <class T, int Rows, int Columns>
 void dot_tile(const kernels::MatmulDot<T>& p, Index i, Index j) {
   constexpr int lanes = Vec<T>::lanes, group = lanes < 4 ? lanes : 4;
@@ -103,7 +97,7 @@ void stream_tile(const Stream<T>& p, Index i, Index k, Index begin, Index end) {
     }
 #pragma GCC unroll 3
     for (int r = 0; r < Rows; ++r) {
-      if (relu) sum[r] = rectified(sum[r].v);
+      if (relu) sum[r] = at_least_zero(sum[r]);
       sum[r].store(c + r * p.c_stride + j);
     }
   }

@@ -14,7 +14,7 @@ template <class T>
 struct Relu {
   using V = Vec<T>;
   static constexpr bool light = true;
-  V operator()(V x) const { return V::select(x < V::zero(), V::zero(), x); }
+  V operator()(V x) const { return at_least_zero(x); }
   V gradient(V g, V x) const { return V::select(x <= V::zero(), V::zero(), g); }
 };
 
@@ -69,7 +69,7 @@ struct Elu {
     return V::select(x < V::zero(), alpha * scale * expm1(x * rate), x * scale);
   }
   V gradient(V g, V x) const {
-    return V::select(x <= V::zero(), g * (alpha * scale * rate) * exp(x * rate), g * scale);
+    return V::select(x > V::zero(), g * scale, g * (alpha * scale * rate) * exp(x * rate));
   }
 };
 
@@ -134,7 +134,7 @@ struct Mish {
 /// ln(1 + e^z) = max(z, 0) + ln(1 + e^-|z|)
 template <class T>
 [[gnu::always_inline]] inline Vec<T> softplus(Vec<T> z) {
-  return Vec<T>::select(z < Vec<T>::zero(), Vec<T>::zero(), z) + log1p_unit(exp(-abs(z)));
+  return at_least_zero(z) + log1p_unit(exp(-abs(z)));
 }
 
 /// softplus(beta x) / beta, and x where beta x > threshold.
@@ -193,7 +193,7 @@ struct Hardswish {
   V operator()(V x) const { return x * Hardsigmoid<T>{}(x); }
   V gradient(V g, V x) const {
     const V inside = g * fma(x, V(T(1) / T(3)), V(T(0.5)));
-    return V::select(x <= V(T(-3)), V::zero(), V::select(x < V(T(3)), inside, g));
+    return V::select(x <= V(T(-3)), V::zero(), V::select(x >= V(T(3)), g, inside));
   }
 };
 

@@ -88,7 +88,7 @@ void rmsprop(T* p, const T* g, T* const* states, Index n, const UpdateOptions<T>
       const V m0 = place.load(mean), m = fma(rest2, gradient - m0, m0);
       place.store(m, mean);
       v = v - m * m;
-      v = V::select(v < V::zero(), V::zero(), v);  // a variance that rounding took below 0
+      v = at_least_zero(v);  // a variance that rounding took below 0
     }
     V step = gradient / (sqrt(v) + eps);
     if (o.momentum != 0) {

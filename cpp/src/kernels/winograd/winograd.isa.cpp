@@ -164,7 +164,7 @@ bool result_of(const T* s, Index frequency, Index channels, const T* bias, bool 
     const auto finish = [&](Vec<T> value) PISTE_INLINE {
       value += start;
       unsound += value - value;
-      return relu ? Vec<T>::select(value < Vec<T>::zero(), Vec<T>::zero(), value) : value;
+      return relu ? at_least_zero(value) : value;
     };
     if (height == M && width == M) {
       both_ways<T, a, M>(Filter<T, M>::result, load, [&](int i, int j, Vec<T> value) PISTE_INLINE {
