@@ -43,6 +43,8 @@ LAYERS = {
     "conv": lambda: nn.Conv2d(2, 3, 3, padding=1, dtype=D),
     "conv stride": lambda: nn.Conv2d(2, 3, (3, 2), stride=2, padding=1, dtype=D),
     "conv stride beyond kernel": lambda: nn.Conv2d(2, 3, 2, stride=3, dtype=D),
+    "conv of many filters": lambda: nn.Conv2d(2, 21, (3, 2), dtype=D),
+    "conv with gaps": lambda: nn.Conv2d(2, 9, 2, stride=(2, 1), dilation=2, dtype=D),
     "conv dilation": lambda: nn.Conv2d(2, 3, 2, dilation=2, padding=1, dtype=D),
     "conv groups": lambda: nn.Conv2d(2, 4, 3, groups=2, padding=1, dtype=D),
     "conv same": lambda: nn.Conv2d(2, 3, 4, padding="same", dtype=D),
