@@ -43,7 +43,7 @@ class CompiledNetwork:
         if len(dtypes) > 1:
             names = sorted(str(dtype) for dtype in dtypes)
             raise TypeError(f"all layers of a network need one dtype, got {' and '.join(names)}")
-        self.has_floats = bool(dtypes)
+        self._has_floats = bool(dtypes)
         self.dtype: np.dtype[Any] = dtypes.pop() if dtypes else np.dtype(dtype)
         single = self.dtype == np.float32
         self.net: Any = _core.NetworkF32() if single else _core.NetworkF64()
@@ -57,7 +57,20 @@ class CompiledNetwork:
         )
         self._input_shape: tuple[int, ...] | None = None
         self._steps = 0
+        self._twin: CompiledNetwork | None = None  # of the other dtype, for calls by hand
+        self._first = self._forwarded = self  # of the two; and the one that ran `forward` last
         self._sample_and_output: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())  # the last
+
+    def in_dtype_of(self, x: object, module: Module) -> CompiledNetwork:
+        """This network; where its `module` has no floats of its own, one in the dtype of `x`."""
+        double = isinstance(x, np.ndarray) and x.dtype.kind == "f" and x.dtype.itemsize == 8
+        dtype = np.dtype(np.float64 if double else np.float32)
+        if self._has_floats or dtype == self.dtype:
+            return self
+        if self._twin is None:
+            self._twin = CompiledNetwork(module, dtype)
+            self._twin._first = self
+        return self._twin
 
     def images(self, x: npt.ArrayLike, layout: str = "NCHW") -> npt.NDArray[Any]:
         """`x` as the engine takes it: uint8 or floats in NCHW order, with any strides.
@@ -123,14 +136,17 @@ class CompiledNetwork:
         images = self.images(x)
         out = empty(self.output_shape(images), self.dtype)
         if len(images):
-            self.net.forward(images, out, training, 0, self._steps)
-        self._steps += 1
+            self.net.forward(images, out, training, 0, self._first._steps)
+        self._first._steps += 1
+        self._first._forwarded = self
         self._kept = images  # the engine reads it again in backward
         self._input_shape, self._output_shape = images.shape, out.shape
         return out
 
     def backward(self, grad_output: npt.ArrayLike) -> FloatArray:
         """Gradient by the input of the last forward."""
+        if self._forwarded is not self:
+            return self._forwarded.backward(grad_output)
         if self._input_shape is None:
             raise RuntimeError("backward: call forward first")
         grad = as_array(grad_output, "grad_output")

@@ -33,6 +33,22 @@ def test_layers_without_arrays_take_the_dtype_of_their_input(name):
     assert layer(pixels).dtype == np.float32
 
 
+def test_a_prediction_in_another_dtype_leaves_what_backward_needs():
+    layer, x = nn.ReLU(), np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3)
+    layer.forward(x)
+    layer(np.ones((4, 5)))
+    np.testing.assert_array_equal(layer.backward(np.ones_like(x)), x > 0)
+    layer.forward(x.astype(float))
+    assert layer.backward(np.ones_like(x)).dtype == float
+
+
+def test_dropout_goes_on_whatever_the_dtype():
+    layer = nn.Dropout(0.5)
+    x = np.ones((1, 64), np.float32)
+    masks = [layer.forward(x.astype(dtype)) > 0 for dtype in (np.float32, float) * 2]
+    assert len({mask.tobytes() for mask in masks}) == 4
+
+
 def test_layers_with_arrays_keep_their_own_dtype():
     norm = nn.BatchNorm2d(3, affine=False)  # running statistics alone
     model = nn.Sequential(nn.ReLU(), nn.Conv2d(3, 2, 1))

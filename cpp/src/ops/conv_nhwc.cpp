@@ -16,8 +16,9 @@ Conv<T>::Conv(const ConvGeometry& geometry, bool leaves_out)
   const Index lanes = table.lanes, panel = lanes * table.gemm->tile_vectors;
   const Index filters = g_.filters / g_.groups, channels = g_.channels / g_.groups;
   const Index padded = (g_.channels + lanes - 1) / lanes * lanes;
-  depthwise_ = g_.groups > 1 && g_.channels == g_.groups && g_.filters == g_.groups &&
-               g_.x_stride >= padded && g_.y_stride >= padded;  // whole vectors are stored
+  const bool x_padded = g_.x_stride >= padded;  // whole vectors may be stored
+  depthwise_ = g_.groups > 1 && g_.channels == g_.groups && g_.filters == g_.groups && x_padded &&
+               g_.y_stride >= padded;
   if (depthwise_) {
     forward_ = backward_ = {1, g_.channels, 1, lanes, panel, taps_};
   } else {
@@ -27,6 +28,10 @@ Conv<T>::Conv(const ConvGeometry& geometry, bool leaves_out)
   pack_tasks_ = std::clamp<Index>(g_.filters * channels * taps_ / 4096, 1, 32);
   make_forward();
   make_backward();
+  // One vector of channels that all taps find inside: fuller tiles than from the side of x.
+  const bool inside = !x_border_.needed && g_.pad[0] + g_.pad[1] + g_.pad[2] == 0;
+  spreads_ = x_padded && inside && g_.groups == 1 && taps_ > 1 &&
+             backward_.padded() == backward_.lanes && backward_.depth <= longest_chain;
 }
 
 template <class T>
@@ -54,11 +59,7 @@ void Conv<T>::make_forward() {
                                 w * g_.dilation[2]) *
                                g_.x_stride);
       }
-  // One vector of channels, few of whose inputs meet all taps: fuller tiles from the other side.
-  const bool inside = !x_border_.needed && g_.pad[0] + g_.pad[1] + g_.pad[2] == 0;
-  if (inside && g_.groups == 1 && taps_ > 1 && backward_.padded() == backward_.lanes &&
-      backward_.depth <= longest_chain)
-    spread_ = all_.offsets;
+  tap_offsets_ = all_.offsets;
   all_.run = forward_.depth;
   place(all_, x_border_, g_.out, g_.y_stride);
   merge_taps(x_border_, all_, g_.groups == 1 && g_.x_stride == g_.channels && all_.reach.empty());
@@ -348,8 +349,8 @@ void Conv<T>::spread(const T* dy, const T* packed, T* dx, Index n, const Scratch
   const auto& kernels = *kernel_table<T>().gemm;
   const Index pixels = n * g_.out_pixels();
   std::fill_n(dx, n * g_.in_pixels() * g_.x_stride, T(0));
-  kernels::GemmTile<T> tile{};
-  tile.offsets = spread_.data();
+  kernels::SpreadTile<T> tile;
+  tile.offsets = tap_offsets_.data();
   tile.panels = s.panels;
   tile.taps = taps_;
   tile.channels = backward_.depth;
@@ -357,11 +358,12 @@ void Conv<T>::spread(const T* dy, const T* packed, T* dx, Index n, const Scratch
     s.panels[t] = packed + backward_.offset(0, 0) + t * backward_.depth * backward_.lanes;
   for (Index first = 0; first < pixels; first += range_pixels) {
     const Index count = std::min(range_pixels, pixels - first);
+    // What is written stands where the forward pass reads, and the other way round.
     point(all_, g_.in_pixels() * g_.x_stride, dx, g_.out_pixels() * g_.y_stride, const_cast<T*>(dy),
           first, count, s);
     for (Index row = 0; row < count; row += kernels.spread_rows) {
-      tile.rows = const_cast<const T* const*>(s.out) + row;
-      tile.out = const_cast<T* const*>(s.rows) + row;
+      tile.from = s.out + row;
+      tile.to = const_cast<T* const*>(s.rows) + row;
       kernels.spread(static_cast<int>(std::min<Index>(kernels.spread_rows, count - row)), tile);
     }
   }
@@ -371,7 +373,7 @@ template <class T>
 void Conv<T>::backward_data(const T* dy, const T* packed, T* dx, Index begin, Index end,
                             void* scratch, Index part, Index parts, bool finite) const {
   const Scratch s = carve(scratch);
-  if (!spread_.empty() && parts == 1)
+  if (spreads_ && parts == 1)
     return spread(dy + begin * g_.out_pixels() * g_.y_stride, packed,
                   dx + begin * g_.in_pixels() * g_.x_stride, end - begin, s);
   const Index samples = dy_border_.needed ? dy_border_.samples(end - begin) : end - begin;

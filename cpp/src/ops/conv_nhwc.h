@@ -186,9 +186,10 @@ class Conv {
   Product forward_, backward_;
   Index pack_tasks_;
   Border x_border_, dy_border_;
-  Phase all_;                  // forward
-  std::vector<Phase> phases_;  // backward_data
-  std::vector<Index> spread_;  // or the offsets of the taps in x, where dy is better spread
+  Phase all_;                       // forward
+  std::vector<Phase> phases_;       // backward_data
+  bool spreads_;                    // backward_data: dy to where the taps read
+  std::vector<Index> tap_offsets_;  // in x
 };
 
 }  // namespace piste

@@ -76,6 +76,7 @@ void PlaneGradient<T>::run(Index task, const T* x, const T* dy, T* gradients,
   const Split all_samples(samples_, 1, parts_), shares(groups_ * panels, 1, ranges_);
   const Index begin = shares.begin(range), end = shares.end(range);
   const Index channels = depth_ / map_.taps();
+  const T* const dy_end = dy + samples_ * groups_ * filters_ * plane_;
   for (Index i = all_samples.begin(part); i < all_samples.end(part); ++i)
     for (Index group = begin / panels; group * panels < end; ++group)
       for (Index n = 0; n < reader_.boxes(); ++n) {
@@ -92,9 +93,8 @@ void PlaneGradient<T>::run(Index task, const T* x, const T* dy, T* gradients,
           sum_bias(dy_box, box.pixels(), sums + bias_at() + group * filters_ + first, count,
                    accumulate);
           T* gradient = sums + group * depth_ * padded_ + first;
-          const bool last = planes + 1 == samples_ * groups_ && n + 1 == reader_.boxes();
           if (by_dots_)
-            dots(box, from, dy_box, last, gradient, accumulate, s);
+            dots(box, from, dy_box, dy_end, gradient, accumulate, s);
           else
             outer(box, from, dy_box, count, gradient, accumulate, s);
         }
@@ -134,12 +134,13 @@ void PlaneGradient<T>::outer(const PlaneBox& box, const T* x, const T* dy, Index
 }
 
 template <class T>
-void PlaneGradient<T>::dots(const PlaneBox& box, const T* x, const T* dy, bool last, T* gradient,
-                            bool accumulate, const Scratch& s) const {
+void PlaneGradient<T>::dots(const PlaneBox& box, const T* x, const T* dy, const T* dy_end,
+                            T* gradient, bool accumulate, const Scratch& s) const {
   const auto& kernels = *kernel_table<T>().planes;
   const Index columns = box.count[2], pitch = (columns + lanes_ - 1) / lanes_ * lanes_;
   // Whole vectors are read: at the end of dy, from a copy.
-  const bool copy = last && pitch > columns;
+  const Index read = (filters_ - 1) * plane_ + (box.rows() - 1) * columns + pitch;
+  const bool copy = read > dy_end - dy;
   for (Index d = 0; d < box.count[0]; ++d)
     for (Index h = 0; h < box.count[1]; ++h) {
       const Index row = d * box.count[1] + h;

@@ -38,8 +38,8 @@ class PlaneGradient {
   void sum_bias(const T* dy, Index pixels, T* sums, Index count, bool accumulate) const;
   void outer(const PlaneBox& box, const T* x, const T* dy, Index count, T* gradient,
              bool accumulate, const Scratch& s) const;
-  void dots(const PlaneBox& box, const T* x, const T* dy, bool last, T* gradient, bool accumulate,
-            const Scratch& s) const;
+  void dots(const PlaneBox& box, const T* x, const T* dy, const T* dy_end, T* gradient,
+            bool accumulate, const Scratch& s) const;
 
   PlaneMap map_;
   Index groups_, filters_, samples_, depth_, lanes_, plane_;

@@ -202,14 +202,7 @@ class Module:
     def _by_hand(self, x: object = None) -> Any:
         """What calls of this module itself run on: without floats of its own, in `x`'s dtype."""
         network = self._network()
-        if x is None or network.has_floats:
-            return network
-        double = isinstance(x, np.ndarray) and x.dtype.kind == "f" and x.dtype.itemsize == 8
-        dtype = np.dtype(np.float64 if double else np.float32)
-        if network.dtype != dtype:
-            network = CompiledNetwork(self, dtype)
-            object.__setattr__(self, "_compiled", network)
-        return network
+        return network if x is None else network.in_dtype_of(x, self)
 
     def _network(self) -> CompiledNetwork:
         if self._compiled is None:

@@ -23,6 +23,17 @@ struct GemmTile {
   bool accumulate = false;  // what stands in out is added, before the maximum
 };
 
+/// to[r][offsets[t] + j] += sum over channels c of from[r][c] * panels[t][c][j], for rows r, taps t
+/// and j < lanes: what pixels give to those that their taps read. Whole vectors stand there.
+template <class T>
+struct SpreadTile {
+  const T* const* from;    // [rows]
+  T* const* to;            // [rows]
+  const Index* offsets;    // [taps]
+  const T* const* panels;  // [taps]: [channels][lanes]
+  Index taps, channels;
+};
+
 /// gradient[c][j] (+)= sum over pixels p of x[p][first_channel + c] * dy[p][first_column + j]: the
 /// outer products that a weight's gradient is made of, for one tap.
 template <class T>
@@ -47,10 +58,8 @@ struct GemmKernels {
   /// which are read once: line_rows[channels] rows, for those channels where that is not 0.
   int line_rows[longest_line + 1];
   void (*line)(const GemmTile<T>& tile);
-  /// out[r][offsets[t] + j] += sum over channels c of rows[r][c] * panels[t][c][j], for each tap t,
-  /// j < lanes: what a pixel gives to those that its taps come from. At most spread_rows rows.
-  int spread_rows;
-  void (*spread)(int rows, const GemmTile<T>& tile);
+  int spread_rows;  // that spread() takes at most
+  void (*spread)(int rows, const SpreadTile<T>& tile);
   void (*outer)(int vectors, const OuterTile<T>& tile);
   /// out[i] = parts[0][offset + i] + parts[1][offset + i] + ..., in that order, for i < n.
   void (*sum)(const T* const* parts, Index count, Index offset, T* out, Index n);

@@ -148,7 +148,7 @@ void line(const kernels::GemmTile<T>& a) {
 }
 
 template <class T, int Rows, int Taps>
-void spread_of(const kernels::GemmTile<T>& a, Index tap) {
+void spread_of(const kernels::SpreadTile<T>& a, Index tap) {
   constexpr int lanes = Vec<T>::lanes;
   Vec<T> sum[Rows][Taps];
 #pragma GCC unroll 16
@@ -157,7 +157,7 @@ void spread_of(const kernels::GemmTile<T>& a, Index tap) {
     for (int t = 0; t < Taps; ++t) sum[r][t] = Vec<T>::zero();
   const T *row[Rows], *panel[Taps];
 #pragma GCC unroll 16
-  for (int r = 0; r < Rows; ++r) row[r] = a.rows[r];
+  for (int r = 0; r < Rows; ++r) row[r] = a.from[r];
 #pragma GCC unroll 2
   for (int t = 0; t < Taps; ++t) panel[t] = a.panels[tap + t];
 #pragma GCC unroll 4
@@ -176,13 +176,13 @@ void spread_of(const kernels::GemmTile<T>& a, Index tap) {
   for (int t = 0; t < Taps; ++t)
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r) {
-      T* to = a.out[r] + a.offsets[tap + t];
+      T* to = a.to[r] + a.offsets[tap + t];
       (Vec<T>::load(to) + sum[r][t]).store(to);
     }
 }
 
 template <class T, int Rows = spread_rows>
-void spread(int rows, const kernels::GemmTile<T>& a) {
+void spread(int rows, const kernels::SpreadTile<T>& a) {
   if constexpr (Rows > 1)
     if (rows < Rows) return spread<T, Rows - 1>(rows, a);
   Index tap = 0;
