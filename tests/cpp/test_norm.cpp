@@ -7,7 +7,7 @@
 
 #include "check.h"
 #include "dispatch/dispatch.h"
-#include "piste/isa.h"
+#include "isa.h"
 
 namespace piste {
 namespace {
@@ -118,13 +118,8 @@ void test_all() {
 }  // namespace piste
 
 int main(int argc, char** argv) {
-  const std::string isa = argc > 1 ? argv[1] : "";
-  const std::vector<std::string> here = piste::available_isas();
-  if (std::find(here.begin(), here.end(), isa) == here.end()) {
-    std::fprintf(stderr, "this CPU does not run '%s'\n", isa.c_str());
-    return 77;
-  }
-  piste::test_all<float>();
-  piste::test_all<double>();
-  return piste::test::failures != 0;
+  return piste::test::run_on_isa(argc, argv, [] {
+    piste::test_all<float>();
+    piste::test_all<double>();
+  });
 }
