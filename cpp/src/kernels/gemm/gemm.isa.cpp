@@ -1,6 +1,6 @@
 #include "kernels/gemm/gemm.h"
 
-#include "simd/vec.h"
+#include "simd/products.h"
 
 namespace piste::PISTE_ISA {
 namespace {
@@ -87,18 +87,11 @@ void tile_of(const kernels::GemmTile<T>& a) {
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r) row[r] = a.rows[r] + a.offsets[tap] + a.first_channel;
     const T* panel = a.panels[tap];
-#pragma GCC unroll 4
-    for (Index c = 0; c < a.channels; ++c, panel += Vectors * lanes) {
-      Vec<T> weight[Vectors];
-#pragma GCC unroll 3
-      for (int v = 0; v < Vectors; ++v) weight[v] = Vec<T>::load(panel + v * lanes);
-#pragma GCC unroll 16
-      for (int r = 0; r < Rows; ++r) {
-        const Vec<T> x(row[r][c]);
-#pragma GCC unroll 3
-        for (int v = 0; v < Vectors; ++v) sum[r][v] = fma(x, weight[v], sum[r][v]);
-      }
-    }
+    add_products(
+        sum, a.channels, [&](int r, Index c) __attribute__((always_inline)) { return row[r][c]; },
+        [=](Index c, int v) __attribute__((always_inline)) {
+          return Vec<T>::load(panel + (c * Vectors + v) * lanes);
+        });
   }
 
   store_sums(a, sum);
@@ -160,18 +153,10 @@ void spread_of(const kernels::SpreadTile<T>& a, Index tap) {
   for (int r = 0; r < Rows; ++r) row[r] = a.from[r];
 #pragma GCC unroll 2
   for (int t = 0; t < Taps; ++t) panel[t] = a.panels[tap + t];
-#pragma GCC unroll 4
-  for (Index c = 0; c < a.channels; ++c) {
-    Vec<T> weight[Taps];
-#pragma GCC unroll 2
-    for (int t = 0; t < Taps; ++t) weight[t] = Vec<T>::load(panel[t] + c * lanes);
-#pragma GCC unroll 16
-    for (int r = 0; r < Rows; ++r) {
-      const Vec<T> x(row[r][c]);
-#pragma GCC unroll 2
-      for (int t = 0; t < Taps; ++t) sum[r][t] = fma(x, weight[t], sum[r][t]);
-    }
-  }
+  add_products(
+      sum, a.channels, [&](int r, Index c) __attribute__((always_inline)) { return row[r][c]; },
+      [&](Index c, int t)
+          __attribute__((always_inline)) { return Vec<T>::load(panel[t] + c * lanes); });
 #pragma GCC unroll 2
   for (int t = 0; t < Taps; ++t)
 #pragma GCC unroll 16

@@ -3,8 +3,8 @@
 #include <cstring>
 
 #include "kernels/matmul/thin.h"
+#include "simd/products.h"
 #include "simd/transpose.h"
-#include "simd/vec.h"
 
 namespace piste::PISTE_ISA {
 namespace {
@@ -38,20 +38,15 @@ struct Tile {
     for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 3
       for (int v = 0; v < Vectors; ++v) sum[r][v] = Vec<T>::zero();
-    const T* b = p.b;
-    const Index a_row = Packed ? 1 : p.a_row;
-#pragma GCC unroll 4
-    for (Index k = p.depth; k > 0; --k, a += Packed ? tile_rows : 1, b += width) {
-      Vec<T> row[Vectors];
-#pragma GCC unroll 3
-      for (int v = 0; v < Vectors; ++v) row[v] = Vec<T>::load(b + v * lanes);
-#pragma GCC unroll 8
-      for (int r = 0; r < Rows; ++r) {
-        const Vec<T> value(a[r * a_row]);
-#pragma GCC unroll 3
-        for (int v = 0; v < Vectors; ++v) sum[r][v] = fma(value, row[v], sum[r][v]);
-      }
-    }
+    const T* const b = p.b;
+    const Index a_row = p.a_row;
+    add_products(
+        sum, p.depth,
+        [=](int r, Index k) __attribute__((always_inline)) {
+          return Packed ? a[k * tile_rows + r] : a[r * a_row + k];
+        },
+        [=](Index k, int v)
+            __attribute__((always_inline)) { return Vec<T>::load(b + k * width + v * lanes); });
   }
 
   /// All columns are there: rows of c, a vector at a time.

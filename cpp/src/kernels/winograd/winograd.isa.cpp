@@ -1,6 +1,6 @@
 #include "kernels/winograd/winograd.h"
 
-#include "simd/vec.h"
+#include "simd/products.h"
 
 namespace piste::PISTE_ISA {
 namespace {
@@ -246,18 +246,10 @@ void multiply_of(const T* v, Index v_tile, const T* u, T* s, Index s_tile, Index
   const T* row[Rows];
 #pragma GCC unroll 8
   for (int r = 0; r < Rows; ++r) row[r] = v + r * v_tile;
-#pragma GCC unroll 4
-  for (Index c = 0; c < channels; ++c, u += Vectors * lanes) {
-    Vec<T> weight[Vectors];
-#pragma GCC unroll 6
-    for (int j = 0; j < Vectors; ++j) weight[j] = Vec<T>::load(u + j * lanes);
-#pragma GCC unroll 8
-    for (int r = 0; r < Rows; ++r) {
-      const Vec<T> x(row[r][c]);
-#pragma GCC unroll 6
-      for (int j = 0; j < Vectors; ++j) sum[r][j] = fma(x, weight[j], sum[r][j]);
-    }
-  }
+  add_products(
+      sum, channels, [&](int r, Index c) __attribute__((always_inline)) { return row[r][c]; },
+      [=](Index c, int j)
+          __attribute__((always_inline)) { return Vec<T>::load(u + (c * Vectors + j) * lanes); });
 #pragma GCC unroll 8
   for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 6
