@@ -6,8 +6,8 @@
 namespace piste {
 
 /// What decides how a convolution is computed. By measurement on Zen 3 with AVX2, which
-/// bench/results/tune.md shows and `python bench/tune.py` repeats; those of depthwise layers with
-/// strides and of narrow rows on Zen 4, with AVX2 and AVX-512.
+/// bench/results/tune.md shows and `python bench/tune.py` repeats; those of narrow rows on Zen 4,
+/// with AVX2 and AVX-512, and those of depthwise layers by bench/shapes/grid.json on Zen 3.
 namespace conv_choice {
 
 // Winograd's method from so many channels and filters on: with fewer its transforms cost more than

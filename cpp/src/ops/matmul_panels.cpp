@@ -49,8 +49,8 @@ void Matmul<T>::pack(Index task, T* memory) const {
     const Index tile = tile_rows();
     if (!p_.a.transposed) {
       const Index row = pack_a_.begin(task) * tile, end = pack_a_.end(task) * tile;
-      return kernels_.matmul->pack_rows(p_.a.at(row, 0), p_.a.stride, std::min(end, p_.rows) - row,
-                                        p_.depth, memory + row * p_.depth);
+      return pack_tiles<T>({p_.a.at(row, 0), p_.a.stride}, std::min(end, p_.rows) - row, p_.depth,
+                           memory + row * p_.depth);
     }
     const auto [k, depth] = depth_of(pack_a_, task);
     kernels_.matmul->pack(p_.a.at(0, k), p_.a.stride, depth, p_.rows, static_cast<int>(tile),
@@ -88,26 +88,18 @@ template <class T>
 void Matmul<T>::point_to_a(const Product<T>& p, const Block& block, Index k, const T* memory,
                            T* scratch, kernels::MatmulPanel<T>& panel) const {
   const Index tile = tile_rows();
-  if (!p.a.tile && !packs_a()) {
-    panel.a = p.a.at(block.row, k);
-    panel.a_tile = tile * p.a.stride, panel.a_row = p.a.stride, panel.a_step = 1;
-    return;
-  }
-  panel.a_row = 1, panel.a_step = tile;
-  if (p.a.tile) {
-    panel.a = p.a.at(block.row, k);
-    panel.a_tile = tile * p.a.stride;
-    return;
-  }
+  Matrix<const T> a = p.a;
   if (pack_a_.count) {
-    panel.a = memory + block.row * p.depth + k * tile;
-    panel.a_tile = tile * p.depth;
+    a = {memory, p.depth, false, tile};
+  } else if (packs_a()) {
+    pack_tiles<T>({a.at(block.row, k), a.stride, a.transposed}, block.rows, panel.depth, scratch);
+    panel.a = scratch;
+    panel.a_tile = tile * panel.depth, panel.a_row = 1, panel.a_step = tile;
     return;
   }
-  pack_tiles<T>({p.a.at(block.row, k), p.a.stride, p.a.transposed}, block.rows, panel.depth,
-                scratch);
-  panel.a = scratch;
-  panel.a_tile = tile * panel.depth;
+  panel.a = a.at(block.row, k);
+  panel.a_tile = tile * a.stride;
+  panel.a_row = a.tile ? 1 : a.stride, panel.a_step = a.tile ? tile : 1;
 }
 
 // A transposed c is computed in scratch memory, where its rows lie side by side.
