@@ -136,6 +136,22 @@ def test_divergence_is_named_and_the_last_good_weights_stay():
     assert all(np.isfinite(array).all() for array in trainer.model.state_dict().values())
 
 
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_variance_that_overflows_is_divergence(fused):
+    nn.manual_seed(0)
+    norm = nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1))
+    first = nn.Residual(norm) if fused else norm
+    model = nn.Sequential(first, nn.ReLU(), nn.Flatten(), nn.Linear(64, 10))
+    trainer, before = trainer_for(model), model.state_dict()
+    x = np.random.default_rng(0).standard_normal((256, 1, 8, 8)).astype(np.float32)
+    with pytest.raises(piste.DivergenceError):
+        trainer.step(x * np.float32(1e18), np.arange(256) % 10)
+    for name, array in model.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
+    assert np.isfinite(trainer.step(x, np.arange(256) % 10))
+    assert all(np.isfinite(array).all() for array in model.state_dict().values())
+
+
 def test_a_diverged_model_is_refused():
     trainer = trainer_for()
     trainer.model[6].weight[0, 0] = np.nan

@@ -221,9 +221,10 @@ def run(
         if not whole:
             state.forget_rates()
     if result.diverged:
-        batch = order[(first + result.batches) * size :][:size]
+        done = first + result.batches
+        batch = order[done * size :][:size]
         if not result.undone:
-            check_finite(samples.images, batch, trainer._network.dtype)
+            check_finite(samples.images, batch, trainer._network.dtype, first=done == 0)
         rate = max(trainer.learning_rates().values(), default=0.0)
         raise DivergenceError(result.step, result.loss, rate, result.layer)
     return result

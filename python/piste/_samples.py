@@ -139,16 +139,17 @@ def _targets(
 
 
 def check_finite(
-    images: npt.NDArray[Any], batch: npt.NDArray[np.int64], dtype: np.dtype[Any]
+    images: npt.NDArray[Any], batch: npt.NDArray[np.int64], dtype: np.dtype[Any], *, first: bool
 ) -> None:
-    """A batch whose loss is not finite in `dtype`: are the data to blame?"""
+    """A batch, the `first` or not, whose loss is not finite in `dtype`: are the data to blame?"""
     if images.dtype == np.uint8:
         return
+    end = "nothing has changed" if first else "the steps before its batch stay"
     for sample in np.sort(batch):
         if not np.isfinite(images[sample]).all():
-            raise ValueError(f"x: sample {sample} holds NaN or infinity; nothing has changed")
+            raise ValueError(f"x: sample {sample} holds NaN or infinity; {end}")
         largest = float(np.abs(images[sample]).max(initial=0))
         if largest > float(np.finfo(dtype).max):
             raise ValueError(
-                f"x: sample {sample} holds {largest:g}, too large for {dtype}; nothing has changed"
+                f"x: sample {sample} holds {largest:g}, too large for {dtype}; {end}"
             )

@@ -110,6 +110,15 @@ def test_doubles_that_float32_does_not_hold(value):
     assert unchanged(trainer, before)
 
 
+def test_a_later_batch_that_is_not_finite_leaves_the_steps_before_it():
+    trainer = make_trainer()
+    x = np.zeros((60, 8, 8), np.float32)
+    x[45, 0, 0] = np.nan
+    with pytest.raises(ValueError, match=r"x: sample 45 holds NaN .* steps before its batch stay"):
+        trainer.fit(x, np.arange(60) % 10, batch_size=10, shuffle=False)
+    assert trainer.steps == 4
+
+
 def test_fit_within_fit():
     trainer = make_trainer()
     x = np.ones_like(X)

@@ -1,4 +1,5 @@
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "engine/weighted_op.h"
@@ -84,7 +85,10 @@ class BatchNormOp final : public WeightedOp<T> {
           "batch norm expects more than 1 value per channel in training, got a batch of 1");
     for (Index c = 0; c < x_.width; ++c) {
       memory.fixed(mean_)[c] = mean[c];
-      memory.fixed(var_)[c] = m2[c] / static_cast<T>(count);
+      // A sum of squares that overflows would make all values 0, and stay in the running variance:
+      // the loss has to show it.
+      const T var = m2[c] / static_cast<T>(count);
+      memory.fixed(var_)[c] = std::isfinite(var) ? var : std::numeric_limits<T>::quiet_NaN();
     }
     set_affine(memory);
   }
