@@ -150,6 +150,4 @@ def check_finite(
             raise ValueError(f"x: sample {sample} holds NaN or infinity; {end}")
         largest = float(np.abs(images[sample]).max(initial=0))
         if largest > float(np.finfo(dtype).max):
-            raise ValueError(
-                f"x: sample {sample} holds {largest:g}, too large for {dtype}; {end}"
-            )
+            raise ValueError(f"x: sample {sample} holds {largest:g}, too large for {dtype}; {end}")
