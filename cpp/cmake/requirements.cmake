@@ -17,9 +17,4 @@ if(NOT PISTE_HAS_CXX20 OR NOT CMAKE_CXX_COMPILER_ID MATCHES "GNU|Clang")
                       "at ${CMAKE_CXX_COMPILER}. Set CXX to another compiler.")
 endif()
 
-find_package(OpenMP COMPONENTS CXX)
-if(NOT OpenMP_CXX_FOUND)
-  message(FATAL_ERROR "piste needs OpenMP from the C++ compiler, and ${CMAKE_CXX_COMPILER} has "
-                      "none. GCC brings it (Debian: apt-get install g++); for Clang install "
-                      "libomp (Debian: libomp-dev; macOS: brew install libomp).")
-endif()
+find_package(Threads REQUIRED)

@@ -36,6 +36,39 @@ void test_every_task_runs_once() {
   }
 }
 
+void test_calls_from_several_threads_at_once() {
+  set_num_threads(3);
+  std::atomic<int> runs{0};
+  std::vector<std::thread> callers;
+  for (int caller = 0; caller < 4; ++caller)
+    callers.emplace_back([&] {
+      for (int call = 0; call < 200; ++call) {
+        std::vector<int> own(16);  // seen by the caller without a lock, when the call has ended
+        parallel_for(16, [&](Index task, int) { ++own[static_cast<std::size_t>(task)]; });
+        for (const int times : own) runs += times;
+      }
+    });
+  for (std::thread& caller : callers) caller.join();
+  EXPECT(runs == 4 * 200 * 16);
+}
+
+void test_a_call_gets_on_without_threads_that_another_holds() {
+  set_num_threads(2);
+  std::atomic<int> held{0}, runs{0};
+  std::atomic<bool> release{false};
+  std::thread other([&] {
+    parallel_for(2, [&](Index, int) {
+      ++held;
+      while (!release) std::this_thread::yield();
+    });
+  });
+  while (held < 2) std::this_thread::yield();
+  parallel_for(10, [&](Index, int) { ++runs; });
+  EXPECT(runs == 10);
+  release = true;
+  other.join();
+}
+
 void test_an_exception_reaches_the_caller() {
   set_num_threads(3);
   bool caught = false;
@@ -232,6 +265,8 @@ void test_cgroup_quotas() {
 
 int main() {
   piste::test_every_task_runs_once();
+  piste::test_calls_from_several_threads_at_once();
+  piste::test_a_call_gets_on_without_threads_that_another_holds();
   piste::test_an_exception_reaches_the_caller();
   piste::test_nested_calls_run();
   piste::test_a_split_covers_everything_in_order();

@@ -42,14 +42,6 @@ def test_without_a_compiler(tmp_path):
     )
 
 
-def test_without_openmp(tmp_path):
-    compiler = compiler_that_refuses(tmp_path, "-fopenmp")
-    status, complaint = configure(tmp_path, compiler)
-    assert status != 0
-    assert f"piste needs OpenMP from the C++ compiler, and {compiler} has none" in complaint
-    assert "Debian: apt-get install g++" in complaint
-
-
 def test_with_a_compiler_that_is_too_old(tmp_path):
     status, complaint = configure(tmp_path, compiler_that_refuses(tmp_path, "++20"))
     assert status != 0

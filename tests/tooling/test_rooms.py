@@ -47,9 +47,10 @@ def test_bindings_see_only_the_public_api():
             assert local or name.startswith("piste/"), f"{path} includes {name}"
 
 
-def test_openmp_stays_in_parallel_for():
-    users = [p.name for p in files(".h", ".cpp") if re.search(r"#pragma omp|omp\.h", p.read_text())]
-    assert users == ["parallel.cpp"]
+def test_threads_start_in_one_place():
+    threads = re.compile(r"#pragma omp|pthread_create|std::j?thread\b(?!::hardware_concurrency)")
+    users = [p.name for p in files(".h", ".cpp") if threads.search(p.read_text())]
+    assert users == ["team.cpp"]
 
 
 def test_machine_flags_stay_in_one_file():

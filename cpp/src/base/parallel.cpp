@@ -1,40 +1,21 @@
 #include "base/parallel.h"
 
-#include <omp.h>
-#include <pthread.h>
-
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <chrono>
 #include <exception>
-#include <thread>
 
 #include "base/ftz.h"
+#include "base/team.h"
 
 namespace piste {
 namespace {
 
 thread_local bool inside_region = false;
 
-// libgomp hangs in a child of fork() whose parent thread owned a pool: give the pool back before.
-void release_pool_before_fork() { omp_pause_resource_all(omp_pause_hard); }
-
 void run_serially(Index tasks, TaskRef body) {
   FlushToZero guard;
   for (Index task = 0; task < tasks; ++task) body(task, 0);
-}
-
-/// The calling thread has no task left: it keeps asking until `ended` of the others have none.
-void ask_until(const std::atomic<int>& ended, int others, Watch& watch) {
-  const auto start = std::chrono::steady_clock::now();
-  while (ended.load(std::memory_order_acquire) < others) {
-    watch.ask();
-    if (std::chrono::steady_clock::now() - start < std::chrono::microseconds(200))
-      std::this_thread::yield();
-    else
-      std::this_thread::sleep_for(std::chrono::microseconds(50));
-  }
 }
 
 /// The tasks cut into one run of neighbours per worker: memory that tasks go through in order is
@@ -81,30 +62,21 @@ void parallel_for(Index tasks, TaskRef body, Watch* watch) {
   const int workers = parallel_workers(tasks);
   if (workers == 1) return run_serially(tasks, body);
 
-  static const int registered = pthread_atfork(release_pool_before_fork, nullptr, nullptr);
-  (void)registered;
-
   Queues queues(tasks, workers);
   std::exception_ptr error;
   std::atomic<bool> failed{false};
-  std::atomic<int> ended{0};
   const auto guarded = [&](auto&& part) {
     try {
       part();
-    } catch (...) {  // an exception must not leave the region: the process would end
+    } catch (...) {  // where a helper's thread threw, the process would end
       if (!failed.exchange(true)) error = std::current_exception();
       if (watch) watch->give_up();
     }
   };
-  // A team of one size, whatever the number of tasks: libgomp ends the threads that a smaller team
-  // doesn't need, and starts others for the next one.
-#pragma omp parallel num_threads(num_threads())
-  {
+  const auto work = [&](int worker) {
     FlushToZero guard;
     inside_region = true;
-    const int worker = omp_get_thread_num();
     guarded([&] {
-      if (worker >= workers) return;
       queues.for_each_task(worker, [&](Index task) {
         if (failed.load(std::memory_order_relaxed)) return false;
         body(task, worker);
@@ -112,10 +84,11 @@ void parallel_for(Index tasks, TaskRef body, Watch* watch) {
       });
     });
     inside_region = false;
-    if (worker != 0)
-      ended.fetch_add(1, std::memory_order_release);
-    else if (watch)
-      guarded([&] { ask_until(ended, omp_get_num_threads() - 1, *watch); });
+  };
+  {
+    Team team(workers - 1, work);
+    work(0);
+    if (watch) guarded([&] { team.wait(watch); });
   }
   if (error) std::rethrow_exception(error);
 }

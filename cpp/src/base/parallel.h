@@ -1,30 +1,13 @@
 #pragma once
 
-#include <memory>
-#include <type_traits>
-
+#include "base/call_ref.h"
 #include "base/watch.h"
 #include "piste/tensor.h"
 #include "piste/threads.h"
 
 namespace piste {
 
-/// A non-owning reference to a callable `void(Index task, int worker)`.
-class TaskRef {
- public:
-  template <class F>
-    requires(!std::is_same_v<std::remove_cvref_t<F>, TaskRef>)
-  TaskRef(F&& body)  // implicit on purpose: parallel_for(n, lambda)
-      : object_(const_cast<void*>(static_cast<const void*>(std::addressof(body)))),
-        call_([](void* object, Index task, int worker) {
-          (*static_cast<std::remove_reference_t<F>*>(object))(task, worker);
-        }) {}
-  void operator()(Index task, int worker) const { call_(object_, task, worker); }
-
- private:
-  void* object_;
-  void (*call_)(void*, Index, int);
-};
+using TaskRef = CallRef<Index, int>;
 
 /// Runs body(task, worker) for every task in [0, tasks), on at most num_threads() workers, with
 /// denormals flushed to zero. `worker` is below the value of parallel_workers(tasks) and no two

@@ -1,0 +1,143 @@
+#include "base/team.h"
+
+#include <pthread.h>
+#include <signal.h>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <mutex>
+#include <system_error>
+#include <thread>
+
+#include "piste/threads.h"
+
+namespace piste {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// How long helpers stay awake for the next call, and a call for its helpers. To wake a thread takes
+// 10 to 50 microseconds; a step's gap between two calls is shorter, most of the time.
+constexpr std::chrono::microseconds idle_awake{500}, wait_awake{200}, nap{50};
+
+void relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+/// Asks done() until it is true or the time is up: at first with no break, then between any other
+/// threads that want the CPU.
+template <class Done>
+bool poll(Done&& done, std::chrono::microseconds most) {
+  for (int i = 0; i < 100; ++i) {
+    if (done()) return true;
+    relax();
+  }
+  for (const auto end = Clock::now() + most; Clock::now() < end; std::this_thread::yield())
+    if (done()) return true;
+  return done();
+}
+
+/// One helping thread. On its desk lies a team's address, its own when it has begun with it
+/// (marked by a bit), or nothing.
+struct alignas(64) Helper {
+  std::atomic<std::uintptr_t> desk{0};
+  std::atomic<std::uint32_t> bell{0};
+
+  bool replace(std::uintptr_t what, std::uintptr_t by) {
+    return desk.compare_exchange_strong(what, by, std::memory_order_acq_rel);
+  }
+  void ring() {
+    bell.fetch_add(1);
+    bell.notify_one();
+  }
+};
+
+constexpr std::uintptr_t begun = 1;
+
+std::uintptr_t address(const Team& team) { return reinterpret_cast<std::uintptr_t>(&team); }
+
+[[noreturn]] void live(Helper& helper, int worker) {
+  for (;;) {
+    const std::uint32_t heard = helper.bell.load();
+    std::uintptr_t offer = 0;
+    if (!poll([&] { return (offer = helper.desk.load(std::memory_order_acquire)) != 0; },
+              idle_awake)) {
+      helper.bell.wait(heard);
+    } else if (helper.replace(offer, offer | begun)) {
+      reinterpret_cast<Team*>(offer)->work(worker);
+      helper.desk.store(0, std::memory_order_release);
+    }
+  }
+}
+
+/// All helpers there are; more start when they are first asked for.
+class Helpers {
+ public:
+  static Helpers& all() {
+    static Helpers* const helpers = new Helpers;  // outlives its threads, which never end
+    return *helpers;
+  }
+  /// As many of the first `n` as there are.
+  int ready(int n) {
+    if (started_.load(std::memory_order_acquire) < n) start(n);
+    return std::min(n, started_.load(std::memory_order_acquire));
+  }
+  Helper& operator[](int i) { return *helpers_[static_cast<std::size_t>(i)]; }
+
+ private:
+  Helpers() {
+    pthread_atfork([] { all().starting_.lock(); }, [] { all().starting_.unlock(); },
+                   [] {
+                     all().started_ = 0;  // a child has none of its parent's threads
+                     all().starting_.unlock();
+                   });
+  }
+  void start(int n) {
+    const std::lock_guard lock(starting_);
+    sigset_t every, before;  // signals are for the threads of the program
+    sigfillset(&every);
+    pthread_sigmask(SIG_SETMASK, &every, &before);
+    try {
+      for (int i = started_; i < n; started_ = ++i) {
+        Helper& helper = *(helpers_[static_cast<std::size_t>(i)] = new Helper);
+        std::thread([&helper, i] { live(helper, i + 1); }).detach();
+      }
+    } catch (const std::system_error&) {  // the system grants no more: fewer help
+    }
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  }
+
+  std::mutex starting_;
+  std::atomic<int> started_{0};
+  std::array<Helper*, max_num_threads> helpers_{};
+};
+
+}  // namespace
+
+Team::Team(int helpers, CallRef<int> work) : work_(work) {
+  Helpers& all = Helpers::all();
+  helpers_ = all.ready(helpers);
+  for (int i = 0; i < helpers_; ++i)
+    if (all[i].replace(0, address(*this))) all[i].ring();
+}
+
+void Team::wait(Watch* watch) {
+  Helpers& all = Helpers::all();
+  for (; helpers_ > 0; --helpers_) {
+    Helper& helper = all[helpers_ - 1];
+    if (helper.replace(address(*this), 0)) continue;  // it has not begun
+    const auto ended = [&] {
+      if (watch) watch->ask();
+      return helper.desk.load(std::memory_order_acquire) != (address(*this) | begun);
+    };
+    while (!poll(ended, wait_awake)) std::this_thread::sleep_for(nap);
+  }
+}
+
+}  // namespace piste
