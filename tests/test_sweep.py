@@ -201,7 +201,7 @@ def test_ctrl_c_leaves_whole_steps():
         (
             {"model_factory": model()},
             TypeError,
-            "model_factory: expected a function, got Sequential",
+            "model_factory: expected a function, got Sequential$",
         ),
         ({"model_factory": lambda: 3}, TypeError, "model: expected a piste Module, got int"),
         ({"loss": "mse"}, TypeError, "loss: expected a piste Loss, got str"),

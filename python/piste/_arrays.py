@@ -25,9 +25,18 @@ def empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     """A new array; a large one in memory that earlier results have given back.
 
     What the allocator takes anew from the system costs more to touch than most operations do.
+
+    Raises
+    ------
+    ValueError
+        For more bytes than there are addresses.
+    MemoryError
+        For more than the system has.
     """
     kind = np.dtype(dtype)
     size = math.prod(shape) * kind.itemsize
+    if size > sys.maxsize:
+        raise ValueError(f"a result of shape {shape} and dtype {kind} has more bytes than an array")
     if size not in _POOLED_BYTES:
         return np.empty(shape, kind)
     return _core.empty(size).view(kind).reshape(shape)
@@ -44,7 +53,12 @@ def describe(value: object) -> str:
     """A short text on what came, for error messages."""
     if isinstance(value, np.ndarray):
         return f"an array of shape {value.shape} and dtype {value.dtype}"
-    return f"{type(value).__name__} {value!r}"[:120]
+    kind = type(value).__name__
+    if isinstance(value, (tuple, list)) and any(isinstance(item, np.ndarray) for item in value):
+        items = ", ".join(map(describe, value[:3])) + (", ..." if len(value) > 3 else "")
+        return f"{kind} of {len(value)}: {items}"
+    text = repr(value)
+    return kind if "\n" in text else f"{kind} {text}"[:120]
 
 
 def as_dtype(dtype: npt.DTypeLike | None) -> np.dtype[Any]:

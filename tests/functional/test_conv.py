@@ -395,6 +395,7 @@ X, W = np.zeros((2, 4, 6, 6)), np.zeros((8, 4, 3, 3))
         ((X, W, None, 0), ValueError, "stride: expected an integer from 1"),
         ((X, W, None, 1.5), TypeError, "stride: expected an integer"),
         ((X, W, None, 1, -1), ValueError, "padding: expected an integer from 0"),
+        ((X, W, None, 1, 2**31 - 1), ValueError, r"result of shape \(2, 8, 4.*more bytes than"),
         ((X, W, None, 1, "full"), ValueError, "padding: expected 'same', 'valid'"),
         ((X, W, None, 1, 0, 3), ValueError, "does not fit"),
         ((X, W, None, 1, 0, 1, 0), ValueError, "groups: expected an integer from 1"),
