@@ -66,8 +66,7 @@ template <int count, class T, class F, class... X>
   if (const int tail = static_cast<int>(n - i)) {
     Sums<T, count> last =
         f(Vec<T>::load_partial(first + i, tail), Vec<T>::load_partial(x + i, tail)...);
-    for (Vec<T>& v : last.v)
-      for (int lane = tail; lane < lanes; ++lane) v.v[lane] = T(0);
+    for (Vec<T>& v : last.v) v = Vec<T>::select(Vec<T>::first(tail), v, Vec<T>::zero());
     sums[1] += last;
   }
   sums[0] += sums[1];

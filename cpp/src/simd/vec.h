@@ -3,11 +3,17 @@
 // than the target's registers, the compiler splits it. Included by *.isa.cpp only; everything is
 // in an anonymous namespace, so that no copy compiled for one ISA can be linked into another.
 
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) || defined(__AVX2__)
 #include <immintrin.h>
 #endif
 #include <cstdint>
 #include <cstring>
+#include <utility>
+
+// One vector is one register of AVX2.
+#if defined(__AVX2__) && PISTE_VECTOR_BYTES == 32
+#define PISTE_AVX2_VECTORS
+#endif
 
 namespace piste::PISTE_ISA {
 namespace {
@@ -55,16 +61,24 @@ struct Vec {
   }
   void store(T* to) const { *reinterpret_cast<typename Native<T>::Unaligned*>(to) = v; }
 
-  /// The first n of `lanes` values, the rest `fill`.
+  /// The first n of `lanes` values, the rest `fill`. (A plain loop would become a call of memcpy.)
   static Vec load_partial(const T* from, int n, T fill = 0) {
     Vec result(fill);
-#if defined(__AVX512F__)  // one instruction, which GCC does not find
+#if defined(__AVX512F__)
     if constexpr (sizeof(T) == 4)
-      result.v = (Vector)_mm512_mask_loadu_ps((__m512)result.v, first_lanes(n), from);
+      result.v = (Vector)_mm512_mask_loadu_ps((__m512)result.v, first_bits(n), from);
     else
-      result.v = (Vector)_mm512_mask_loadu_pd((__m512d)result.v, first_lanes(n), from);
+      result.v = (Vector)_mm512_mask_loadu_pd((__m512d)result.v, first_bits(n), from);
+#elif defined(PISTE_AVX2_VECTORS)
+    const Mask mask = first(n);
+    if constexpr (sizeof(T) == 4)
+      result.v = mask ? (Vector)_mm256_maskload_ps(from, (__m256i)mask) : result.v;
+    else
+      result.v = mask ? (Vector)_mm256_maskload_pd(from, (__m256i)mask) : result.v;
 #else
-    for (int i = 0; i < n; ++i) result.v[i] = from[i];
+#pragma GCC unroll 16
+    for (int i = 0; i < lanes; ++i)
+      if (i < n) result.v[i] = from[i];
 #endif
     return result;
   }
@@ -72,12 +86,18 @@ struct Vec {
     if (n == lanes) return store(to);
 #if defined(__AVX512F__)
     if constexpr (sizeof(T) == 4)
-      _mm512_mask_storeu_ps(to, first_lanes(n), (__m512)v);
+      _mm512_mask_storeu_ps(to, first_bits(n), (__m512)v);
     else
-      _mm512_mask_storeu_pd(to, first_lanes(n), (__m512d)v);
-#else
-    for (int i = 0; i < n; ++i) to[i] = v[i];
+      _mm512_mask_storeu_pd(to, first_bits(n), (__m512d)v);
+#else  // AVX2 has a masked store too, of dozens of micro-operations on some CPUs
+    store_halves<lanes / 2>(v, to, n, std::make_integer_sequence<int, lanes>());
 #endif
+  }
+  /// All ones in the first n lanes.
+  static Mask first(std::int64_t n) {
+    Mask lane;
+    for (int i = 0; i < lanes; ++i) lane[i] = i;
+    return lane < static_cast<Int>(n);
   }
 
   friend Vec operator+(Vec a, Vec b) { return a.v + b.v; }
@@ -109,7 +129,30 @@ struct Vec {
 
 #if defined(__AVX512F__)
  private:
-  static __mmask16 first_lanes(int n) { return static_cast<__mmask16>((1u << n) - 1); }
+  static __mmask16 first_bits(int n) { return static_cast<__mmask16>((1u << n) - 1); }
+#else
+ private:
+  /// Stores the first n < 2 K values: those K first, where the number has that bit, and so on.
+  template <int K, int... J>
+  static void store_halves(Vector x, T* to, int n, std::integer_sequence<int, J...> each) {
+    if constexpr (K > 0) {
+      if (n & K) {
+        store_first(x, to, std::make_integer_sequence<int, K>());
+        to += K;
+        x = __builtin_shufflevector(x, x, ((J + K) % lanes)...);
+      }
+      store_halves<K / 2>(x, to, n, each);
+    }
+  }
+  template <int... J>
+  static void store_first(Vector x, T* to, std::integer_sequence<int, J...>) {
+    if constexpr (sizeof...(J) == 1) {
+      *to = x[0];
+    } else {
+      const auto part = __builtin_shufflevector(x, x, J...);
+      std::memcpy(to, &part, sizeof(part));
+    }
+  }
 #endif
 };
 
@@ -125,19 +168,11 @@ template <class T>
   return Vec<T>::select(x < Vec<T>::zero(), Vec<T>::zero(), x);
 }
 
-/// All ones in the first n lanes.
-template <class T>
-typename Vec<T>::Mask first_lanes(std::int64_t n) {
-  Vec<T> lane;
-  for (int i = 0; i < Vec<T>::lanes; ++i) lane.v[i] = static_cast<T>(i);
-  return lane < Vec<T>(static_cast<T>(n));
-}
-
 /// Keeps GCC from reading an operand again from memory for its second multiplication: loads, two a
 /// cycle, would then bound the tile.
 template <class T>
 inline __attribute__((always_inline)) Vec<T> loaded_once(Vec<T> x) {
-#if defined(__AVX512F__) || (defined(__AVX2__) && PISTE_VECTOR_BYTES == 32)
+#if defined(__AVX512F__) || defined(PISTE_AVX2_VECTORS)
   asm("" : "+v"(x.v));
 #endif
   return x;

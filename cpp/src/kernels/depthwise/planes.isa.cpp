@@ -29,7 +29,7 @@ template <class T>
   if (x == columns) return;
   from += x;
   columns -= x;
-  const Vec<T> last = end - from >= lanes ? Vec<T>::select(first_lanes<T>(columns),
+  const Vec<T> last = end - from >= lanes ? Vec<T>::select(Vec<T>::first(columns),
                                                            Vec<T>::load(from), Vec<T>::zero())
                                           : load_last(from, columns);
   last.store(to + x);
@@ -59,7 +59,7 @@ template <class T, int stride>
   if (end - from >= stride * lanes) {
 #pragma GCC unroll 3
     for (int i = 0; i < stride; ++i)
-      x[i] = Vec<T>::select(first_lanes<T>(columns - i * lanes), Vec<T>::load(from + i * lanes),
+      x[i] = Vec<T>::select(Vec<T>::first(columns - i * lanes), Vec<T>::load(from + i * lanes),
                             Vec<T>::zero());
   } else {
 #pragma GCC unroll 3
@@ -251,7 +251,7 @@ void dots_tile(const kernels::DepthwiseDots<T>& a, Index first) {
 #pragma GCC unroll 16
     for (int t = 0; t < Taps; ++t) sum[c][t] = Vec<T>::zero();
   const Index whole = a.columns / lanes * lanes;
-  const auto mask = first_lanes<T>(a.columns - whole);
+  const auto mask = Vec<T>::first(a.columns - whole);
   for (Index h = 0; h < a.rows; ++h) {
     const T* dy = a.dy + h * a.dy_row;
     const T* x[Taps];

@@ -9,38 +9,69 @@
 namespace piste::PISTE_ISA {
 namespace {
 
-template <class T, int Rows, int Columns>
-void dot_tile(const kernels::MatmulDot<T>& p, Index i, Index j) {
-  constexpr int lanes = Vec<T>::lanes, group = lanes < 4 ? lanes : 4;
-  const T* a = p.a + i * p.a_stride;
-  const T* b = p.b + j * p.b_stride;
-  Vec<T> sum[Rows][Columns < group ? group : Columns] = {};
-  Index k = 0;
-  for (; k + lanes <= p.depth; k += lanes) {
-    Vec<T> x[Rows];
+/// sums[r][c] += the products of the vectors that load(from) reads at the rows of a and b.
+template <class T, int Rows, int Columns, class Load>
+[[gnu::always_inline]] inline void add_dots(Vec<T> (&sums)[Rows][Columns], const T* const* a,
+                                            const T* const* b, Index k, Load&& load) {
+  Vec<T> x[Rows];
 #pragma GCC unroll 3
-    for (int r = 0; r < Rows; ++r) x[r] = Vec<T>::load(a + r * p.a_stride + k);
-#pragma GCC unroll 8
-    for (int c = 0; c < Columns; ++c) {
-      const Vec<T> y = Vec<T>::load(b + c * p.b_stride + k);
+  for (int r = 0; r < Rows; ++r) x[r] = load(a[r] + k);
+#pragma GCC unroll 4
+  for (int c = 0; c < Columns; ++c) {
+    const Vec<T> y = loaded_once(load(b[c] + k));
 #pragma GCC unroll 3
-      for (int r = 0; r < Rows; ++r) sum[r][c] = fma(x[r], y, sum[r][c]);
+    for (int r = 0; r < Rows; ++r) sums[r][c] = fma(x[r], y, sums[r][c]);
+  }
+}
+
+/// One row of a tile: the sums of lanes of `Columns` vectors, with bias and relu, to where they go.
+template <class T, int Columns>
+[[gnu::always_inline]] inline void store_dots(const kernels::MatmulDot<T>& p, const Vec<T>* sums,
+                                              Index i, Index j) {
+  constexpr int lanes = Vec<T>::lanes, group = Columns <= 2 || lanes == 2 ? 2 : 4;
+  const T* bias = p.bias ? p.bias + i * p.bias_row + j * p.bias_column : nullptr;
+  T* to = p.c + i * p.c_row + j * p.c_column;
+#pragma GCC unroll 2
+  for (int c = 0; c < Columns; c += group) {
+    constexpr int n = Columns < group ? Columns : group;
+    Vec<T> some[group];
+#pragma GCC unroll 4
+    for (int k = 0; k < group; ++k) some[k] = k < n ? sums[c + k] : Vec<T>::zero();
+    Vec<T> y = lane_sums<T, group>(some);
+    if (bias)
+      y += p.bias_column == 1 ? Vec<T>::load_partial(bias + c, n) : Vec<T>(bias[c * p.bias_column]);
+    if (p.relu) y = at_least_zero(y);
+    if (p.c_column == 1) {
+      y.store_partial(to + c, n);
+    } else {
+#pragma GCC unroll 4
+      for (int k = 0; k < n; ++k) to[(c + k) * p.c_column] = y.v[k];
     }
   }
-  T dots[Rows][Columns < group ? group : Columns];
+}
+
+template <class T, int Rows, int Columns>
+void dot_tile(const kernels::MatmulDot<T>& p, Index i, Index j) {
+  constexpr int lanes = Vec<T>::lanes;
+  const T *a[Rows], *b[Columns];
+#pragma GCC unroll 3
+  for (int r = 0; r < Rows; ++r) a[r] = p.a + (i + r) * p.a_stride;
+#pragma GCC unroll 4
+  for (int c = 0; c < Columns; ++c) b[c] = p.b + (j + c) * p.b_stride;
+  Vec<T> sums[Rows][Columns];
 #pragma GCC unroll 3
   for (int r = 0; r < Rows; ++r)
-#pragma GCC unroll 8
-    for (int c = 0; c < Columns; c += group)
-      lane_sums<T, group>(&sum[r][c]).store_partial(&dots[r][c], group);
-  for (int r = 0; r < Rows; ++r)
-    for (int c = 0; c < Columns; ++c) {
-      T y = dots[r][c];
-      for (Index tail = k; tail < p.depth; ++tail)
-        y += a[r * p.a_stride + tail] * b[c * p.b_stride + tail];
-      if (p.bias) y += p.bias[(i + r) * p.bias_row + (j + c) * p.bias_column];
-      p.c[(i + r) * p.c_row + (j + c) * p.c_column] = p.relu && y < 0 ? T(0) : y;
-    }
+#pragma GCC unroll 4
+    for (int c = 0; c < Columns; ++c) sums[r][c] = Vec<T>::zero();
+  Index k = 0;
+#pragma GCC unroll 4
+  for (; k + lanes <= p.depth; k += lanes)
+    add_dots(sums, a, b, k, [](const T* from) { return Vec<T>::load(from); });
+  const int tail = static_cast<int>(p.depth - k);
+  if (tail > 0)
+    add_dots(sums, a, b, k, [&](const T* from) { return Vec<T>::load_partial(from, tail); });
+#pragma GCC unroll 3
+  for (int r = 0; r < Rows; ++r) store_dots<T, Columns>(p, sums[r], i + r, j);
 }
 
 template <class T, int Columns>

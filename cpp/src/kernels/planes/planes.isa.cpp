@@ -154,7 +154,7 @@ void dots_tile(const kernels::PlaneDots<T>& a, Index k) {
   for (int f = 0; f < Filters; ++f)
     for (int t = 0; t < Taps; ++t) sum[f][t] = Vec<T>::zero();
   const Index whole = a.columns / lanes * lanes;
-  const auto mask = first_lanes<T>(a.columns - whole);
+  const auto mask = Vec<T>::first(a.columns - whole);
   for (Index r = 0; r < a.rows; ++r) {
     const T* dy = a.dy + a.dy_at[r];
     const T* x[Taps];
