@@ -35,6 +35,15 @@ void Matmul<T>::turn() {
   turned_ = !turned_;
 }
 
+template <class T>
+bool Matmul<T>::suits_dots() const {
+  const Index fewer = std::min(p_.rows, p_.columns), vectors = p_.depth / kernels_.lanes;
+  if (p_.rows * p_.columns <= 16 * kernels_.lanes) return true;
+  if (fewer <= dot_rows) return vectors >= dot_vectors;
+  return fewer <= long_dot_rows && vectors >= long_dot_vectors &&
+         fewer * p_.depth * Index(sizeof(T)) <= a_bytes;
+}
+
 // Packing costs time per value, so the smaller side should be the packed one, or none.
 template <class T>
 void Matmul<T>::choose_manner() {
@@ -42,10 +51,7 @@ void Matmul<T>::choose_manner() {
   if (p_.c.transposed) turn();
   const bool along_depth = !p_.a.transposed && p_.b.transposed;
   const bool across_depth = p_.a.transposed && p_.b.transposed;
-  const Index fewer = std::min(p_.rows, p_.columns);
-  const bool long_dots =
-      p_.depth >= dot_vectors * kernels_.lanes || p_.rows * p_.columns <= 16 * kernels_.lanes;
-  if (along_depth && fewer <= dot_rows && long_dots && !p_.accumulate) {
+  if (along_depth && !p_.accumulate && suits_dots()) {
     manner_ = Manner::dot;
     if (p_.rows > p_.columns) turn();
   } else if (!p_.b.transposed && p_.depth > 0 && std::min(p_.rows, p_.depth) <= stream_rows) {

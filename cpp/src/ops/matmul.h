@@ -88,6 +88,7 @@ class Matmul {
   };
 
   void turn();
+  bool suits_dots() const;
   void choose_manner();
   void choose_blocks();
   void split_panels();

@@ -18,9 +18,11 @@ inline constexpr Index block_panels = 16;
 inline constexpr Index shared_bytes = 64 << 20;
 
 // Up to so many rows b is read as it is: packing it would take longer than multiplying by it.
-inline constexpr Index dot_rows = 8, stream_rows = 8;
+inline constexpr Index dot_rows = 16, stream_rows = 8;
 // Vectors of depth below which a dot product is shorter than the sum of its lanes.
 inline constexpr Index dot_vectors = 4;
+// Of so many vectors, more rows are multiplied as they are, if they stay in L2 as a block of a.
+inline constexpr Index long_dot_vectors = 32, long_dot_rows = 96;
 // Columns from which rows along the depth are packed.
 inline constexpr Index packed_columns = 320;
 // Where both sides lie along the depth one must be transposed: from so many rows on the wider one
