@@ -21,6 +21,8 @@ struct Value {
   Index width = 0;
   int scale = -1, shift = -1;
   Index sample_values() const { return shape.pixels() * width; }
+  /// Whether a sample's values lie in the order of (channel, pixel), as the user's do.
+  bool is_row() const { return shape.pixels() == 1 || width == 1; }
 };
 
 /// The gradient of an op's output y as its readers left it: one part or two, which are added up,

@@ -18,6 +18,7 @@ class InputOp final : public Op<T> {
   explicit InputOp(const Value<T>& y) : y_(y) { this->use_forward(y.tensor); }
 
   void forward(int, const Run<T>& run, const Memory<T>& memory, const Chunk& chunk) override {
+    if (memory.borrowed == y_.tensor) return;
     const SampleReader<T> reader(run.x, run.input_scale, run.input_shift);
     T* y = memory.at(y_.tensor, chunk);
     T* numbers = static_cast<T*>(memory.worker_scratch(chunk));

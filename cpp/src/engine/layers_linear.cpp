@@ -38,9 +38,9 @@ class LinearOp final : public WeightedOp<T> {
   LinearOp(Plan<T>& plan, const Site<T>& site)
       : WeightedOp<T>(site),
         wide_(weight_.value.size() * Index(sizeof(T)) > wide_bytes),
-        reorders_(x_.shape.pixels() > 1),
+        reorders_(!x_.is_row()),
         batch_(plan.batch()),
-        rows_{x_.tensor, x_.width} {
+        rows_{x_.tensor, x_.sample_values()} {
     if (reorders_) rows_ = {plan.tensor(features()), features()};
     if (!wide_ || reorders_) forward_.push_back({});
     const Matmul<T> product(forward_product(nullptr, nullptr, batch_));
@@ -55,7 +55,7 @@ class LinearOp final : public WeightedOp<T> {
 
   void link(Plan<T>& plan, int dy, const std::vector<int>& dx) override {
     this->link_ends(plan, dy, dx[0]);
-    drows_ = {dx_, x_.width};
+    drows_ = {dx_, x_.sample_values()};
     if (reorders_ && dx_ >= 0) drows_ = {plan.tensor(features()), features()};
     const Matmul<T> by_input(input_product(nullptr, nullptr, batch_));
     const Matmul<T> by_weight(weight_product(nullptr, nullptr));

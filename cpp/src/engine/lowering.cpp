@@ -54,6 +54,7 @@ class Lowering {
     find_needed_gradients();
     for (std::size_t i = 0; i < nodes_.size(); ++i) lower_forward(static_cast<int>(i));
     lower_end();
+    find_borrowing();
     plan_.seal();
   }
 
@@ -184,6 +185,22 @@ class Lowering {
     ops_[i] = plan_.add(make(i, y));
     describe(i);
     plan_.schedule_forward(ops_[i], training_);
+  }
+
+  /// The input may stay where it is if linear layers alone read it, as rows without padding.
+  /// (Between forward and backward by hand its owner may change it.)
+  void find_borrowing() {
+    if (plan_.mode() == PlanMode::manual) return;
+    for (std::size_t i = 0; i < nodes_.size(); ++i) {
+      const Value<T>& x = values_[i];
+      if (nodes_[i].kind != NodeKind::input || !x.is_row()) continue;
+      bool linear = x.sample_values() == x.shape.features() && root(graph_.output) != int(i);
+      for (std::size_t j = 0; j < nodes_.size(); ++j)
+        for (int from : nodes_[j].inputs)
+          if (root(from) == int(i) && alias_of_[j] < 0)
+            linear &= nodes_[j].kind == NodeKind::linear;
+      if (linear) plan_.set_borrowing(x.tensor);
+    }
   }
 
   /// What a layer's op adds to its value, or -1.

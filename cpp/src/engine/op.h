@@ -62,19 +62,21 @@ struct Memory {
   Index batch = 0;
   std::byte* scratch = nullptr;
   Index scratch_stride = 0;
+  int borrowed = -1;                 // the input's tensor, where the user's memory serves for it,
+  std::byte* borrowed_at = nullptr;  // which nobody writes to
 
   /// First of the chunk's samples.
   template <class U = T>
   U* at(int tensor, const Chunk& chunk) const {
     const Tensor& t = tensors[tensor];
-    std::byte* base = t.local ? local_arena + chunk.worker * local_stride + t.offset
-                              : arena + t.offset + chunk.begin * t.sample_bytes;
-    return reinterpret_cast<U*>(base);
+    if (t.local && tensor != borrowed)
+      return reinterpret_cast<U*>(local_arena + chunk.worker * local_stride + t.offset);
+    return fixed<U>(tensor) + chunk.begin * (t.sample_bytes / Index(sizeof(U)));
   }
   /// A tensor of fixed size, or all samples of one that is not local.
   template <class U = T>
   U* fixed(int tensor) const {
-    return reinterpret_cast<U*>(arena + tensors[tensor].offset);
+    return reinterpret_cast<U*>(tensor == borrowed ? borrowed_at : arena + tensors[tensor].offset);
   }
   void* worker_scratch(int worker) const { return scratch + worker * scratch_stride; }
   void* worker_scratch(const Chunk& chunk) const { return worker_scratch(chunk.worker); }

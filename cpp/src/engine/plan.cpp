@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "engine/lap.h"
+#include "engine/sample_reader.h"
 
 namespace piste {
 namespace {
@@ -293,6 +294,14 @@ void Plan<T>::add_seconds(StepTimes& times) const {
 
 template <class T>
 void Plan<T>::run_forward(const Run<T>& run) {
+  memory_.borrowed = -1;
+  if (borrowing_ >= 0 && !run.augmentation) {
+    const SampleReader<T> reader(run.x, run.input_scale, run.input_shift);
+    if (const T* batch = reader.batch(run.order, batch_)) {
+      memory_.borrowed = borrowing_;
+      memory_.borrowed_at = reinterpret_cast<std::byte*>(const_cast<T*>(batch));
+    }
+  }
   run_segments(0, mode_ == PlanMode::manual ? forward_segments_ : segments_.size(), run);
 }
 

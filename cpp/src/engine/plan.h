@@ -32,6 +32,10 @@ class Plan {
   void set_spare(int tensor, bool spare) { tensors_[tensor].spare = spare; }
   bool is_spare(int tensor) const { return tensor >= 0 && tensors_[tensor].spare; }
 
+  /// The input's tensor, whose readers take rows of features as the user holds them: batches that
+  /// lie together in the user's memory are read there.
+  void set_borrowing(int input) { borrowing_ = input; }
+
   /// The tensor lives until finish() has run, for all samples.
   void keep(int tensor) { tensors_[tensor].kept = true; }
 
@@ -111,6 +115,7 @@ class Plan {
   Index batch_, groups_, chunk_ = 1, arena_bytes_ = 0;
   int workers_ = 0;
   double work_ = 0;  // of a step
+  int borrowing_ = -1;
   std::vector<Tensor> tensors_;
   std::vector<std::unique_ptr<Op<T>>> ops_;
   std::vector<Step> steps_;

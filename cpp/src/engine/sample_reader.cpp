@@ -99,6 +99,15 @@ const T* SampleReader<T>::read(Index i, T* numbers) const {
 }
 
 template <class T>
+const T* SampleReader<T>::batch(const std::int64_t* order, Index n) const {
+  if (!direct_ || (n > 1 && x_.strides[0] != extents_[axes - 1] * strides_[axes - 1]))
+    return nullptr;
+  for (Index i = 1; order && i < n; ++i)
+    if (order[i] != order[0] + i) return nullptr;
+  return read(order ? order[0] : 0, nullptr);
+}
+
+template <class T>
 void SampleReader<T>::prefetch(Index i) const {
   if (!dense_) return;
   const std::byte* from = x_.data + i * x_.strides[0];

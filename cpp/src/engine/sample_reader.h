@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+
 #include "piste/input.h"
 
 namespace piste {
@@ -12,6 +14,10 @@ class SampleReader {
 
   /// Sample i: where it lies if it can be used as it is, else in `numbers`.
   const T* read(Index i, T* numbers) const;
+
+  /// Samples order[0], order[1], ... (null: 0, 1, ...), where they lie one after another and can be
+  /// used as they are; else null.
+  const T* batch(const std::int64_t* order, Index n) const;
 
   /// Asks for a sample's memory, to be read soon.
   void prefetch(Index i) const;

@@ -143,6 +143,18 @@ void panel(int vectors, const Panel<T>& p) {
   if (row < p.rows) last_tile<T, Vectors>(p, row);
 }
 
+/// A row of b to its panels, `Values` at a time.
+template <class T, int Values>
+[[gnu::always_inline]] inline T* copy_panels(const T* __restrict x, Index n, int width,
+                                             T* __restrict to, Index to_panel) {
+  for (Index j = 0; j < n; j += width, to += to_panel)
+    for (int i = 0; i < width; i += Values) {
+      std::memcpy(to + i, x + j + i, Values * sizeof(T));
+      asm("");  // or the loop becomes a call of memcpy, for so few values
+    }
+  return to;
+}
+
 template <class T>
 void pack(const T* __restrict x, Index x_stride, Index depth, Index n, int width, T* __restrict y,
           Index y_panel) {
@@ -150,14 +162,12 @@ void pack(const T* __restrict x, Index x_stride, Index depth, Index n, int width
   const Index whole = n / width * width;
   for (Index k = 0; k < depth; ++k, x += x_stride, y += width) {
     T* to = y;
-    if (width % lanes == 0) {
-      for (Index j = 0; j < whole; j += width, to += y_panel)
-        for (int i = 0; i < width; i += lanes) Vec<T>::load(x + j + i).store(to + i);
-    } else {
-      for (Index j = 0; j < whole; j += width, to += y_panel)
-        for (int i = 0; i < width; i += 4)
-          std::memcpy(to + i, x + j + i, 4 * sizeof(T));  // tile_rows is a multiple of 4
-    }
+    if (width == 3 * lanes)
+      to = copy_panels<T, 3 * lanes>(x, whole, width, to, y_panel);
+    else if (width % lanes == 0)
+      to = copy_panels<T, lanes>(x, whole, width, to, y_panel);
+    else
+      to = copy_panels<T, 4>(x, whole, width, to, y_panel);  // tile_rows is a multiple of 4
     if (whole == n) continue;
     for (int i = 0; i < width; ++i) to[i] = whole + i < n ? x[whole + i] : T(0);
   }

@@ -9,44 +9,48 @@
 namespace piste::PISTE_ISA {
 namespace {
 
-/// A vector's place in the arrays: whole, or the first `count` lanes at their end.
+/// A whole vector's place in the arrays.
 template <class T>
-struct Place {
+struct Whole {
   Index at;
-  int count;
-  Vec<T> load(const T* from) const {
-    return count == Vec<T>::lanes ? Vec<T>::load(from + at)
-                                  : Vec<T>::load_partial(from + at, count);
-  }
-  void store(Vec<T> v, T* to) const {
-    if (count == Vec<T>::lanes)
-      v.store(to + at);
-    else
-      v.store_partial(to + at, count);
-  }
+  Vec<T> load(const T* from) const { return Vec<T>::load(from + at); }
+  void store(Vec<T> v, T* to) const { v.store(to + at); }
 };
 
-/// p = step(p, gradient with its sign and coupled weight decay, place), vector by vector.
+/// That of the `count` values at their end.
+template <class T>
+struct Part {
+  Index at;
+  int count;
+  Vec<T> load(const T* from) const { return Vec<T>::load_partial(from + at, count); }
+  void store(Vec<T> v, T* to) const { v.store_partial(to + at, count); }
+};
+
+/// p = step(p, gradient with its sign and coupled weight decay, place), vector by vector. Options
+/// are copies, which no store changes: what depends on them alone is decided outside the loop.
 template <class T, class Step>
-[[gnu::always_inline]] inline void for_each_vector(T* p, const T* g, Index n,
-                                                   const UpdateOptions<T>& o, Step step) {
+[[gnu::always_inline]] inline void for_each_vector(T* p, const T* g, Index n, UpdateOptions<T> o,
+                                                   Step step) {
   using V = Vec<T>;
   const V decay(o.weight_decay);
-  for (Index i = 0; i < n; i += V::lanes) {
-    const Place<T> place{i, static_cast<int>(n - i < V::lanes ? n - i : V::lanes)};
+  const auto visit = [&](auto place) {
     const V value = place.load(p);
     V gradient = o.maximize ? -place.load(g) : place.load(g);
     if (o.weight_decay != 0) gradient = fma(decay, value, gradient);
     place.store(step(value, gradient, place), p);
-  }
+  };
+  Index i = 0;
+  for (; i + V::lanes <= n; i += V::lanes) visit(Whole<T>{i});
+  if (i < n) visit(Part<T>{i, static_cast<int>(n - i)});
 }
 
 template <class T>
-void sgd(T* p, const T* g, T* const* states, Index n, const UpdateOptions<T>& o) {
+void sgd(T* p, const T* g, T* const* states, Index n, const UpdateOptions<T>& options) {
   using V = Vec<T>;
+  const UpdateOptions<T> o = options;
   T* const buffer = states[0];
   const V lr(o.lr), momentum(o.momentum), rest(1 - o.dampening);
-  for_each_vector(p, g, n, o, [&](V value, V step, Place<T> place) {
+  for_each_vector(p, g, n, o, [&](V value, V step, auto place) {
     if (o.momentum != 0) {
       const V b = o.first_step ? step : fma(momentum, place.load(buffer), rest * step);
       place.store(b, buffer);
@@ -57,12 +61,13 @@ void sgd(T* p, const T* g, T* const* states, Index n, const UpdateOptions<T>& o)
 }
 
 template <class T>
-void adam(T* p, const T* g, T* const* states, Index n, const UpdateOptions<T>& o) {
+void adam(T* p, const T* g, T* const* states, Index n, const UpdateOptions<T>& options) {
   using V = Vec<T>;
+  const UpdateOptions<T> o = options;
   T *const mean = states[0], *const square = states[1], *const largest = states[2];
   const V lr(o.lr), rest1(o.rest1), beta2(o.beta2), rest2(o.rest2), eps(o.eps);
   const V shrink(o.shrink), correction(o.correction);
-  for_each_vector(p, g, n, o, [&](V value, V gradient, Place<T> place) {
+  for_each_vector(p, g, n, o, [&](V value, V gradient, auto place) {
     const V m0 = place.load(mean), m = fma(rest1, gradient - m0, m0);
     V v = fma(beta2, place.load(square), rest2 * gradient * gradient);
     place.store(m, mean);
@@ -77,11 +82,12 @@ void adam(T* p, const T* g, T* const* states, Index n, const UpdateOptions<T>& o
 }
 
 template <class T>
-void rmsprop(T* p, const T* g, T* const* states, Index n, const UpdateOptions<T>& o) {
+void rmsprop(T* p, const T* g, T* const* states, Index n, const UpdateOptions<T>& options) {
   using V = Vec<T>;
+  const UpdateOptions<T> o = options;
   T *const square = states[0], *const mean = states[1], *const buffer = states[2];
   const V lr(o.lr), beta2(o.beta2), rest2(o.rest2), eps(o.eps), momentum(o.momentum);
-  for_each_vector(p, g, n, o, [&](V value, V gradient, Place<T> place) {
+  for_each_vector(p, g, n, o, [&](V value, V gradient, auto place) {
     V v = fma(beta2, place.load(square), rest2 * gradient * gradient);
     place.store(v, square);
     if (o.centered) {
@@ -100,11 +106,12 @@ void rmsprop(T* p, const T* g, T* const* states, Index n, const UpdateOptions<T>
 }
 
 template <class T>
-void adagrad(T* p, const T* g, T* const* states, Index n, const UpdateOptions<T>& o) {
+void adagrad(T* p, const T* g, T* const* states, Index n, const UpdateOptions<T>& options) {
   using V = Vec<T>;
+  const UpdateOptions<T> o = options;
   T* const sum = states[0];
   const V lr(o.lr), eps(o.eps);
-  for_each_vector(p, g, n, o, [&](V value, V gradient, Place<T> place) {
+  for_each_vector(p, g, n, o, [&](V value, V gradient, auto place) {
     const V v = fma(gradient, gradient, place.load(sum));
     place.store(v, sum);
     return value - lr * gradient / (sqrt(v) + eps);
