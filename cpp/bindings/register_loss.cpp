@@ -68,7 +68,14 @@ void define(py::module_& module, const char* suffix) {
             return Labels<T>{input, labels, weight, ignore_index};
           }),
           py::arg("input"), py::arg("labels"), py::arg("weight"), py::arg("ignore_index"),
-          py::keep_alive<1, 2>(), py::keep_alive<1, 3>(), py::keep_alive<1, 4>());
+          py::keep_alive<1, 2>(), py::keep_alive<1, 3>(), py::keep_alive<1, 4>())
+      .def(
+          "count",
+          [](const Labels<T>& problem) {
+            return count_labels(problem.labels, problem.input.shape[1], problem.weight,
+                                problem.ignore_index);
+          },
+          py::call_guard<py::gil_scoped_release, FixedThreads>());
   define_pointwise<T>(module);
   define_classes<T>(module);
 }

@@ -215,18 +215,16 @@ double probability_rows(View<const T> input, View<const T> target, View<const T>
   });
 }
 
-/// Of the labels [first, end). Without branches in the usual case: the compiler makes vectors of
-/// it.
+/// Of the labels [first, end).
 template <class T>
 LabelCount count_part(const std::int64_t* labels, Index first, Index end, Index classes,
                       View<const T> weight, Index ignore_index) {
   LabelCount part;
-  Index wrong = 0;
-  for (Index i = first; i < end; ++i) {
-    const bool counts = labels[i] != ignore_index;
-    part.counted += counts;
-    wrong += counts & ((labels[i] < 0) | (labels[i] >= classes));
-  }
+  Index ignored, wrong;
+  kernel_table<T>().loss->count_labels(labels + first, end - first, classes, ignore_index, &ignored,
+                                       &wrong);
+  part.counted = end - first - ignored;
+  if (ignore_index < 0 || ignore_index >= classes) wrong -= ignored;
   part.weight = static_cast<double>(part.counted);
   if (!wrong && !weight) return part;
   part.weight = 0;

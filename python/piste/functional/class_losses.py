@@ -119,8 +119,14 @@ def label_loss(
     if scores.per_row == () and target.shape == (1,):
         target = target.reshape(())  # the label of a single sample
     check_shape(target, scores.per_row, "target")
-    labels = scores.rows(np.ascontiguousarray(within_int64(target), np.int64))
-    count = _core.count_labels(labels, scores.classes, scores.weight, ignore_index)
+    labels = target
+    if labels.dtype != np.int64 or not labels.flags.c_contiguous:
+        labels = np.ascontiguousarray(within_int64(labels), np.int64)
+    single = scores.x.dtype == np.float32
+    make: Any = _core.LabelLossInputF32 if single else _core.LabelLossInputF64
+    lifted = scores.x.reshape(scores.lifted)
+    problem = make(lifted, scores.rows(labels), scores.weight, ignore_index)
+    count = problem.count()
     if count.first_wrong >= 0:
         at = tuple(int(i) for i in np.unravel_index(count.first_wrong, target.shape or (1,)))
         raise ValueError(
@@ -129,9 +135,6 @@ def label_loss(
         )
     if all_ignored not in ("nan", "zero"):
         raise ValueError(f"all_ignored: expected 'nan' or 'zero', got {all_ignored!r}")
-    single = scores.x.dtype == np.float32
-    make: Any = _core.LabelLossInputF32 if single else _core.LabelLossInputF64
-    problem = make(scores.x.reshape(scores.lifted), labels, scores.weight, ignore_index)
     empty = 0.0 if all_ignored == "zero" and count.counted == 0 else None
     divisor = count.weight if weighted_mean else count.counted
     return RowLoss(name, scores, reduction, (problem, *options), divisor, empty=empty)

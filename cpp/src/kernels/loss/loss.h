@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+
 #include "piste/index.h"
 #include "piste/kinds.h"
 
@@ -36,6 +38,9 @@ struct LossKernels {
   /// One row: loss = sum over classes c but the label's of max(0, margin - x[label] + x[c])^p
   /// / classes, p being 1 or 2; dx (unless null) = scale * its gradient.
   double (*multi_margin)(const T* x, Index classes, Index label, int p, T margin, T* dx, T scale);
+  /// How many of n labels are `ignored`, and how many are not in [0, classes).
+  void (*count_labels)(const std::int64_t* labels, Index n, Index classes, Index ignored,
+                       Index* ignored_count, Index* outside_count);
 };
 
 }  // namespace kernels

@@ -205,13 +205,25 @@ double multi_margin(const T* x, Index classes, Index label, int p, T margin, T* 
   return double(loss.sum()) / static_cast<double>(classes);
 }
 
+void count_labels(const std::int64_t* labels, Index n, Index classes, Index ignored,
+                  Index* ignored_count, Index* outside_count) {
+  Index same = 0, outside = 0;
+  const auto limit = static_cast<std::uint64_t>(classes);
+  for (Index i = 0; i < n; ++i) {  // the compiler makes vectors of it
+    same += labels[i] == ignored;
+    outside += static_cast<std::uint64_t>(labels[i]) >= limit;  // those below 0 are large ones
+  }
+  *ignored_count = same;
+  *outside_count = outside;
+}
+
 }  // namespace
 
 extern const kernels::LossKernels<float> loss_f32{pointwise<float>, cross_entropy<float>,
                                                   cross_entropy_probabilities<float>,
-                                                  multi_margin<float>};
+                                                  multi_margin<float>, count_labels};
 extern const kernels::LossKernels<double> loss_f64{pointwise<double>, cross_entropy<double>,
                                                    cross_entropy_probabilities<double>,
-                                                   multi_margin<double>};
+                                                   multi_margin<double>, count_labels};
 
 }  // namespace piste::PISTE_ISA
