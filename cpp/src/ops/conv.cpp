@@ -184,7 +184,7 @@ void conv(View<const T> x, View<const T> weight, View<const T> bias, const ConvO
   if (way == DirectWay::planes) return conv_planes(g, n, x.data, weight.data, bias.data, y.data);
   if (way == DirectWay::pointwise)
     return conv_pointwise(g, n, x.data, weight.data, bias.data, y.data);
-  const Conv<T> conv(g, true);
+  const Conv<T> conv(g, true, false);
   const WorkerLayout<T> layout(conv, g, per_task);
   const Split split(n, per_task, n);
   const Index parts = parts_of_samples(g, n), in = g.in_pixels(), out = g.out_pixels();

@@ -105,19 +105,24 @@ std::vector<typename Conv<T>::Reach> Conv<T>::axis_reach(const Phase& phase, con
 template <class T>
 void Conv<T>::place(Phase& phase, const Border& b, const Index* out, Index out_stride) const {
   const Index *move = phase.move, *first = phase.first, *step = phase.step, *count = phase.count;
-  const auto add = [&](Index z, Index y, Index x) {
-    phase.sources.push_back(
-        ((z * move[0] * b.extent[1] + y * move[1]) * b.extent[2] + x * move[2]) * b.stride);
+  const auto pixels = static_cast<std::size_t>(phase.pixels());
+  phase.sources.reserve(pixels), phase.targets.reserve(pixels), phase.lines.reserve(pixels);
+  // The pixels [left, right) of a line.
+  const auto add = [&](Index z, Index y, Index left, Index right) {
     const Index line = (first[0] + z * step[0]) * out[1] + first[1] + y * step[1];
-    phase.targets.push_back((line * out[2] + first[2] + x * step[2]) * out_stride);
-    phase.lines.push_back(line);
+    const Index from = (z * move[0] * b.extent[1] + y * move[1]) * b.extent[2];
+    for (Index x = left; x < right; ++x) {
+      phase.sources.push_back((from + x * move[2]) * b.stride);
+      phase.targets.push_back((line * out[2] + first[2] + x * step[2]) * out_stride);
+      phase.lines.push_back(line);
+    }
   };
   if (!leaves_out_ || !b.needed || depthwise_) {
     for (Index z = 0; z < count[0]; ++z)
-      for (Index y = 0; y < count[1]; ++y)
-        for (Index x = 0; x < count[2]; ++x) add(z, y, x);
+      for (Index y = 0; y < count[1]; ++y) add(z, y, 0, count[2]);
     return;
   }
+  phase.reach_of.reserve(pixels);
   std::vector<Reach> each[3];
   for (int axis = 0; axis < 3; ++axis) each[axis] = axis_reach(phase, b, axis);
   const auto same_until = [&](int axis, Index i) {
@@ -131,18 +136,17 @@ void Conv<T>::place(Phase& phase, const Border& b, const Index* out, Index out_s
   for (Index z = 0; z < count[0]; ++z)
     for (Index left = 0, right; left < count[2]; left = right) {
       right = same_until(2, left);
-      for (Index y = 0; y < count[1]; ++y)
-        for (Index x = left; x < right; ++x) {
-          add(z, y, x);
-          Reach reach;
-          const Index at[3] = {z, y, x};
-          for (int axis = 0; axis < 3; ++axis) {
-            reach.first[axis] = each[axis][at[axis]].first[axis];
-            reach.end[axis] = each[axis][at[axis]].end[axis];
-          }
-          if (phase.reach.empty() || !(phase.reach.back() == reach)) phase.reach.push_back(reach);
-          phase.reach_of.push_back(Index(phase.reach.size()) - 1);
+      for (Index y = 0; y < count[1]; ++y) {
+        add(z, y, left, right);
+        Reach reach;
+        const Index at[3] = {z, y, left};
+        for (int axis = 0; axis < 3; ++axis) {
+          reach.first[axis] = each[axis][at[axis]].first[axis];
+          reach.end[axis] = each[axis][at[axis]].end[axis];
         }
+        if (phase.reach.empty() || !(phase.reach.back() == reach)) phase.reach.push_back(reach);
+        phase.reach_of.resize(phase.sources.size(), Index(phase.reach.size()) - 1);
+      }
     }
   for (int z = 0; z < static_cast<int>(phase.starts[0].size()); ++z)
     for (int y = 0; y < static_cast<int>(phase.starts[1].size()); ++y)

@@ -10,7 +10,7 @@ constexpr double border_waste = 1.25;  // products per needed one that are worth
 }  // namespace
 
 template <class T>
-Conv<T>::Conv(const ConvGeometry& geometry, bool leaves_out)
+Conv<T>::Conv(const ConvGeometry& geometry, bool leaves_out, bool gradients)
     : g_(geometry), leaves_out_(leaves_out), taps_(geometry.taps()) {
   const auto& table = kernel_table<T>();
   const Index lanes = table.lanes, panel = lanes * table.gemm->tile_vectors;
@@ -27,7 +27,7 @@ Conv<T>::Conv(const ConvGeometry& geometry, bool leaves_out)
   }
   pack_tasks_ = std::clamp<Index>(g_.filters * channels * taps_ / 4096, 1, 32);
   make_forward();
-  make_backward();
+  if (gradients) make_backward();
   // One vector of channels that all taps find inside: fuller tiles than from the side of x.
   const bool inside = !x_border_.needed && g_.pad[0] + g_.pad[1] + g_.pad[2] == 0;
   spreads_ = x_padded && inside && g_.groups == 1 && taps_ > 1 &&
@@ -75,14 +75,14 @@ void Conv<T>::merge_taps(const Border& border, Phase& phase, bool dense) const {
     merged *= g_.kernel[axis];
     if (g_.kernel[axis] != border.extent[axis]) break;
   }
-  Phase whole = phase;
-  phase.offsets.clear();
-  phase.tap_ids.clear();
-  for (std::size_t tap = 0; tap < whole.offsets.size(); tap += merged) {
-    phase.offsets.push_back(whole.offsets[tap]);
-    phase.tap_ids.push_back(whole.tap_ids[tap]);
+  std::size_t kept = 0;
+  for (std::size_t tap = 0; tap < phase.offsets.size(); tap += merged, ++kept) {
+    phase.offsets[kept] = phase.offsets[tap];
+    phase.tap_ids[kept] = phase.tap_ids[tap];
   }
-  phase.run = whole.run * merged;
+  phase.offsets.resize(kept);
+  phase.tap_ids.resize(kept);
+  phase.run *= merged;
 }
 
 // Input position i = first + a * stride of a residue is reached by the kernel positions k with
@@ -174,7 +174,7 @@ void Conv<T>::make_backward() {
             }
         phase.run = backward_.depth;
         place(phase, dy_border_, g_.in, g_.x_stride);
-        phases_.push_back(phase);
+        phases_.push_back(std::move(phase));
       }
 }
 

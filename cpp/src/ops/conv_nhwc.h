@@ -32,8 +32,9 @@ template <class T>
 class Conv {
  public:
   /// `leaves_out` lets calls leave out products with the zero border, which then is one for all
-  /// pixels: a tile has the taps that any of its pixels needs.
-  explicit Conv(const ConvGeometry& geometry, bool leaves_out = false);
+  /// pixels: a tile has the taps that any of its pixels needs. Without `gradients` there is forward
+  /// alone.
+  explicit Conv(const ConvGeometry& geometry, bool leaves_out = false, bool gradients = true);
 
   // Sizes in values; `gradient` is the layout that backward_weight sums in.
   Index packed_forward_size() const { return forward_.packed_size(); }

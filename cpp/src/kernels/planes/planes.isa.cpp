@@ -222,6 +222,7 @@ inline __attribute__((always_inline)) void copy_row(const T* from, Index step, T
     if (columns >= lanes) return load(columns - lanes).store(to + columns - lanes);
     if (readable >= step * lanes && more >= lanes) return load(0).store(to);
   }
+#pragma GCC unroll 8
   for (; j < columns; ++j) to[j] = from[j * step];
 }
 
@@ -245,6 +246,8 @@ void copy(const kernels::PlaneCopy<T>& a) {
         copy_row(from, 1, to, a.columns, readable, more);
       else if (a.step == 2)
         copy_row(from, 2, to, a.columns, readable, more);
+      else if (a.step == 3)
+        copy_row(from, 3, to, a.columns, readable, more);
       else
         copy_row(from, a.step, to, a.columns, readable, more);
       readable -= a.from_row;
@@ -256,6 +259,7 @@ void copy(const kernels::PlaneCopy<T>& a) {
 
 template <class T>
 void spread(const T* from, T* to, Index step, Index n) {
+#pragma GCC unroll 4
   for (Index j = 0; j < n; ++j) to[j * step] = from[j];
 }
 
