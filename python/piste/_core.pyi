@@ -32,8 +32,12 @@ class LabelCount:
 class LabelLossInputF32:
     def __init__(self, input: numpy.typing.NDArray[numpy.float32] | None, labels: numpy.typing.NDArray[numpy.int64] | None, weight: numpy.typing.NDArray[numpy.float32] | None, ignore_index: typing.SupportsInt | typing.SupportsIndex) -> None:
         ...
+    def count(self) -> LabelCount:
+        ...
 class LabelLossInputF64:
     def __init__(self, input: numpy.typing.NDArray[numpy.float64] | None, labels: numpy.typing.NDArray[numpy.int64] | None, weight: numpy.typing.NDArray[numpy.float64] | None, ignore_index: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    def count(self) -> LabelCount:
         ...
 class Hyperparameters:
     amsgrad: bool
@@ -689,5 +693,5 @@ def softmax_backward(grad_output: numpy.typing.NDArray[numpy.float32] | None, in
 @typing.overload
 def softmax_backward(grad_output: numpy.typing.NDArray[numpy.float64] | None, input: numpy.typing.NDArray[numpy.float64] | None, grad_input: numpy.typing.NDArray[numpy.float64] | None, log: bool) -> None:
     ...
-__version__: str = '0.1.0'
+__version__: str = ''
 compiler: str = 'GCC 12.2.0'

@@ -41,8 +41,8 @@ Workspace::Workspace(std::size_t bytes, Fit fit)
     auto best = c.blocks.end();
     for (auto block = c.blocks.begin(); block != c.blocks.end(); ++block)
       if (block->capacity >= capacity_ && block->capacity <= most &&
-          (best == c.blocks.end() || block->capacity < best->capacity))
-        best = block;
+          (best == c.blocks.end() || block->capacity <= best->capacity))
+        best = block;  // of several alike the newest, which caches may still hold
     if (best != c.blocks.end()) {
       memory_ = std::move(best->memory);
       capacity_ = best->capacity;
