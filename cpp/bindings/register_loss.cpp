@@ -1,3 +1,7 @@
+#include <pybind11/stl.h>
+
+#include <optional>
+
 #include "arrays.h"
 #include "names.h"
 #include "piste/loss.h"
@@ -63,12 +67,12 @@ void define_classes(py::module_& module) {
 template <class T>
 void define(py::module_& module, const char* suffix) {
   py::class_<Labels<T>>(module, (std::string("LabelLossInput") + suffix).c_str())
-      .def(
-          py::init([](View<const T> input, Int64 labels, View<const T> weight, Index ignore_index) {
-            return Labels<T>{input, labels, weight, ignore_index};
-          }),
-          py::arg("input"), py::arg("labels"), py::arg("weight"), py::arg("ignore_index"),
-          py::keep_alive<1, 2>(), py::keep_alive<1, 3>(), py::keep_alive<1, 4>())
+      .def(py::init([](View<const T> input, Int64 labels, View<const T> weight,
+                       std::optional<Index> ignore_index) {
+             return Labels<T>{input, labels, weight, ignore_index};
+           }),
+           py::arg("input"), py::arg("labels"), py::arg("weight"), py::arg("ignore_index"),
+           py::keep_alive<1, 2>(), py::keep_alive<1, 3>(), py::keep_alive<1, 4>())
       .def(
           "count",
           [](const Labels<T>& problem) {

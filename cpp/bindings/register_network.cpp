@@ -276,7 +276,7 @@ void define(py::module_& module, const char* suffix) {
   py::class_<Loss<T>>(module, ("Loss" + dtype).c_str())
       .def(py::init([](const std::string& kind, const std::string& pointwise, T a, T b,
                        const std::string& reduction, View<const T> class_weight,
-                       View<const T> weight, View<const T> extra, Index ignore_index,
+                       View<const T> weight, View<const T> extra, std::optional<Index> ignore_index,
                        T label_smoothing) {
              const auto copy = [](const View<const T>& view) {
                return std::vector<T>(view.data, view.data + (view ? view.size() : 0));

@@ -30,12 +30,12 @@ class LabelCount:
     def weight(self) -> float:
         ...
 class LabelLossInputF32:
-    def __init__(self, input: numpy.typing.NDArray[numpy.float32] | None, labels: numpy.typing.NDArray[numpy.int64] | None, weight: numpy.typing.NDArray[numpy.float32] | None, ignore_index: typing.SupportsInt | typing.SupportsIndex) -> None:
+    def __init__(self, input: numpy.typing.NDArray[numpy.float32] | None, labels: numpy.typing.NDArray[numpy.int64] | None, weight: numpy.typing.NDArray[numpy.float32] | None, ignore_index: typing.SupportsInt | typing.SupportsIndex | None) -> None:
         ...
     def count(self) -> LabelCount:
         ...
 class LabelLossInputF64:
-    def __init__(self, input: numpy.typing.NDArray[numpy.float64] | None, labels: numpy.typing.NDArray[numpy.int64] | None, weight: numpy.typing.NDArray[numpy.float64] | None, ignore_index: typing.SupportsInt | typing.SupportsIndex) -> None:
+    def __init__(self, input: numpy.typing.NDArray[numpy.float64] | None, labels: numpy.typing.NDArray[numpy.int64] | None, weight: numpy.typing.NDArray[numpy.float64] | None, ignore_index: typing.SupportsInt | typing.SupportsIndex | None) -> None:
         ...
     def count(self) -> LabelCount:
         ...
@@ -282,7 +282,7 @@ class TrainCall:
     def run(self) -> None:
         ...
 class LossF32:
-    def __init__(self, kind: str, pointwise: str = 'squared', a: typing.SupportsFloat | typing.SupportsIndex = 0, b: typing.SupportsFloat | typing.SupportsIndex = 0, reduction: str = 'mean', class_weight: numpy.typing.NDArray[numpy.float32] | None = None, weight: numpy.typing.NDArray[numpy.float32] | None = None, extra: numpy.typing.NDArray[numpy.float32] | None = None, ignore_index: typing.SupportsInt | typing.SupportsIndex = -100, label_smoothing: typing.SupportsFloat | typing.SupportsIndex = 0) -> None:
+    def __init__(self, kind: str, pointwise: str = 'squared', a: typing.SupportsFloat | typing.SupportsIndex = 0, b: typing.SupportsFloat | typing.SupportsIndex = 0, reduction: str = 'mean', class_weight: numpy.typing.NDArray[numpy.float32] | None = None, weight: numpy.typing.NDArray[numpy.float32] | None = None, extra: numpy.typing.NDArray[numpy.float32] | None = None, ignore_index: typing.SupportsInt | typing.SupportsIndex | None = -100, label_smoothing: typing.SupportsFloat | typing.SupportsIndex = 0) -> None:
         ...
 class AugmentationF32:
     def __init__(self, flip: typing.SupportsFloat | typing.SupportsIndex, padding: typing.SupportsInt | typing.SupportsIndex, mean: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], std: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex]) -> None:
@@ -355,7 +355,7 @@ class NetworkF32:
     def unflatten(self, arg0: typing.SupportsInt | typing.SupportsIndex, arg1: str, arg2: typing.SupportsInt | typing.SupportsIndex, arg3: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]) -> int:
         ...
 class LossF64:
-    def __init__(self, kind: str, pointwise: str = 'squared', a: typing.SupportsFloat | typing.SupportsIndex = 0, b: typing.SupportsFloat | typing.SupportsIndex = 0, reduction: str = 'mean', class_weight: numpy.typing.NDArray[numpy.float64] | None = None, weight: numpy.typing.NDArray[numpy.float64] | None = None, extra: numpy.typing.NDArray[numpy.float64] | None = None, ignore_index: typing.SupportsInt | typing.SupportsIndex = -100, label_smoothing: typing.SupportsFloat | typing.SupportsIndex = 0) -> None:
+    def __init__(self, kind: str, pointwise: str = 'squared', a: typing.SupportsFloat | typing.SupportsIndex = 0, b: typing.SupportsFloat | typing.SupportsIndex = 0, reduction: str = 'mean', class_weight: numpy.typing.NDArray[numpy.float64] | None = None, weight: numpy.typing.NDArray[numpy.float64] | None = None, extra: numpy.typing.NDArray[numpy.float64] | None = None, ignore_index: typing.SupportsInt | typing.SupportsIndex | None = -100, label_smoothing: typing.SupportsFloat | typing.SupportsIndex = 0) -> None:
         ...
 class AugmentationF64:
     def __init__(self, flip: typing.SupportsFloat | typing.SupportsIndex, padding: typing.SupportsInt | typing.SupportsIndex, mean: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], std: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex]) -> None:
@@ -520,10 +520,10 @@ def conv_transpose_backward(grad_output: numpy.typing.NDArray[numpy.float32] | N
 def conv_transpose_backward(grad_output: numpy.typing.NDArray[numpy.float64] | None, input: numpy.typing.NDArray[numpy.float64] | None, weight: numpy.typing.NDArray[numpy.float64] | None, options: ConvOptions, grad_input: numpy.typing.NDArray[numpy.float64] | None, grad_weight: numpy.typing.NDArray[numpy.float64] | None, grad_bias: numpy.typing.NDArray[numpy.float64] | None) -> None:
     ...
 @typing.overload
-def count_labels(labels: numpy.typing.NDArray[numpy.int64] | None, classes: typing.SupportsInt | typing.SupportsIndex, weight: numpy.typing.NDArray[numpy.float32] | None, ignore_index: typing.SupportsInt | typing.SupportsIndex) -> LabelCount:
+def count_labels(labels: numpy.typing.NDArray[numpy.int64] | None, classes: typing.SupportsInt | typing.SupportsIndex, weight: numpy.typing.NDArray[numpy.float32] | None, ignore_index: typing.SupportsInt | typing.SupportsIndex | None) -> LabelCount:
     ...
 @typing.overload
-def count_labels(labels: numpy.typing.NDArray[numpy.int64] | None, classes: typing.SupportsInt | typing.SupportsIndex, weight: numpy.typing.NDArray[numpy.float64] | None, ignore_index: typing.SupportsInt | typing.SupportsIndex) -> LabelCount:
+def count_labels(labels: numpy.typing.NDArray[numpy.int64] | None, classes: typing.SupportsInt | typing.SupportsIndex, weight: numpy.typing.NDArray[numpy.float64] | None, ignore_index: typing.SupportsInt | typing.SupportsIndex | None) -> LabelCount:
     ...
 @typing.overload
 def cross_entropy(problem: LabelLossInputF32, label_smoothing: typing.SupportsFloat | typing.SupportsIndex, losses: numpy.typing.NDArray[numpy.float32] | None) -> float:

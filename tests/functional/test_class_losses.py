@@ -390,6 +390,7 @@ def test_multi_margin_of_one_sample_nan_and_the_margin():
     [
         ((X, [0, -100]), ValueError, r"target: label -100 at index 1 is not in \[0, 3\)"),
         ((X, [0, -1]), ValueError, r"target: label -1 at index 1 is not in \[0, 3\)"),
+        ((X, [0, -(2**63)]), ValueError, r"target: label -9223372036854775808 at index 1 is not"),
         ((X, [0, 1], 3), ValueError, "p: expected 1 or 2, got 3"),
         ((X, [0, 1], 1.5), TypeError, "p: expected an integer"),
         ((X, [0, 1], 1, np.inf), ValueError, "margin: expected a finite number"),

@@ -296,6 +296,7 @@ def test_what_is_refused(make, error, message):
         (nn.GaussianNLLLoss(), np.ones((2, 3)), TypeError, "GaussianNLLLoss needs variances"),
         (nn.NLLLoss(), np.ones((2, 3)), TypeError, "y: expected integer labels, got dtype float"),
         (nn.MultiMarginLoss(), np.array([0, -100]), ValueError, r"y: label -100 at index 1 is not"),
+        (nn.MultiMarginLoss(), np.array([-(2**63), 0]), ValueError, r"y: label -9\d* at index 0"),
         (nn.MSELoss(), np.array([0, 1]), ValueError, r"y: expected shape \(2, 3\), got \(2,\)"),
         (nn.BCELoss(np.ones(4)), np.ones((2, 3)), ValueError, r"weight: expected .*\(3,\), got"),
         (nn.CrossEntropyLoss(np.ones(4)), np.array([0, 1]), ValueError, "expected 3 class weights"),

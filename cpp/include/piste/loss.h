@@ -1,5 +1,8 @@
 #pragma once
 
+#include <cstdint>
+#include <optional>
+
 #include "piste/kinds.h"
 #include "piste/tensor.h"
 
@@ -26,14 +29,15 @@ void pointwise_loss_backward(const PointwiseLossInput<T>& loss, View<const T> gr
                              View<T> dinput, View<T> dtarget, View<T> dextra);
 
 /// Of all labels: the place of the first one that is neither in [0, classes) nor ignored (or -1),
-/// how many are not ignored, and the sum of their classes' weights.
+/// how many are not ignored, and the sum of their classes' weights. Without an ignore_index all
+/// count: any number that stood for "none" would be a label that passes unseen.
 struct LabelCount {
   Index first_wrong = -1, counted = 0;
   double weight = 0;
 };
 template <class T>
 LabelCount count_labels(View<const std::int64_t> labels, Index classes, View<const T> weight,
-                        Index ignore_index);
+                        std::optional<Index> ignore_index);
 
 /// What losses with one target per row have in common: input (samples, classes, pixels), labels
 /// (samples, pixels), weight (classes) or null.
@@ -42,7 +46,7 @@ struct LabelLossInput {
   View<const T> input;
   View<const std::int64_t> labels;
   View<const T> weight;
-  Index ignore_index = -1;
+  std::optional<Index> ignore_index;
 };
 
 /// Cross-entropy of logits with labels: the sum over all rows, 0 for ignored ones, in double and in

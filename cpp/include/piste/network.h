@@ -41,7 +41,7 @@ struct Loss {
   Reduction reduction = Reduction::mean;
   std::vector<T> class_weight;   // empty: all 1
   std::vector<T> weight, extra;  // of each value of one output, for pointwise losses; empty: all 1
-  Index ignore_index = -100;
+  std::optional<Index> ignore_index = -100;
   T label_smoothing = 0;
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <vector>
 
 #include "base/workspace.h"
@@ -218,13 +219,16 @@ double probability_rows(View<const T> input, View<const T> target, View<const T>
 /// Of the labels [first, end).
 template <class T>
 LabelCount count_part(const std::int64_t* labels, Index first, Index end, Index classes,
-                      View<const T> weight, Index ignore_index) {
+                      View<const T> weight, std::optional<Index> ignore_index) {
   LabelCount part;
   Index ignored, wrong;
-  kernel_table<T>().loss->count_labels(labels + first, end - first, classes, ignore_index, &ignored,
-                                       &wrong);
+  kernel_table<T>().loss->count_labels(labels + first, end - first, classes,
+                                       ignore_index.value_or(0), &ignored, &wrong);
+  if (!ignore_index)
+    ignored = 0;
+  else if (*ignore_index < 0 || *ignore_index >= classes)
+    wrong -= ignored;
   part.counted = end - first - ignored;
-  if (ignore_index < 0 || ignore_index >= classes) wrong -= ignored;
   part.weight = static_cast<double>(part.counted);
   if (!wrong && !weight) return part;
   part.weight = 0;
@@ -243,7 +247,7 @@ LabelCount count_part(const std::int64_t* labels, Index first, Index end, Index 
 
 template <class T>
 LabelCount count_labels(View<const std::int64_t> labels, Index classes, View<const T> weight,
-                        Index ignore_index) {
+                        std::optional<Index> ignore_index) {
   check(!weight || weight.shape == Shape{classes}, tag, "weight has shape ", weight.shape,
         ", expected ", Shape{classes});
   const Split split(labels.size(), elementwise_grain);
@@ -341,7 +345,8 @@ void nll_loss_backward(const LabelLossInput<T>& loss, View<const T> grad, T scal
   });
 }
 
-template LabelCount count_labels(View<const std::int64_t>, Index, View<const float>, Index);
+template LabelCount count_labels(View<const std::int64_t>, Index, View<const float>,
+                                 std::optional<Index>);
 template double cross_entropy(const LabelLossInput<float>&, float, View<float>);
 template void cross_entropy_backward(const LabelLossInput<float>&, float, View<const float>, float,
                                      View<float>);
@@ -356,7 +361,8 @@ template void nll_loss_backward(const LabelLossInput<float>&, View<const float>,
 template double multi_margin_loss(const LabelLossInput<float>&, int, float, View<float>);
 template void multi_margin_loss_backward(const LabelLossInput<float>&, int, float,
                                          View<const float>, float, View<float>);
-template LabelCount count_labels(View<const std::int64_t>, Index, View<const double>, Index);
+template LabelCount count_labels(View<const std::int64_t>, Index, View<const double>,
+                                 std::optional<Index>);
 template double cross_entropy(const LabelLossInput<double>&, double, View<double>);
 template void cross_entropy_backward(const LabelLossInput<double>&, double, View<const double>,
                                      double, View<double>);

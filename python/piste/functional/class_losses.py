@@ -23,9 +23,6 @@ from ._arguments import as_number
 from ._losses import as_loss, as_reduction, quotient, split_grad_output
 from .losses import Gradients
 
-NO_LABEL = -(2**63)
-"""An `ignore_index` that ignores nothing."""
-
 
 class Scores:
     """An input (C,), (n, C) or (n, C, d1, ...) as the core's (n, C, pixels), and its weights."""
@@ -107,7 +104,7 @@ def label_loss(
     name: str,
     scores: Scores,
     target: npt.NDArray[Any],
-    ignore_index: int,
+    ignore_index: int | None,
     reduction: str,
     options: tuple[object, ...] = (),
     all_ignored: str = "nan",

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from .._arrays import FloatArray, as_array, as_float
 from ._arguments import as_finite, as_int
 from ._losses import PointwiseLoss, as_reduction
-from .class_losses import NO_LABEL, RowLoss, Scores, label_loss
+from .class_losses import RowLoss, Scores, label_loss
 from .losses import Gradients
 
 
@@ -179,7 +179,7 @@ def _multi_margin(
     if math.prod(scores.per_row) == 1 and labels.shape in ((), (1,)):
         scores.per_row = labels.shape  # as PyTorch has it, whether or not the input has a batch
     return label_loss(
-        "multi_margin_loss", scores, labels, NO_LABEL, reduction, (power, gap), weighted_mean=False
+        "multi_margin_loss", scores, labels, None, reduction, (power, gap), weighted_mean=False
     )
 
 

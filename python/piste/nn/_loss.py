@@ -13,7 +13,6 @@ import numpy.typing as npt
 from .. import _core, functional
 from .._arrays import FloatArray, as_array, as_float
 from ..functional._losses import REDUCTIONS, as_reduction
-from ..functional.class_losses import NO_LABEL
 
 Flag = bool | None
 
@@ -33,7 +32,7 @@ class Loss:
         What targets may be: integer labels; an array of the input's shape.
     target_range : tuple of float
         Of those numbers.
-    ignore_index : int
+    ignore_index : int or None
         Label that counts for nothing.
     """
 
@@ -42,7 +41,7 @@ class Loss:
     _pointwise = ""  # its name of a pointwise loss
     labels, numbers = False, True
     target_range = (-math.inf, math.inf)
-    ignore_index = NO_LABEL
+    ignore_index: int | None = None
     size_average: Flag = None  # `reduction` has what they asked for
     reduce: Flag = None
     _kept: tuple[Any, ...] | None = None
