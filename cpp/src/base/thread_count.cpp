@@ -45,10 +45,8 @@ int default_threads() {
   return most ? std::min(cpus, most) : cpus;
 }
 
-std::atomic<int>& setting() {
-  static std::atomic<int> threads{default_threads()};
-  return threads;
-}
+std::atomic<int> setting{0};  // 0: by default_threads(). No static in a function: a child forked
+                              // while another thread makes one would wait for that thread for ever.
 
 thread_local int fixed_threads = 0;  // 0: by the setting
 
@@ -60,7 +58,11 @@ int available_cpus() {
 }
 
 int num_threads() {
-  return fixed_threads ? fixed_threads : setting().load(std::memory_order_relaxed);
+  if (fixed_threads) return fixed_threads;
+  int threads = setting.load(std::memory_order_relaxed);
+  if (threads) return threads;
+  const int found = default_threads();
+  return setting.compare_exchange_strong(threads, found) ? found : threads;
 }
 
 FixedThreads::FixedThreads() : before_(fixed_threads) { fixed_threads = num_threads(); }
@@ -70,7 +72,7 @@ FixedThreads::~FixedThreads() { fixed_threads = before_; }
 void set_num_threads(int n) {
   check(n >= 1 && n <= max_num_threads, "set_num_threads", "expected 1 to ", max_num_threads,
         " threads, got ", n);
-  setting().store(n, std::memory_order_relaxed);
+  setting.store(n, std::memory_order_relaxed);
 }
 
 }  // namespace piste
