@@ -105,6 +105,29 @@ def test_fork_while_another_thread_trains(threads):
         worker.join()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of address space are Linux's")
+def test_calls_that_get_no_threads():
+    code = (
+        "import os, resource, signal, numpy as np, piste\n"
+        "from piste import functional as F\n"
+        "x = np.ones((192, 192), np.float32)\n"
+        "piste.set_num_threads(1)\n"
+        "expected = F.linear(x, x)\n"
+        "piste.set_num_threads(4)\n"
+        "threads = len(os.listdir('/proc/self/task'))\n"
+        "size = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
+        "hard = resource.getrlimit(resource.RLIMIT_AS)[1]\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (size + (2 << 20), hard))  # no thread's stack\n"
+        "for _ in range(20000):\n"
+        "    y = F.linear(x, x)\n"
+        "assert (y == expected).all()\n"
+        "assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == set()\n"
+        "assert len(os.listdir('/proc/self/task')) == threads\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr
+
+
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_multiprocessing(method):
     expected = trained_weights()

@@ -1,5 +1,9 @@
 // Threads, their number, giving up, splits and memory.
 
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <atomic>
 #include <cstdint>
 #include <cstring>
@@ -67,6 +71,53 @@ void test_a_call_gets_on_without_threads_that_another_holds() {
   EXPECT(runs == 10);
   release = true;
   other.join();
+}
+
+void test_helpers_take_faults_and_no_other_signals() {
+  set_num_threads(2);
+  std::atomic<int> held{0};
+  sigset_t masks[2];
+  parallel_for(2, [&](Index, int worker) {
+    pthread_sigmask(SIG_SETMASK, nullptr, &masks[worker]);
+    for (++held; held < 2;) std::this_thread::yield();
+  });
+  for (const int signal : {SIGINT, SIGTERM, SIGALRM, SIGCHLD}) {
+    EXPECT(!sigismember(&masks[0], signal));
+    EXPECT(sigismember(&masks[1], signal));
+  }
+  for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL}) EXPECT(!sigismember(&masks[1], fault));
+}
+
+std::atomic<bool> release_helper{false};
+pid_t forked = -1;  // 0: this is the child
+
+void fork_once() {
+  if (forked >= 0) return;
+  forked = fork();
+  if (forked == 0) alarm(20);
+  release_helper = true;  // in the parent: the child has no helper
+}
+
+void test_a_call_that_a_signal_handler_forks_ends_in_an_error_in_the_child() {
+  set_num_threads(2);
+  std::atomic<int> held{0};
+  bool caught = false;
+  Watch watch(fork_once);
+  try {
+    parallel_for(
+        2,
+        [&](Index, int worker) {
+          for (++held; held < 2;) std::this_thread::yield();
+          while (worker > 0 && !release_helper) std::this_thread::yield();
+        },
+        &watch);
+  } catch (const std::runtime_error&) {
+    caught = true;
+  }
+  if (forked == 0) _exit(caught ? 0 : 1);
+  EXPECT(!caught);
+  int status = -1;
+  EXPECT(waitpid(forked, &status, 0) == forked && status == 0);
 }
 
 void test_an_exception_reaches_the_caller() {
@@ -267,6 +318,8 @@ int main() {
   piste::test_every_task_runs_once();
   piste::test_calls_from_several_threads_at_once();
   piste::test_a_call_gets_on_without_threads_that_another_holds();
+  piste::test_helpers_take_faults_and_no_other_signals();
+  piste::test_a_call_that_a_signal_handler_forks_ends_in_an_error_in_the_child();
   piste::test_an_exception_reaches_the_caller();
   piste::test_nested_calls_run();
   piste::test_a_split_covers_everything_in_order();

@@ -88,7 +88,7 @@ void parallel_for(Index tasks, TaskRef body, Watch* watch) {
   {
     Team team(workers - 1, work);
     work(0);
-    if (watch) guarded([&] { team.wait(watch); });
+    guarded([&] { team.wait(watch); });
   }
   if (error) std::rethrow_exception(error);
 }

@@ -3,12 +3,15 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <exception>
+#include <memory>
 #include <mutex>
-#include <system_error>
+#include <stdexcept>
 #include <thread>
 
 #include "piste/threads.h"
@@ -21,6 +24,8 @@ using Clock = std::chrono::steady_clock;
 // How long helpers stay awake for the next call, and a call for its helpers. To wake a thread takes
 // 10 to 50 microseconds; a step's gap between two calls is shorter, most of the time.
 constexpr std::chrono::microseconds idle_awake{500}, wait_awake{200}, nap{50};
+// After the system granted no thread. To ask takes 10 microseconds or more, at every call.
+constexpr std::chrono::milliseconds ask_again{100};
 
 void relax() {
 #if defined(__x86_64__)
@@ -76,6 +81,26 @@ std::uintptr_t address(const Team& team) { return reinterpret_cast<std::uintptr_
   }
 }
 
+/// While it lives, threads start with the signals blocked that other threads can take as well:
+/// those are for the threads of the program. A fault is for the thread that made it, and its
+/// handler.
+class SignalsElsewhere {
+ public:
+  SignalsElsewhere() {
+    sigset_t others;
+    sigfillset(&others);
+    for (int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT})
+      sigdelset(&others, fault);
+    pthread_sigmask(SIG_BLOCK, &others, &before_);
+  }
+  ~SignalsElsewhere() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  SignalsElsewhere(const SignalsElsewhere&) = delete;
+  SignalsElsewhere& operator=(const SignalsElsewhere&) = delete;
+
+ private:
+  sigset_t before_;
+};
+
 /// All helpers there are; more start when they are first asked for.
 class Helpers {
  public:
@@ -88,6 +113,8 @@ class Helpers {
     if (started_.load(std::memory_order_acquire) < n) start(n);
     return std::min(n, started_.load(std::memory_order_acquire));
   }
+  /// Forks from the first process to this one.
+  int forks() const { return forks_; }
   Helper& operator[](int i) { return *helpers_[static_cast<std::size_t>(i)]; }
 
  private:
@@ -95,49 +122,66 @@ class Helpers {
     pthread_atfork([] { all().starting_.lock(); }, [] { all().starting_.unlock(); },
                    [] {
                      all().started_ = 0;  // a child has none of its parent's threads
+                     ++all().forks_;
                      all().starting_.unlock();
                    });
   }
   void start(int n) {
+    const SignalsElsewhere signals;  // outside the lock: a handler that forks takes it
     const std::lock_guard lock(starting_);
-    sigset_t every, before;  // signals are for the threads of the program
-    sigfillset(&every);
-    pthread_sigmask(SIG_SETMASK, &every, &before);
+    if (Clock::now() < refused_until_) return;
     try {
       for (int i = started_; i < n; started_ = ++i) {
-        Helper& helper = *(helpers_[static_cast<std::size_t>(i)] = new Helper);
-        std::thread([&helper, i] { live(helper, i + 1); }).detach();
+        auto helper = std::make_unique<Helper>();
+        std::thread([desk = helper.get(), i] { live(*desk, i + 1); }).detach();
+        helpers_[static_cast<std::size_t>(i)] = helper.release();
       }
-    } catch (const std::system_error&) {  // the system grants no more: fewer help
+    } catch (const std::exception&) {  // no thread or no memory for it: fewer help
+      refused_until_ = Clock::now() + ask_again;
     }
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
   }
 
   std::mutex starting_;
   std::atomic<int> started_{0};
+  std::atomic<int> forks_{0};
+  Clock::time_point refused_until_{};
   std::array<Helper*, max_num_threads> helpers_{};
 };
+
+// Before there are threads: a child forked while another thread makes the static in all() would
+// wait for that thread for ever.
+[[maybe_unused]] const Helpers& made_at_load = Helpers::all();
 
 }  // namespace
 
 Team::Team(int helpers, CallRef<int> work) : work_(work) {
   Helpers& all = Helpers::all();
   helpers_ = all.ready(helpers);
+  forks_ = all.forks();
   for (int i = 0; i < helpers_; ++i)
     if (all[i].replace(0, address(*this))) all[i].ring();
 }
 
 void Team::wait(Watch* watch) {
+  if (!take_back(watch))
+    throw std::runtime_error("the process forked within this call: its threads are the parent's");
+}
+
+bool Team::take_back(Watch* watch) {
   Helpers& all = Helpers::all();
   for (; helpers_ > 0; --helpers_) {
+    const auto forked = [&] { return all.forks() != forks_; };  // by the program's signal handler
+    if (forked()) return false;
     Helper& helper = all[helpers_ - 1];
     if (helper.replace(address(*this), 0)) continue;  // it has not begun
     const auto ended = [&] {
       if (watch) watch->ask();
-      return helper.desk.load(std::memory_order_acquire) != (address(*this) | begun);
+      return helper.desk.load(std::memory_order_acquire) != (address(*this) | begun) || forked();
     };
     while (!poll(ended, wait_awake)) std::this_thread::sleep_for(nap);
+    if (forked()) return false;
   }
+  return true;
 }
 
 }  // namespace piste

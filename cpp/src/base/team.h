@@ -14,17 +14,21 @@ class Team {
   /// teams stay there. `work` must not throw, and must live as long as the team.
   Team(int helpers, CallRef<int> work);
   /// Takes back what has not begun and waits for the rest.
-  ~Team() { wait(nullptr); }
+  ~Team() { take_back(nullptr); }
   Team(const Team&) = delete;
   Team& operator=(const Team&) = delete;
 
-  /// The same earlier, asking the watch's question meanwhile. What that throws, it throws.
+  /// The same earlier, asking the watch's question meanwhile, if there is a watch. What that
+  /// throws, it throws; and an error in the child of a fork, which has no helper to end what it
+  /// began.
   void wait(Watch* watch);
   void work(int worker) const { work_(worker); }
 
  private:
+  bool take_back(Watch* watch);
+
   CallRef<int> work_;
-  int helpers_;
+  int helpers_, forks_;
 };
 
 }  // namespace piste
