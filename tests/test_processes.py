@@ -128,6 +128,32 @@ def test_calls_that_get_no_threads():
     assert run.returncode == 0, run.stderr
 
 
+@pytest.mark.parametrize("call", ["trainer.fit(t.X, t.Y)", "F.conv2d(x, w)"])
+def test_the_interpreter_ends_while_a_daemon_thread_is_inside_a_call(call):
+    path = os.pathsep.join([os.path.dirname(__file__), os.environ.get("PYTHONPATH", "")])
+    code = (
+        "import threading, time, numpy as np, test_processes as t\n"
+        "from piste import functional as F\n"
+        "x, w = np.ones((64, 3, 32, 32), np.float32), np.ones((4, 3, 3, 3), np.float32)\n"
+        "trainer, begun = t.make_trainer(), threading.Event()\n"
+        "def work():\n"
+        "    while True:\n"
+        f"        {call}\n"
+        "        begun.set()\n"
+        "class EndsSlowly:\n"
+        "    def __del__(self, sleep=time.sleep):\n"
+        "        sleep(0.5)  # without the GIL, which the thread then asks for\n"
+        "ends_slowly = EndsSlowly()\n"
+        "threading.Thread(target=work, daemon=True).start()\n"
+        "begun.wait()\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+
+
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_multiprocessing(method):
     expected = trained_weights()

@@ -8,6 +8,7 @@
 
 #include <type_traits>
 
+#include "gil.h"
 #include "piste/tensor.h"
 #include "piste/threads.h"
 
@@ -43,7 +44,7 @@ namespace py = pybind11;
 /// number of threads fixed.
 template <class F, class... Args>
 void def_released(py::module_& module, const char* name, F function, const Args&... args) {
-  module.def(name, function, args..., py::call_guard<py::gil_scoped_release, FixedThreads>());
+  module.def(name, function, args..., py::call_guard<GilReleased, FixedThreads>());
 }
 
 }  // namespace piste

@@ -79,7 +79,7 @@ void define(py::module_& module, const char* suffix) {
             return count_labels(problem.labels, problem.input.shape[1], problem.weight,
                                 problem.ignore_index);
           },
-          py::call_guard<py::gil_scoped_release, FixedThreads>());
+          py::call_guard<GilReleased, FixedThreads>());
   define_pointwise<T>(module);
   define_classes<T>(module);
 }

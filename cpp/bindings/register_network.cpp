@@ -57,7 +57,7 @@ struct TrainCall {
 template <class T>
 struct Call {
   explicit Call(BoundNetwork<T>& b) : hold(b.exclusive) {}
-  py::gil_scoped_release released;  // first: whoever holds the network may need the GIL
+  GilReleased released;  // first: whoever holds the network may need the GIL
   Exclusive::Hold hold;
   FixedThreads threads;
 };
@@ -346,14 +346,14 @@ void register_network(py::module_& module) {
       .def_readonly("finish", &StepTimes::finish)
       .def_readonly("update", &StepTimes::update);
   py::class_<TrainCall>(module, "TrainCall").def("run", [](TrainCall& call) {
-    const py::gil_scoped_release released;
+    const GilReleased released;
     const FixedThreads threads;
     call.run();
   });
   module.def("side_by_side", [](const std::vector<TrainCall*>& calls) {
     std::vector<std::function<void()>> runs;
     for (const TrainCall* call : calls) runs.push_back(call->run);
-    const py::gil_scoped_release released;
+    const GilReleased released;
     side_by_side(runs);
   });
   define<float>(module, "F32");

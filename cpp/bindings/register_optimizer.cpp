@@ -51,7 +51,7 @@ void define(py::module_& module, const char* name) {
           },
           py::arg("sources"), py::arg("means"), py::arg("decay"), py::arg("start"),
           py::arg("every"), py::keep_alive<1, 2>(), py::keep_alive<1, 3>())
-      .def("average", &O::average, py::call_guard<py::gil_scoped_release>())
+      .def("average", &O::average, py::call_guard<GilReleased>())
       .def(
           "set_options",
           [](O& o, std::vector<Hyperparameters> options) {
