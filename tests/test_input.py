@@ -1,5 +1,7 @@
 """Images as they come: bytes, floats of either size, any strides and layout, memory maps."""
 
+import ctypes
+import mmap
 import os
 import resource
 
@@ -83,6 +85,69 @@ VIEWS = {
 @pytest.mark.parametrize("view", VIEWS)
 def test_strides_change_no_bit(view, images):
     check_same(results(VIEWS[view](images)), results(images))
+
+
+FIRST_LAYERS = {
+    "linear": lambda n, dtype: [],
+    "dropout": lambda n, dtype: [nn.Dropout(0.3)],
+    "residual": lambda n, dtype: [nn.Residual(nn.Linear(n, n, dtype=dtype))],
+    "residual of a norm": lambda n, dtype: [
+        nn.Residual(nn.Sequential(nn.Linear(n, n, dtype=dtype), nn.BatchNorm1d(n, dtype=dtype)))
+    ],
+    "branches": lambda n, dtype: [
+        nn.Concat(
+            nn.Linear(n, n - 3, dtype=dtype),
+            nn.Sequential(nn.Dropout(0.2), nn.Linear(n, 3, dtype=dtype)),
+        )
+    ],
+}
+
+
+def between_unreadable_pages(x, at_end):
+    """A read-only copy of the array that ends, or begins, where memory may not be touched."""
+    page = mmap.PAGESIZE
+    inner = -(-x.nbytes // page) * page
+    memory = mmap.mmap(-1, inner + 2 * page)
+    first = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    offset = page + (inner - x.nbytes if at_end else 0)
+    copy = np.ndarray(x.shape, x.dtype, memory, offset)
+    copy[...] = x
+    protect = ctypes.CDLL(None, use_errno=True).mprotect
+    protect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    for begin, size, allowed in [
+        (0, page, 0), (page, inner, mmap.PROT_READ), (page + inner, page, 0),
+    ]:  # fmt: skip
+        assert protect(first + begin, size, allowed) == 0
+    return copy
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(5,), (32,), (1, 5, 7), (16, 1, 1)])
+@pytest.mark.parametrize("first", FIRST_LAYERS)
+def test_batches_read_where_they_lie(first, shape, dtype):
+    """Linear layers do, if the samples lie together: the same bits, and nothing around them."""
+    x, n = RNG.standard_normal((45, *shape)).astype(dtype), int(np.prod(shape))
+
+    def results(x):
+        nn.manual_seed(0)
+        layers = FIRST_LAYERS[first](n, dtype)
+        model = nn.Sequential(nn.Flatten(), *layers, nn.Linear(n, 5, dtype=dtype))
+        trainer = piste.Trainer(model, nn.CrossEntropyLoss(), SGD(0.05, 0.9), seed=1)
+        loss = trainer.step(x[38:], LABELS[38:])
+        losses = [
+            value
+            for shuffle in (False, True)
+            for value in trainer.fit(x, LABELS, batch_size=16, shuffle=shuffle).loss
+        ]
+        return {
+            **model.state_dict(),
+            "losses": np.array([loss, *losses, *trainer.evaluate(x, LABELS)]),
+            "outputs": trainer.predict(x),
+        }
+
+    expected = results(np.repeat(x, 2, axis=0)[::2])
+    for at_end in (False, True):
+        check_same(results(between_unreadable_pages(x, at_end)), expected)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])

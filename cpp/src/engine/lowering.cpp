@@ -187,8 +187,9 @@ class Lowering {
     plan_.schedule_forward(ops_[i], training_);
   }
 
-  /// The input may stay where it is if linear layers alone read it, as rows without padding.
-  /// (Between forward and backward by hand its owner may change it.)
+  /// The input may stay where it is if linear layers alone read it, as rows without padding; or a
+  /// batch norm that ends in adding it, which only reads it as well. (Between forward and backward
+  /// by hand its owner may change it.)
   void find_borrowing() {
     if (plan_.mode() == PlanMode::manual) return;
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
