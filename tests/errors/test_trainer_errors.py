@@ -200,7 +200,11 @@ BAD_OPTIONS = [
     ({"shuffle": 0}, TypeError, "shuffle: expected True or False, got int 0"),
     ({"progress": "yes"}, ValueError, "progress: expected True, False or 'auto', got 'yes'"),
     ({"validation_data": X}, TypeError, r"expected \(x, y\) or .*, got an array"),
-    ({"validation_data": (X, Y, Y, Y)}, TypeError, r"sample_weight\), got tuple of 4: an array"),
+    (
+        {"validation_data": (X, Y, Y, Y)},
+        TypeError,
+        r"expected \(x, y\) or \(x, y, sample_weight\), got tuple of 4: an array of shape",
+    ),
     *(
         ({"validation_data": data}, error, f"^validation_data: {message}")
         for data, error, message in [
