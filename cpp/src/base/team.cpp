@@ -104,10 +104,7 @@ class SignalsElsewhere {
 /// All helpers there are; more start when they are first asked for.
 class Helpers {
  public:
-  static Helpers& all() {
-    static Helpers* const helpers = new Helpers;  // outlives its threads, which never end
-    return *helpers;
-  }
+  Helpers();
   /// As many of the first `n` as there are.
   int ready(int n) {
     if (started_.load(std::memory_order_acquire) < n) start(n);
@@ -118,14 +115,6 @@ class Helpers {
   Helper& operator[](int i) { return *helpers_[static_cast<std::size_t>(i)]; }
 
  private:
-  Helpers() {
-    pthread_atfork([] { all().starting_.lock(); }, [] { all().starting_.unlock(); },
-                   [] {
-                     all().started_ = 0;  // a child has none of its parent's threads
-                     ++all().forks_;
-                     all().starting_.unlock();
-                   });
-  }
   void start(int n) {
     const SignalsElsewhere signals;  // outside the lock: a handler that forks takes it
     const std::lock_guard lock(starting_);
@@ -148,14 +137,22 @@ class Helpers {
   std::array<Helper*, max_num_threads> helpers_{};
 };
 
-// Before there are threads: a child forked while another thread makes the static in all() would
-// wait for that thread for ever.
-[[maybe_unused]] const Helpers& made_at_load = Helpers::all();
+// It outlives its threads, which never end. No static in a function: a child forked while another
+// thread makes one would wait for that thread for ever.
+Helpers& all = *new Helpers;
+
+Helpers::Helpers() {
+  pthread_atfork([] { all.starting_.lock(); }, [] { all.starting_.unlock(); },
+                 [] {
+                   all.started_ = 0;  // a child has none of its parent's threads
+                   ++all.forks_;
+                   all.starting_.unlock();
+                 });
+}
 
 }  // namespace
 
 Team::Team(int helpers, CallRef<int> work) : work_(work) {
-  Helpers& all = Helpers::all();
   helpers_ = all.ready(helpers);
   forks_ = all.forks();
   for (int i = 0; i < helpers_; ++i)
@@ -168,7 +165,6 @@ void Team::wait(Watch* watch) {
 }
 
 bool Team::take_back(Watch* watch) {
-  Helpers& all = Helpers::all();
   for (; helpers_ > 0; --helpers_) {
     const auto forked = [&] { return all.forks() != forks_; };  // by the program's signal handler
     if (forked()) return false;
