@@ -40,7 +40,8 @@ struct UpdateKernels {
   ///   p -= lr * (momentum != 0 ? s2 : d)
   /// adagrad:
   ///   s0 += g'^2,  p -= lr * g' / (sqrt(s0) + eps)
-  void (*step[rules])(T* p, const T* g, T* const* states, Index n, const UpdateOptions<T>& options);
+  /// Options are a copy, which no store changes: the loops decide on them once.
+  void (*step[rules])(T* p, const T* g, T* const* states, Index n, UpdateOptions<T> options);
   /// Not finite where any value is not, or where a square overflows.
   double (*sum_squares)(const T* x, Index n);
   bool (*all_finite)(const T* x, Index n);

@@ -26,8 +26,7 @@ struct Part {
   void store(Vec<T> v, T* to) const { v.store_partial(to + at, count); }
 };
 
-/// p = step(p, gradient with its sign and coupled weight decay, place), vector by vector. Options
-/// are copies, which no store changes: what depends on them alone is decided outside the loop.
+/// p = step(p, gradient with its sign and coupled weight decay, place), vector by vector.
 template <class T, class Step>
 [[gnu::always_inline]] inline void for_each_vector(T* p, const T* g, Index n, UpdateOptions<T> o,
                                                    Step step) {
@@ -45,9 +44,8 @@ template <class T, class Step>
 }
 
 template <class T>
-void sgd(T* p, const T* g, T* const* states, Index n, const UpdateOptions<T>& options) {
+void sgd(T* p, const T* g, T* const* states, Index n, UpdateOptions<T> o) {
   using V = Vec<T>;
-  const UpdateOptions<T> o = options;
   T* const buffer = states[0];
   const V lr(o.lr), momentum(o.momentum), rest(1 - o.dampening);
   for_each_vector(p, g, n, o, [&](V value, V step, auto place) {
@@ -61,9 +59,8 @@ void sgd(T* p, const T* g, T* const* states, Index n, const UpdateOptions<T>& op
 }
 
 template <class T>
-void adam(T* p, const T* g, T* const* states, Index n, const UpdateOptions<T>& options) {
+void adam(T* p, const T* g, T* const* states, Index n, UpdateOptions<T> o) {
   using V = Vec<T>;
-  const UpdateOptions<T> o = options;
   T *const mean = states[0], *const square = states[1], *const largest = states[2];
   const V lr(o.lr), rest1(o.rest1), beta2(o.beta2), rest2(o.rest2), eps(o.eps);
   const V shrink(o.shrink), correction(o.correction);
@@ -82,9 +79,8 @@ void adam(T* p, const T* g, T* const* states, Index n, const UpdateOptions<T>& o
 }
 
 template <class T>
-void rmsprop(T* p, const T* g, T* const* states, Index n, const UpdateOptions<T>& options) {
+void rmsprop(T* p, const T* g, T* const* states, Index n, UpdateOptions<T> o) {
   using V = Vec<T>;
-  const UpdateOptions<T> o = options;
   T *const square = states[0], *const mean = states[1], *const buffer = states[2];
   const V lr(o.lr), beta2(o.beta2), rest2(o.rest2), eps(o.eps), momentum(o.momentum);
   for_each_vector(p, g, n, o, [&](V value, V gradient, auto place) {
@@ -106,9 +102,8 @@ void rmsprop(T* p, const T* g, T* const* states, Index n, const UpdateOptions<T>
 }
 
 template <class T>
-void adagrad(T* p, const T* g, T* const* states, Index n, const UpdateOptions<T>& options) {
+void adagrad(T* p, const T* g, T* const* states, Index n, UpdateOptions<T> o) {
   using V = Vec<T>;
-  const UpdateOptions<T> o = options;
   T* const sum = states[0];
   const V lr(o.lr), eps(o.eps);
   for_each_vector(p, g, n, o, [&](V value, V gradient, auto place) {
