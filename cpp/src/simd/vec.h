@@ -75,6 +75,8 @@ struct Vec {
       result.v = mask ? (Vector)_mm256_maskload_ps(from, (__m256i)mask) : result.v;
     else
       result.v = mask ? (Vector)_mm256_maskload_pd(from, (__m256i)mask) : result.v;
+#elif PISTE_VECTOR_BYTES == 64  // split over registers, which only tests do: the shortest code
+    for (int i = 0; i < n; ++i) result.v[i] = from[i];
 #else
 #pragma GCC unroll 16
     for (int i = 0; i < lanes; ++i)
@@ -89,6 +91,8 @@ struct Vec {
       _mm512_mask_storeu_ps(to, first_bits(n), (__m512)v);
     else
       _mm512_mask_storeu_pd(to, first_bits(n), (__m512d)v);
+#elif PISTE_VECTOR_BYTES == 64
+    for (int i = 0; i < n; ++i) to[i] = v[i];
 #else  // AVX2 has a masked store too, of dozens of micro-operations on some CPUs
     store_halves<lanes / 2>(v, to, n, std::make_integer_sequence<int, lanes>());
 #endif
