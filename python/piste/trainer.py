@@ -18,6 +18,7 @@ from ._network import CompiledNetwork
 from ._samples import Layout, Samples
 from .functional._arguments import as_int, as_positive
 from .history import History
+from .nn._loss import LoweredLoss
 from .nn.losses import Loss
 from .nn.module import Module
 from .optim import EMA, SWA, Optimizer, Schedule
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from .plan import Mode, Plan
 
 _EVALUATION_BATCH = 256
-_IN_CORE = ("_network", "_augmentation", "_state")  # what a trainer cannot hand on as it is
+_IN_CORE = ("_network", "_augmentation", "_lowered_loss", "_state")  # what a trainer cannot hand on as it is
 
 
 class Trainer:
@@ -120,6 +121,7 @@ class Trainer:
         """Make all that lives in the core."""
         model, augment = self._model, self._augment
         self._network: CompiledNetwork = model._network()
+        self._lowered_loss = LoweredLoss()
         self._augmentation = None if augment is None else augment._lower(self._network.dtype)
         self._state = OptimizerState(
             self._optimizer,
@@ -438,7 +440,7 @@ class Trainer:
     def _loss(self, images: npt.NDArray[Any]) -> Any:
         """The engine's loss of the outputs for such images."""
         shape = self._network.output_shape(images)[1:]
-        return self.loss._lower(self._network.dtype, shape)
+        return self._lowered_loss(self.loss, self._network.dtype, shape)
 
 
 def _check_kind(value: object, kind: type, name: str) -> None:

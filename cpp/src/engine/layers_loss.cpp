@@ -87,9 +87,17 @@ class LossOp final : public Op<T> {
         continue;
       }
       sum += label_row(loss, y, label, row, run.loss_scale * weight);
-      plan_.correct_sums[group] += std::max_element(y, y + classes_) - y == label;
+      plan_.correct_sums[group] += is_first_largest(y, label);
     }
     return sum;
+  }
+
+  /// Without branches, which would be foreseen as little as the labels.
+  bool is_first_largest(const T* y, Index at) const {
+    bool largest = true;
+    for (Index c = 0; c < at; ++c) largest &= y[c] < y[at];
+    for (Index c = at + 1; c < classes_; ++c) largest &= y[c] <= y[at];
+    return largest;
   }
 
   double label_row(const Loss<T>& loss, const T* y, Index label, T* dy, T scale) const {

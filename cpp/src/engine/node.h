@@ -89,6 +89,9 @@ struct MapShape {
   }
 };
 
+/// What a plan's table calls the kernel of a node that has nothing fused to it but a bias.
+const char* kernel_name(const Node& node);
+
 /// The axis of a sample of `rank` axes that a number counted from the batch's axis (0), or from
 /// behind, stands for; throws where there is none.
 int sample_axis(const Node& node, int number, int rank);

@@ -18,7 +18,7 @@ inline constexpr Index block_panels = 16;
 inline constexpr Index shared_bytes = 64 << 20;
 
 // Up to so many rows b is read as it is: packing it would take longer than multiplying by it.
-inline constexpr Index dot_rows = 16, stream_rows = 8;
+inline constexpr Index dot_rows = 16, stream_rows = 12;
 // Vectors of depth below which a dot product is shorter than the sum of its lanes.
 inline constexpr Index dot_vectors = 4;
 // Of so many vectors, more rows are multiplied as they are, if they stay in L2 as a block of a.

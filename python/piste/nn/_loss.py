@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import math
+import operator
 from typing import Any
 
 import numpy as np
@@ -115,9 +115,8 @@ class Loss:
             "reduction": self.reduction,
             **self._engine(dtype, shape),
         }
-        if any(isinstance(value, np.ndarray) for value in options.values()):
-            return _engine_loss(dtype.char, *options.items())
-        return _scalar_engine_loss(dtype.char, *options.items())
+        make: Any = _core.LossF32 if dtype == np.float32 else _core.LossF64
+        return make(**options)
 
     def __repr__(self) -> str:
         return (
@@ -125,12 +124,23 @@ class Loss:
         )
 
 
-def _engine_loss(char: str, *options: tuple[str, Any]) -> Any:
-    make: Any = _core.LossF32 if char == "f" else _core.LossF64
-    return make(**dict(options))
+class LoweredLoss:
+    """The engine's form of a loss, kept until the loss or an option of it is another object."""
 
+    def __init__(self) -> None:
+        self._options: tuple[object, ...] = ()
+        self._engine: Any = None
 
-_scalar_engine_loss = functools.lru_cache(64)(_engine_loss)  # every step asks for one
+    def __call__(self, loss: Loss, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
+        """Of outputs of `shape`."""
+        options = (loss, *vars(loss).values())
+        kept = self._options
+        if len(options) != len(kept) or not all(map(operator.is_, options, kept)):
+            self._engine = loss._lower(dtype, shape)
+            # Arrays may be written to, and are spread over the shape.
+            has_array = any(isinstance(option, np.ndarray) for option in options)
+            self._options = () if has_array else options
+        return self._engine
 
 
 def as_weight(value: npt.ArrayLike | None, name: str) -> npt.NDArray[np.float64] | None:

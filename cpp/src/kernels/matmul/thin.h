@@ -95,18 +95,40 @@ template <class T>
 using Stream = kernels::MatmulStream<T>;
 
 constexpr int stream_rows = 3, stream_steps = 4;  // 12 values of a, 3 sums and 1 of b: 16 registers
-constexpr Index stream_bytes = 4096;              // of a row of c at a time: those stay in L1
+constexpr Index stream_bytes = 24 << 10;          // of c and b at a time: those stay in L1
+
+/// A vector of each of `Rows` rows of c: start(row) and the products of x and `Steps` rows of b.
+template <class T, int Rows, int Steps, class Start>
+[[gnu::always_inline]] inline void stream_vectors(const Vec<T> (&x)[Rows][Steps], const T* b,
+                                                  Index b_stride, T* c, Index c_stride, bool relu,
+                                                  Start&& start) {
+  Vec<T> sum[Rows];
+#pragma GCC unroll 3
+  for (int r = 0; r < Rows; ++r) sum[r] = start(r);
+#pragma GCC unroll 4
+  for (int s = 0; s < Steps; ++s) {
+    const Vec<T> row = Vec<T>::load(b + s * b_stride);
+#pragma GCC unroll 3
+    for (int r = 0; r < Rows; ++r) sum[r] = fma(x[r][s], row, sum[r]);
+  }
+#pragma GCC unroll 3
+  for (int r = 0; r < Rows; ++r) {
+    if (relu) sum[r] = at_least_zero(sum[r]);
+    sum[r].store(c + r * c_stride);
+  }
+}
 
 /// Adds `Steps` rows of b, from k on, to `Rows` rows of c, columns [begin, end).
 template <class T, int Rows, int Steps>
 void stream_tile(const Stream<T>& p, Index i, Index k, Index begin, Index end) {
   constexpr int lanes = Vec<T>::lanes;
-  const T* a = p.a + i * p.a_row + k * p.a_step;
-  const T* b = p.b + k * p.b_stride;
-  T* c = p.c + i * p.c_stride;
+  const T* const a = p.a + i * p.a_row + k * p.a_step;
+  const T* const b = p.b + k * p.b_stride;
+  T* const c = p.c + i * p.c_stride;
+  const Index b_stride = p.b_stride, c_stride = p.c_stride;
   const bool loaded = k > 0 || p.accumulate, relu = p.relu && k + Steps == p.depth;
-  const T* start = loaded ? c : p.bias;
-  const Index start_stride = loaded ? p.c_stride : 0;
+  const T* const start = loaded ? c : p.bias;
+  const Index start_stride = loaded ? c_stride : 0;
   T first[Rows];
   for (int r = 0; r < Rows; ++r) first[r] = !loaded && p.row_bias ? p.row_bias[i + r] : T(0);
   Vec<T> x[Rows][Steps];
@@ -114,29 +136,21 @@ void stream_tile(const Stream<T>& p, Index i, Index k, Index begin, Index end) {
   for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 4
     for (int s = 0; s < Steps; ++s) x[r][s] = Vec<T>(a[r * p.a_row + s * p.a_step]);
-  Index j = begin;
-  for (; j + lanes <= end; j += lanes) {
-    Vec<T> sum[Rows];
-#pragma GCC unroll 3
-    for (int r = 0; r < Rows; ++r)
-      sum[r] = start ? Vec<T>::load(start + r * start_stride + j) : Vec<T>(first[r]);
-#pragma GCC unroll 4
-    for (int s = 0; s < Steps; ++s) {
-      const Vec<T> row = Vec<T>::load(b + s * p.b_stride + j);
-#pragma GCC unroll 3
-      for (int r = 0; r < Rows; ++r) sum[r] = fma(x[r][s], row, sum[r]);
-    }
-#pragma GCC unroll 3
-    for (int r = 0; r < Rows; ++r) {
-      if (relu) sum[r] = at_least_zero(sum[r]);
-      sum[r].store(c + r * p.c_stride + j);
-    }
+  const Index whole = begin + (end - begin) / lanes * lanes;
+  if (start) {
+    for (Index j = begin; j < whole; j += lanes)
+      stream_vectors(x, b + j, b_stride, c + j, c_stride, relu,
+                     [&](int r) { return Vec<T>::load(start + r * start_stride + j); });
+  } else {
+    for (Index j = begin; j < whole; j += lanes)
+      stream_vectors(x, b + j, b_stride, c + j, c_stride, relu,
+                     [&](int r) { return Vec<T>(first[r]); });
   }
-  for (; j < end; ++j)
+  for (Index j = whole; j < end; ++j)
     for (int r = 0; r < Rows; ++r) {
       T sum = start ? start[r * start_stride + j] : first[r];
-      for (int s = 0; s < Steps; ++s) sum += a[r * p.a_row + s * p.a_step] * b[s * p.b_stride + j];
-      c[r * p.c_stride + j] = relu && sum < 0 ? T(0) : sum;
+      for (int s = 0; s < Steps; ++s) sum += a[r * p.a_row + s * p.a_step] * b[s * b_stride + j];
+      c[r * c_stride + j] = relu && sum < 0 ? T(0) : sum;
     }
 }
 
@@ -149,7 +163,12 @@ void stream_steps_of(const Stream<T>& p, Index i, Index k, Index begin, Index en
 
 template <class T>
 void stream(const Stream<T>& p) {
-  constexpr Index block = stream_bytes / sizeof(T);
+  constexpr Index lanes = Vec<T>::lanes;
+  // Few rows of c come by again and again, with another few rows of b each time; many hardly ever.
+  const Index rows = p.rows <= 16 && p.rows < p.depth ? p.rows + stream_steps : 6;
+  const Index most = stream_bytes / (rows * Index(sizeof(T) * lanes)) * lanes;
+  const Index blocks = (p.columns - 1) / most + 1;
+  const Index block = ((p.columns + blocks - 1) / blocks + lanes - 1) / lanes * lanes;
   for (Index begin = 0; begin < p.columns; begin += block) {
     const Index end = p.columns - begin < block ? p.columns : begin + block;
     for (Index k = 0; k < p.depth; k += stream_steps) {
