@@ -362,7 +362,7 @@ class Trainer:
         """
         from .plan import make_plan
 
-        optimizer = self._state.core(1, len(self.history), at_end=False)
+        optimizer = self._state.core(0, len(self.history), at_end=False)
         return make_plan(self._network, shape, mode, optimizer, self._augmentation)
 
     def save(self, path: str | os.PathLike[str]) -> None:

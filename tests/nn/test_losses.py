@@ -253,6 +253,22 @@ def test_constructors_take_the_arguments_of_pytorch_in_order():
     assert repr(nn.SmoothL1Loss(beta=0.5)) == "SmoothL1Loss(reduction='mean', beta=0.5)"
 
 
+def test_negative_weights_by_hand_are_those_of_the_functions():
+    rng = np.random.default_rng(4)
+    x, y = rng.standard_normal((2, 5, 3)).astype(np.float32)
+    labels, weight = np.array([0, 2, 1, 2, 0]), np.array([0.5, -2, -1], np.float32)
+    for loss, target, function in (
+        (nn.CrossEntropyLoss(weight), labels, F.cross_entropy),
+        (nn.NLLLoss(weight), labels, F.nll_loss),
+        (nn.MultiMarginLoss(weight=weight), labels, F.multi_margin_loss),
+        (nn.BCEWithLogitsLoss(weight, pos_weight=-weight), y, F.binary_cross_entropy_with_logits),
+    ):
+        options = {"weight": weight}
+        if target is y:
+            options["pos_weight"] = -weight
+        np.testing.assert_array_equal(loss.forward(x, target), function(x, target, **options))
+
+
 def test_accuracy_is_counted_for_labels():
     model = nn.Linear(2, 2, bias=False)
     model.weight = np.eye(2)
@@ -278,7 +294,7 @@ def test_accuracy_is_counted_for_labels():
             ValueError,
             r"weight: expected one per class, got .*\(1, 1\)",
         ),
-        (lambda: nn.BCELoss([-1.0]), ValueError, "weight: expected finite values of at least 0"),
+        (lambda: nn.BCELoss([np.inf]), ValueError, "weight: expected finite values"),
         (lambda: nn.BCELoss(["a"]), TypeError, "weight: expected numbers, got dtype"),
         (lambda: nn.BCEWithLogitsLoss(pos_weight=[np.inf]), ValueError, "pos_weight: expected fin"),
         (lambda: nn.L1Loss().backward(), RuntimeError, "backward: call forward first"),
@@ -294,6 +310,8 @@ def test_what_is_refused(make, error, message):
     [
         (nn.MSELoss(reduction="none"), np.ones((2, 3)), ValueError, "training needs 'mean' or"),
         (nn.GaussianNLLLoss(), np.ones((2, 3)), TypeError, "GaussianNLLLoss needs variances"),
+        (nn.BCELoss([-1.0]), np.ones((2, 3)), ValueError, "weight: training needs values of at le"),
+        (nn.CrossEntropyLoss([1, -2, 1]), np.array([0, 1]), ValueError, "at least 0, got -2.0"),
         (nn.NLLLoss(), np.ones((2, 3)), TypeError, "y: expected integer labels, got dtype float"),
         (nn.MultiMarginLoss(), np.array([0, -100]), ValueError, r"y: label -100 at index 1 is not"),
         (nn.MultiMarginLoss(), np.array([-(2**63), 0]), ValueError, r"y: label -9\d* at index 0"),

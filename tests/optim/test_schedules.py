@@ -137,6 +137,28 @@ def test_momentum_is_cycled_in_training():
     same(model.state_dict(), twin.state_dict())
 
 
+@pytest.mark.parametrize("accumulation_steps", [1, 2])
+def test_a_cycle_has_no_update_beyond_its_last(accumulation_steps):
+    schedule = optim.OneCycleLR(0.05, 6)
+    model = linear()
+    options = {"schedule": schedule, "accumulation_steps": accumulation_steps}
+    trainer = piste.Trainer(model, nn.MSELoss(), optim.SGD(0.4, 0.5), **options)
+    rows = 12 * accumulation_steps
+    x, y = X[0].repeat(rows, axis=0)[:rows], Y[0].repeat(rows, axis=0)[:rows]
+    trainer.fit(x, y, epochs=2, batch_size=4, progress=False)  # two times 3 updates
+    last = schedule.rates(1, 6)[0, 0]
+    assert set(trainer.learning_rates().values()) == {last}
+    before = model.state_dict()
+    trainer.plan(x[:4].shape)
+    for train_on in (
+        lambda: trainer.step(x[:4], y[:4]),
+        lambda: trainer.fit(x, y, epochs=1, batch_size=4, progress=False),
+    ):
+        with pytest.raises(ValueError, match="OneCycleLR ends after 6 updates, got one more"):
+            train_on()
+    same(model.state_dict(), before)
+
+
 def test_groups_keep_their_ratio():
     model = linear()
     optimizer = optim.SGD(0.4, groups=[{"params": ["0.bias"], "lr": 0.1}])

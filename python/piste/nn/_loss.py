@@ -149,9 +149,15 @@ def as_weight(value: npt.ArrayLike | None, name: str) -> npt.NDArray[np.float64]
     weight = as_array(value, name)
     if weight.dtype.kind not in "fiu":
         raise TypeError(f"{name}: expected numbers, got dtype {weight.dtype}")
-    if not np.isfinite(weight).all() or (weight < 0).any():
-        raise ValueError(f"{name}: expected finite values of at least 0")
+    if not np.isfinite(weight).all():
+        raise ValueError(f"{name}: expected finite values")
     return np.array(weight, np.float64)
+
+
+def check_trainable(weight: npt.NDArray[np.float64] | None, name: str) -> None:
+    """Refuse negative weights, which a loss by hand takes as PyTorch does, but no descent."""
+    if weight is not None and (weight < 0).any():
+        raise ValueError(f"{name}: training needs values of at least 0, got {weight.min()}")
 
 
 def as_class_weight(value: npt.ArrayLike | None) -> npt.NDArray[np.float64] | None:
@@ -165,6 +171,7 @@ def spread(
     weight: npt.NDArray[np.float64] | None, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]
 ) -> FloatArray | None:
     """A weight for each value of an output of `shape`."""
+    check_trainable(weight, name)
     if weight is None:
         return None
     try:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from ..functional._arguments import as_finite
 from ..functional.class_losses import as_ignore_index, as_smoothing
 from ..functional.margin_losses import as_power
-from ._loss import Flag, Loss, as_class_weight
+from ._loss import Flag, Loss, as_class_weight, check_trainable
 
 
 class _ClassLoss(Loss):
@@ -18,6 +18,7 @@ class _ClassLoss(Loss):
     weight: npt.NDArray[np.float64] | None
 
     def _engine(self, dtype: np.dtype[Any], shape: tuple[int, ...]) -> dict[str, Any]:
+        check_trainable(self.weight, "weight")
         weight = None if self.weight is None else self.weight.astype(dtype)
         return {"class_weight": weight, "ignore_index": self.ignore_index}
 

@@ -22,7 +22,8 @@ class OneCycleLR(Schedule):
     max_lr
         The largest rate.
     total_steps
-        Updates of the cycle; later ones keep its last rate.
+        Updates of the cycle. A trainer refuses to make more, as PyTorch does; `rates` has the last
+        one for all that come after.
     epochs, steps_per_epoch
         Without total_steps, that is their product.
     pct_start
@@ -73,6 +74,7 @@ class OneCycleLR(Schedule):
             self.total_steps = self.epochs * self.steps_per_epoch
         else:
             raise ValueError("total_steps: expected it, or both epochs and steps_per_epoch")
+        self._length = self.total_steps
         self.pct_start = as_share(pct_start, "pct_start")
         if anneal_strategy not in ("cos", "linear"):
             raise ValueError(

@@ -27,6 +27,7 @@ class Schedule:
     _cycles_momentum = False
     _observes = False  # whether it depends on the history
     _calls_python = False  # what the user wrote
+    _length: int | None = None  # updates that it is made for, where it ends
 
     def __init__(self, interval: Interval) -> None:
         check_interval(interval)

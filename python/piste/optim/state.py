@@ -111,7 +111,13 @@ class OptimizerState:
         return self.schedule is not None and self.schedule._cycles_momentum
 
     def core(self, updates: int, epoch: int, *, at_end: bool) -> Any:
-        """The core's object, ready for some updates (the last of them at the end of an epoch)."""
+        """The core's object, ready for some updates (the last of them at the end of an epoch).
+
+        Raises
+        ------
+        ValueError
+            Where the schedule is at its end.
+        """
         options = self._current_options(epoch)
         if options != self._given:
             self._check_states(options)
@@ -119,13 +125,26 @@ class OptimizerState:
             self._given = options
             self.forget_rates()
         if self.schedule is not None and self.schedule.interval == "step":
+            left = self._updates_left(updates)
             if not self._has_span or self._core.out_of_rates:
                 least = 1 if self.schedule._calls_python else _LEAST_SPAN
-                counts = self.updates + np.arange(max(min(updates, _SPAN), least))
+                span = max(min(updates, _SPAN), least)
+                counts = self.updates + np.arange(min(span, left))
                 self._core.set_rates(*self._rates(options, counts))
             self._has_span = True
         self._core.update_at_end = at_end
         return self._core
+
+    def _updates_left(self, wanted: int) -> int:
+        """How many more the schedule has rates for; at least 1 where none is `wanted`."""
+        length = None if self.schedule is None else self.schedule._length
+        if length is None:
+            return _SPAN
+        if wanted and self.updates >= length:
+            raise ValueError(
+                f"schedule: {type(self.schedule).__name__} ends after {length} updates, got one more"
+            )
+        return max(length - self.updates, 1)
 
     def forget_rates(self) -> None:
         """The rates handed to the core don't hold any more."""
