@@ -51,9 +51,12 @@ class CompiledNetwork:
         self.net.set_input_scale(1 / 255, 0)
         layers = [child for _, child in module.named_modules()]
         axes = next((child._axes for child in layers if child._axes is not None), None)
-        # Only what takes images, or flattens whatever comes, is given images without channels.
+        # Only what takes images, or flattens whatever comes, is given images without channels; a
+        # layer that flattens, alone, would count its axes from the back of others.
         self._adds_channels = axes == 2 or (
-            axes is None and any(type(child).__name__ == "Flatten" for child in layers)
+            axes is None
+            and len(layers) > 1
+            and any(type(child).__name__ == "Flatten" for child in layers)
         )
         self._input_shape: tuple[int, ...] | None = None
         self._steps = 0

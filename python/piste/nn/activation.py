@@ -10,10 +10,10 @@ import numpy.typing as npt
 from .._arrays import as_dtype
 from ..functional._arguments import LARGEST, as_flag, as_int, as_number
 from ..functional.smooth import gelu_kind, nonzero
-from .module import Module
+from .module import Elementwise, Module
 
 
-class _Activation(Module):
+class _Activation(Elementwise):
     """One of the core's activations, with up to two numbers.
 
     `inplace` has no effect here: a plan shares its memory between layers as it can anyway.
@@ -204,7 +204,7 @@ class GELU(_Activation):
         return int(net.activation(value, name or "gelu", self._named, 0.0, 0.0))
 
 
-class PReLU(Module):
+class PReLU(Elementwise):
     """``x`` above 0, ``weight * x`` below, with one weight or one per channel (He et al. 2015)."""
 
     def __init__(
@@ -218,6 +218,9 @@ class PReLU(Module):
         self.num_parameters = as_int(num_parameters, "num_parameters", 1)
         self.init = as_number(init, "init")
         self._parameters["weight"] = np.full(self.num_parameters, self.init, as_dtype(dtype))
+
+    def _batch_shape(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+        return super()._batch_shape(shape) if self.num_parameters == 1 else None
 
     def _lower(self, net: Any, value: int, name: str) -> int:
         return int(net.prelu(value, name or "prelu", self.weight))
@@ -236,6 +239,9 @@ class Softmax(Module):
         self.dim = None if dim is None else as_int(dim, "dim", -LARGEST)
         if self.dim == 0:
             raise ValueError("dim: expected an axis other than that of the samples, got 0")
+
+    def _batch_shape(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+        return (1, *shape) if len(shape) == 1 and self.dim == -1 else None
 
     def _lower(self, net: Any, value: int, name: str) -> int:
         kind = "log_softmax" if self._log else "softmax"

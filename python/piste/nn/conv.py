@@ -10,6 +10,7 @@ from .._build import as_algorithm
 from ..functional._arguments import as_flag, as_int, as_ints
 from ..functional._convolution import Sides, check_output_padding, core_options, padding_sides
 from ._sizes import Sizes, Weighted
+from .module import a_sample
 
 
 class _Convolution(Weighted):
@@ -53,6 +54,10 @@ class _Convolution(Weighted):
             first, second = second, first
         shape = (first, second // self.groups, *self.kernel_size)
         self._make(shape, self.out_channels if as_flag(bias, "bias") else 0, dtype)
+
+    def _batch_shape(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+        assert self._axes is not None
+        return a_sample(shape, self._axes, self.in_channels)
 
     def _options(self, sides: Sides) -> Any:
         return core_options(self.stride, self.dilation, sides, self.groups, self.algorithm)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ..functional._arguments import LARGEST, as_flag, as_int, as_number
 from ._sizes import Weighted
-from .module import Module
+from .module import Elementwise, Module, a_sample
 
 
 class Linear(Weighted):
@@ -30,6 +30,9 @@ class Linear(Weighted):
         biases = self.out_features if as_flag(bias, "bias") else 0
         self._make((self.out_features, self.in_features), biases, dtype)
 
+    def _batch_shape(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+        return (1, *shape) if len(shape) == 1 else None
+
     def _lower(self, net: Any, value: int, name: str) -> int:
         return int(net.linear(value, name or "linear", self.weight, self.bias))
 
@@ -38,7 +41,7 @@ class Linear(Weighted):
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={bias}"
 
 
-class Dropout(Module):
+class Dropout(Elementwise):
     """Zero each value with probability `p` in training, scaling the others by 1/(1-p).
 
     Srivastava et al. 2014. `inplace` has no effect here.
@@ -51,6 +54,11 @@ class Dropout(Module):
         self.p, self.inplace = as_number(p, "p"), as_flag(inplace, "inplace")
         if not 0 <= self.p <= 1:
             raise ValueError(f"p: expected a probability from 0 to 1, got {p}")
+
+    def _batch_shape(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+        if self._axes is None:
+            return super()._batch_shape(shape)
+        return a_sample(shape, self._axes, None)
 
     def _lower(self, net: Any, value: int, name: str) -> int:
         axes = self._axes if self._whole_channels else 0

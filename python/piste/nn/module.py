@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .._arrays import FloatArray, as_array, as_float, describe
+from .._arrays import FloatArray, as_array, as_float, check_shape, describe
 from .._network import CompiledNetwork
 from ..functional._arguments import as_int
 
@@ -47,16 +48,31 @@ def uniform(shape: tuple[int, ...], bound: float, dtype: npt.DTypeLike) -> Float
     return _generator.uniform(-bound, bound, shape).astype(dtype)
 
 
+def a_sample(shape: tuple[int, ...], axes: int, channels: int | None) -> tuple[int, ...] | None:
+    """The shape (channels, ...) of one sample as that of a batch of one; None for another.
+
+    `channels` is None where a layer takes any number. What may be images without a channel axis
+    (n, height, width) stays that.
+    """
+    several = channels is None or (shape[:1] == (channels,) and (axes != 2 or channels > 1))
+    return (1, *shape) if len(shape) == axes + 1 and several else None
+
+
 class Module:
     """Base of all layers.
 
     Parameters are NumPy arrays that the engine reads and updates in place; assigning one copies
     into it. Buffers (running statistics) likewise, but they are not trained.
+
+    Networks take batches. A layer called by itself also takes what PyTorch's does: one sample
+    without the batch's axis, and where it works on each value, any shape.
     """
 
     training: bool = True
     _axes: int | None = None
     """Axes of the maps that a layer takes, (n, channels, ...), where its kind fixes them."""
+    _indexed: Any = None  # what takes the network's place, where there are two outputs
+    _shapes: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]] | None = None
 
     def __init__(self) -> None:
         object.__setattr__(self, "_parameters", {})
@@ -71,7 +87,7 @@ class Module:
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles, which are lowered anew: they keep nothing for `backward`."""
-        return self.__dict__ | {"_compiled": None}
+        return self.__dict__ | {"_compiled": None, "_shapes": None}
 
     def __getattr__(self, name: str) -> Any:
         for table in ("_parameters", "_buffers", "_modules"):
@@ -210,20 +226,50 @@ class Module:
         assert self._compiled is not None
         return self._compiled
 
+    def _batch_shape(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+        """The shape as a batch of what this layer alone takes besides batches; None for those."""
+        return None
+
+    def _output_shape(self, shape: tuple[int, ...], output: FloatArray) -> tuple[int, ...]:
+        """That of the output for an input of `shape` for which `_batch_shape` gave a batch."""
+        return output.shape[1:]
+
+    def _run(self, x: npt.ArrayLike, run: Callable[[Any, Any], Any]) -> tuple[Any, Any]:
+        """The output, and where it is not a batch's the shapes that `backward` takes and gives."""
+        network = self._by_hand(x)
+        shape = getattr(x, "shape", None)
+        if not isinstance(shape, tuple) or network is self._indexed:
+            return run(network, x), None
+        batch = self._batch_shape(shape)
+        if batch is None:
+            return run(network, x), None
+        output = run(network, as_array(x, "x").reshape(batch))
+        result = output.reshape(self._output_shape(shape, output))
+        return result, (result.shape, output.shape, shape)
+
     def __call__(self, x: npt.ArrayLike) -> FloatArray:
         """Predict: evaluation mode whatever `training` says; nothing is kept for `backward`."""
-        output: FloatArray = self._by_hand(x).predict(x)
+        output: FloatArray = self._run(x, lambda network, batch: network.predict(batch))[0]
         return output
 
     def forward(self, x: npt.ArrayLike) -> FloatArray:
         """Output for `x`, keeping what `backward` needs; by `training`'s mode."""
-        output: FloatArray = self._by_hand(x).forward(x, self.training)
+        output: FloatArray
+        output, shapes = self._run(x, lambda network, batch: network.forward(batch, self.training))
+        object.__setattr__(self, "_shapes", shapes)
         return output
 
     def backward(self, grad_output: npt.ArrayLike) -> FloatArray:
         """Gradient by the input of the last `forward`; fills `gradients`."""
-        gradient: FloatArray = self._by_hand().backward(grad_output)
-        return gradient
+        gradient: FloatArray
+        if self._shapes is None:
+            gradient = self._by_hand().backward(grad_output)
+            return gradient
+        given, batch, shape = self._shapes
+        grad = as_array(grad_output, "grad_output")
+        check_shape(grad, given, "grad_output")
+        gradient = self._by_hand().backward(grad.reshape(batch))
+        return gradient.reshape(shape)
 
     def gradients(self) -> dict[str, FloatArray]:
         """Gradients of the last `backward` or training step, by parameter name."""
@@ -241,6 +287,20 @@ class Module:
             f"  ({name}): {child!r}".replace("\n", "\n  ") for name, child in self._modules.items()
         ]
         return "\n".join([f"{type(self).__name__}(", *lines, ")"])
+
+
+class Elementwise(Module):
+    """A layer that works on each value by itself: alone, it takes an array of any shape."""
+
+    def _batch_shape(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+        if 2 <= len(shape) <= 5:
+            return None
+        size = math.prod(shape)
+        return (1, size) if size else (0, 1)  # samples may not be empty
+
+    def _output_shape(self, shape: tuple[int, ...], output: FloatArray) -> tuple[int, ...]:
+        # Dropout of whole channels is none of each value: its sample has more axes.
+        return shape if output.ndim == 2 else output.shape[1:]
 
 
 def _assign(target: npt.NDArray[Any] | None, value: object, name: str) -> None:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from .._arrays import as_dtype
 from ..functional._arguments import as_finite, as_flag, as_int, as_positive, as_share
-from .module import Module
+from .module import Module, a_sample
 
 
 class _Norm(Module):
@@ -153,6 +153,10 @@ class _InstanceNorm(_ChannelNorm):
         super().__init__()
         self._configure(num_features, eps, momentum, affine, track_running_stats, bias, dtype)
 
+    def _batch_shape(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+        assert self._axes is not None
+        return a_sample(shape, self._axes, self.num_features)
+
     def _lower(self, net: Any, value: int, name: str) -> int:
         sizes = self._axes, self.num_features
         arrays = self.weight, self.bias, self.running_mean, self.running_var
@@ -207,6 +211,9 @@ class LayerNorm(_Norm):
         self.eps = as_finite(eps, "eps")
         self.elementwise_affine = as_flag(elementwise_affine, "elementwise_affine")
         self._make(self.normalized_shape, self.elementwise_affine, as_flag(bias, "bias"), dtype)
+
+    def _batch_shape(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+        return (1, *shape) if shape == self.normalized_shape else None
 
     def _lower(self, net: Any, value: int, name: str) -> int:
         options = self.normalized_shape, self.weight, self.bias, self.eps

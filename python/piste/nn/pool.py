@@ -12,7 +12,7 @@ from .._arrays import FloatArray, as_float
 from ..functional._arguments import as_flag, as_int, as_ints, lifted
 from ..functional._pooling import as_divisor
 from ._sizes import Sizes
-from .module import Module
+from .module import Module, a_sample
 
 
 class _Pool(Module):
@@ -45,6 +45,10 @@ class _Pool(Module):
             lifted(as_ints(dilation, "dilation", axes, 1), 1),
             self.ceil_mode,
         )
+
+    def _batch_shape(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+        assert self._axes is not None
+        return a_sample(shape, self._axes, None)
 
     def _core_window(self) -> _core.PoolWindow:
         return _core.PoolWindow(*self._window)
@@ -154,6 +158,10 @@ class _AdaptivePool(Module):
             raise ValueError(f"output_size: expected one size or {axes}, got {output_size!r}")
         sizes = tuple(0 if n is None else as_int(n, "output_size", 1) for n in each)
         self._size = lifted(sizes, 0)
+
+    def _batch_shape(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+        assert self._axes is not None
+        return a_sample(shape, self._axes, None)
 
     def _lower(self, net: Any, value: int, name: str) -> int:
         kind = f"adaptive_{'max' if self._largest else 'avg'}_pool"

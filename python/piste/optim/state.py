@@ -141,9 +141,8 @@ class OptimizerState:
         if length is None:
             return _SPAN
         if wanted and self.updates >= length:
-            raise ValueError(
-                f"schedule: {type(self.schedule).__name__} ends after {length} updates, got one more"
-            )
+            kind = type(self.schedule).__name__
+            raise ValueError(f"schedule: {kind} ends after {length} updates, got one more")
         return max(length - self.updates, 1)
 
     def forget_rates(self) -> None:
