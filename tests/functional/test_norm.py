@@ -109,6 +109,16 @@ def test_evaluation_reads_frozen_statistics_and_any_kind_of_array():
             np.testing.assert_array_equal(got, wanted)
 
 
+@pytest.mark.parametrize("pixels", [1, 5, 40])
+def test_gradients_of_frozen_statistics_do_not_read_the_input(pixels):
+    rng = np.random.default_rng(pixels)
+    x, dy = rng.standard_normal((2, 3, 2, pixels)).astype(np.float32)
+    arrays = rng.uniform(0.5, 2, (4, 2)).astype(np.float32)
+    expected = F.batch_norm_backward(dy, x, *arrays)[0]
+    x[0, 0, 0], x[1, 1, -1] = np.nan, np.inf
+    np.testing.assert_array_equal(F.batch_norm_backward(dy, x, *arrays)[0], expected)
+
+
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("shape", [(0, 4), (0, 4, 3), (2, 4, 0), (2, 0, 3), (0,)])
 def test_an_empty_batch_moves_nothing(shape, training):

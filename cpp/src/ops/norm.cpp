@@ -150,12 +150,17 @@ void batch_norm_backward(View<const T> dy, View<const T> x, View<const T> runnin
     for (Index i = 0; i < planes.samples; ++i)
       kernels.plane_backward_sums(dy.data + planes.at(i, c), x.data + planes.at(i, c),
                                   planes.pixels, mean, &sum, &sum_x);
-    const T slope = options.training ? -scale * inverse * inverse * sum_x / count : T(0);
-    const T shift = options.training ? -scale * sum / count : T(0);
-    for (Index i = 0; i < planes.samples; ++i)
-      kernels.plane_backward_apply(dy.data + planes.at(i, c), x.data + planes.at(i, c),
-                                   dx.data + planes.at(i, c), planes.pixels, mean, scale, slope,
-                                   shift, stores);
+    const T slope = -scale * inverse * inverse * sum_x / count;
+    const T shift = -scale * sum / count;
+    for (Index i = 0; i < planes.samples; ++i) {
+      const Index at = planes.at(i, c);
+      if (options.training)
+        kernels.plane_backward_apply(dy.data + at, x.data + at, dx.data + at, planes.pixels, mean,
+                                     scale, slope, shift, stores);
+      else  // where x is not finite, 0 * x would not be 0
+        kernels.plane_scale_shift(dy.data + at, dx.data + at, planes.pixels, T(0), scale, T(0),
+                                  stores);
+    }
     if (dweight) dweight.data[c] = sum_x * inverse;
     if (dbias) dbias.data[c] = sum;
   });
