@@ -26,9 +26,13 @@ def configure(folder, compiler):
     return result.returncode, " ".join(result.stderr.split())
 
 
-def compiler_that_refuses(folder, option):
+NO_CXX20 = 'case "$*" in *++20*) exit 1;; esac; exec g++ "$@"'
+NO_SHUFFLES = 'exec g++ "$@" -D__builtin_shufflevector=unknown'  # GCC 11
+
+
+def compiler(folder, commands):
     script = folder / "c++"
-    script.write_text(f'#!/bin/sh\ncase "$*" in *{option}*) exit 1;; esac\nexec g++ "$@"\n')
+    script.write_text(f"#!/bin/sh\n{commands}\n")
     script.chmod(0o755)
     return script
 
@@ -42,10 +46,11 @@ def test_without_a_compiler(tmp_path):
     )
 
 
-def test_with_a_compiler_that_is_too_old(tmp_path):
-    status, complaint = configure(tmp_path, compiler_that_refuses(tmp_path, "++20"))
+@pytest.mark.parametrize("commands", [NO_CXX20, NO_SHUFFLES])
+def test_with_a_compiler_that_is_too_old(tmp_path, commands):
+    status, complaint = configure(tmp_path, compiler(tmp_path, commands))
     assert status != 0
-    assert "piste needs GCC 11 or newer, or Clang 14 or newer" in complaint
+    assert "piste needs GCC 12 or newer, or Clang 14 or newer" in complaint
     assert "found GNU" in complaint
 
 
