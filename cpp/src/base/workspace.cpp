@@ -22,10 +22,9 @@ struct Cache {
   std::size_t bytes = 0;
 };
 
-Cache& cache() {
-  static Cache* instance = new Cache;  // never destroyed: threads may outlive static destructors
-  return *instance;
-}
+// Never destroyed: threads may outlive static destructors. No static in a function: a child forked
+// while another thread makes one would wait for that thread for ever.
+Cache& cache = *new Cache;
 
 constexpr std::size_t max_blocks = 16;
 
@@ -35,19 +34,18 @@ constexpr std::size_t max_blocks = 16;
 // not have. Such a child (or a loser of a race) simply allocates.
 Workspace::Workspace(std::size_t bytes, Fit fit)
     : capacity_(round_up(std::max<std::size_t>(bytes, 1), 4096)) {
-  Cache& c = cache();
   const std::size_t most = fit == Fit::any ? SIZE_MAX : capacity_ + capacity_ / 4;
-  if (std::unique_lock lock(c.mutex, std::try_to_lock); lock) {
-    auto best = c.blocks.end();
-    for (auto block = c.blocks.begin(); block != c.blocks.end(); ++block)
+  if (std::unique_lock lock(cache.mutex, std::try_to_lock); lock) {
+    auto best = cache.blocks.end();
+    for (auto block = cache.blocks.begin(); block != cache.blocks.end(); ++block)
       if (block->capacity >= capacity_ && block->capacity <= most &&
-          (best == c.blocks.end() || block->capacity <= best->capacity))
+          (best == cache.blocks.end() || block->capacity <= best->capacity))
         best = block;  // of several alike the newest, which caches may still hold
-    if (best != c.blocks.end()) {
+    if (best != cache.blocks.end()) {
       memory_ = std::move(best->memory);
       capacity_ = best->capacity;
-      c.bytes -= capacity_;
-      c.blocks.erase(best);
+      cache.bytes -= capacity_;
+      cache.blocks.erase(best);
       return;
     }
   }
@@ -55,18 +53,17 @@ Workspace::Workspace(std::size_t bytes, Fit fit)
 }
 
 Workspace::~Workspace() {
-  Cache& c = cache();
-  std::unique_lock lock(c.mutex, std::try_to_lock);
+  std::unique_lock lock(cache.mutex, std::try_to_lock);
   if (!lock) return;
   // The newest block is the likeliest to be asked for again, so the oldest make room for it.
-  while (!c.blocks.empty() &&
-         (c.blocks.size() >= max_blocks || c.bytes + capacity_ > workspace_cache_limit)) {
-    c.bytes -= c.blocks.front().capacity;
-    c.blocks.erase(c.blocks.begin());
+  while (!cache.blocks.empty() &&
+         (cache.blocks.size() >= max_blocks || cache.bytes + capacity_ > workspace_cache_limit)) {
+    cache.bytes -= cache.blocks.front().capacity;
+    cache.blocks.erase(cache.blocks.begin());
   }
   if (capacity_ > workspace_cache_limit) return;
-  c.bytes += capacity_;
-  c.blocks.push_back({std::move(memory_), capacity_});
+  cache.bytes += capacity_;
+  cache.blocks.push_back({std::move(memory_), capacity_});
 }
 
 std::shared_ptr<std::byte> result_memory(std::size_t bytes) {
@@ -75,9 +72,8 @@ std::shared_ptr<std::byte> result_memory(std::size_t bytes) {
 }
 
 std::size_t workspace_cache_bytes() {
-  Cache& c = cache();
-  std::unique_lock lock(c.mutex, std::try_to_lock);
-  return lock ? c.bytes : 0;
+  std::unique_lock lock(cache.mutex, std::try_to_lock);
+  return lock ? cache.bytes : 0;
 }
 
 }  // namespace piste

@@ -1,5 +1,6 @@
 #include "dispatch/dispatch.h"
 
+#include <atomic>
 #include <cstdlib>
 #include <string>
 #include <vector>
@@ -30,32 +31,33 @@ struct Isa {
   bool automatic;  // false: only on request
 };
 
+// No static in a function: a child forked while another thread makes one would wait for that thread
+// for ever.
+
+[[maybe_unused]] const CpuFeatures cpu = cpu_features();
+
 /// Those that were built, best first.
-const std::vector<Isa>& built_isas() {
-  [[maybe_unused]] const CpuFeatures cpu = cpu_features();
-  static const std::vector<Isa> isas{
+const Isa built_isas[] = {
 #ifdef PISTE_HAVE_avx512
-      {&avx512::table_f32, &avx512::table_f64, cpu.x86_64_v4, true},
+    {&avx512::table_f32, &avx512::table_f64, cpu.x86_64_v4, true},
 #endif
 #ifdef PISTE_HAVE_avx2
-      {&avx2::table_f32, &avx2::table_f64, cpu.x86_64_v3, true},
+    {&avx2::table_f32, &avx2::table_f64, cpu.x86_64_v3, true},
 #endif
 #ifdef PISTE_HAVE_neon
-      {&neon::table_f32, &neon::table_f64, true, true},
+    {&neon::table_f32, &neon::table_f64, true, true},
 #endif
 #ifdef PISTE_HAVE_baseline
 #if defined(__x86_64__)
-      {&baseline::table_f32, &baseline::table_f64, cpu.x86_64_v2, true},
+    {&baseline::table_f32, &baseline::table_f64, cpu.x86_64_v2, true},
 #else
-      {&baseline::table_f32, &baseline::table_f64, true, true},
+    {&baseline::table_f32, &baseline::table_f64, true, true},
 #endif
 #endif
 #ifdef PISTE_HAVE_avx2x2
-      {&avx2x2::table_f32, &avx2x2::table_f64, cpu.x86_64_v3, false},
+    {&avx2x2::table_f32, &avx2x2::table_f64, cpu.x86_64_v3, false},
 #endif
-  };
-  return isas;
-}
+};
 
 std::string join(const std::vector<std::string>& names) {
   std::string text;
@@ -72,7 +74,7 @@ std::string forced_isa() {
 const Isa& choose() {
   const std::string forced = forced_isa();
   const bool automatic = forced.empty();
-  for (const Isa& isa : built_isas())
+  for (const Isa& isa : built_isas)
     if (isa.runs_here && (automatic ? isa.automatic : forced == isa.f32->isa)) return isa;
   if (automatic)
     fail("isa", "this CPU runs none of the instruction sets that piste was built for; it needs ",
@@ -84,17 +86,29 @@ const Isa& choose() {
 /// AVX2 under AVX-512, unless the user has said what to run. AVX2 has no half: SSE lacks FMA.
 const Isa& choose_half(const Isa& whole) {
   if (!forced_isa().empty() || whole.f32->isa != std::string("avx512")) return whole;
-  for (const Isa& isa : built_isas())
+  for (const Isa& isa : built_isas)
     if (isa.runs_here && isa.f32->isa == std::string("avx2")) return isa;
   return whole;
 }
 
 thread_local Vectors vectors_here = Vectors::whole;
 
+std::atomic<const Isa*> active_whole{nullptr}, active_half{nullptr};  // until one is asked for
+
+/// The first to be stored, if threads find them at the same time.
+void store(std::atomic<const Isa*>& active, const Isa& isa) {
+  const Isa* none = nullptr;
+  active.compare_exchange_strong(none, &isa);
+}
+
 const Isa& active() {
-  static const Isa& whole = choose();
-  static const Isa& half = choose_half(whole);
-  return vectors_here == Vectors::whole ? whole : half;
+  const std::atomic<const Isa*>& active =
+      vectors_here == Vectors::whole ? active_whole : active_half;
+  if (const Isa* isa = active.load(std::memory_order_relaxed)) return *isa;
+  const Isa& whole = choose();
+  store(active_half, choose_half(whole));
+  store(active_whole, whole);
+  return *active.load();
 }
 
 }  // namespace
@@ -115,7 +129,7 @@ std::string active_isa() { return active().f32->isa; }
 
 std::vector<std::string> available_isas() {
   std::vector<std::string> names;
-  for (const Isa& isa : built_isas())
+  for (const Isa& isa : built_isas)
     if (isa.runs_here) names.push_back(isa.f32->isa);
   return names;
 }
