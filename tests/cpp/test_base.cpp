@@ -198,7 +198,7 @@ void test_scratch_memory_is_aligned_writable_and_comes_back() {
 
 void test_zeroed_memory_is_aligned_and_zero() {
   for (const std::size_t bytes : {std::size_t{0}, std::size_t{1}, std::size_t{5000000}}) {
-    const AlignedBytes memory = zeroed_bytes(bytes);
+    const AlignedBytes memory = zeroed_bytes(bytes, "a test");
     EXPECT(reinterpret_cast<std::uintptr_t>(memory.get()) % alignment == 0);
     bool zero = true;
     for (std::size_t i = 0; i < bytes; ++i) zero &= memory.get()[i] == std::byte{0};

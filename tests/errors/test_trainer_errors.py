@@ -413,7 +413,7 @@ def test_outputs_too_large_for_any_machine():
     large = nn.Sequential(nn.AdaptiveAvgPool2d(2**19), nn.AdaptiveAvgPool2d(1))
     trainer = piste.Trainer(large, nn.MSELoss(), SGD(0.1))
     x = np.zeros((2**11, 1, 1, 1), np.float32)
-    with pytest.raises(MemoryError):
+    with pytest.raises(MemoryError, match=r"cannot allocate \d{16,} bytes for a batch's map"):
         trainer.step(x, x)
 
 

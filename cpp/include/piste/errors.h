@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdio>
+#include <new>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -10,6 +12,18 @@ namespace piste {
 class ArgumentError : public std::invalid_argument {
  public:
   using std::invalid_argument::invalid_argument;
+};
+
+/// There is not so much memory. Python sees a MemoryError. To say so takes none.
+class OutOfMemory : public std::bad_alloc {
+ public:
+  OutOfMemory(double bytes, const char* purpose) {
+    std::snprintf(message_, sizeof message_, "cannot allocate %.0f bytes for %s", bytes, purpose);
+  }
+  const char* what() const noexcept override { return message_; }
+
+ private:
+  char message_[120];
 };
 
 /// Throws ArgumentError("[tag] part part ..."). The tag is the operation's public name.

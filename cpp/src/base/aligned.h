@@ -8,7 +8,8 @@
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
-#include <new>
+
+#include "piste/errors.h"
 
 namespace piste {
 
@@ -38,18 +39,19 @@ inline void prefer_large_pages([[maybe_unused]] void* pointer, [[maybe_unused]] 
 #endif
 }
 
-inline AlignedBytes aligned_bytes(std::size_t bytes) {
+/// Throws OutOfMemory, whose message says what for.
+inline AlignedBytes aligned_bytes(std::size_t bytes, const char* purpose) {
   void* pointer = std::aligned_alloc(alignment, round_up(bytes ? bytes : 1, alignment));
-  if (!pointer) throw std::bad_alloc();
+  if (!pointer) throw OutOfMemory(double(bytes), purpose);
   prefer_large_pages(pointer, bytes);
   return AlignedBytes(static_cast<std::byte*>(pointer));
 }
 
 /// Zeros. Many of them are fresh pages of the system, which cost time only where they are used
 /// and on the thread that uses them.
-inline AlignedBytes zeroed_bytes(std::size_t bytes) {
+inline AlignedBytes zeroed_bytes(std::size_t bytes, const char* purpose) {
   void* block = std::calloc(bytes + alignment, 1);
-  if (!block) throw std::bad_alloc();
+  if (!block) throw OutOfMemory(double(bytes), purpose);
   void* pointer = block;
   std::size_t space = bytes + alignment;
   std::align(alignment, bytes, pointer, space);

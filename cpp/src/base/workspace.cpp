@@ -49,7 +49,7 @@ Workspace::Workspace(std::size_t bytes, Fit fit)
       return;
     }
   }
-  memory_ = aligned_bytes(capacity_);
+  memory_ = aligned_bytes(capacity_, fit == Fit::any ? "scratch memory" : "a result");
 }
 
 Workspace::~Workspace() {

@@ -1,11 +1,11 @@
 #include "engine/plan.h"
 
 #include <algorithm>
-#include <new>
 #include <utility>
 
 #include "engine/lap.h"
 #include "engine/sample_reader.h"
+#include "piste/errors.h"
 
 namespace piste {
 namespace {
@@ -152,7 +152,8 @@ Index Plan<T>::place(bool local, Index chunk) {
     const bool fixed = t.sample_bytes == 0;
     if (!fixed && t.first_step < 0) continue;  // never used in this mode
     if (local != t.local) continue;
-    if (t.sample_bytes > most_bytes / batch_) throw std::bad_alloc();
+    if (t.sample_bytes > most_bytes / batch_)
+      throw OutOfMemory(double(t.sample_bytes) * double(batch_), "a batch's map");
     const Index bytes = fixed ? t.batch_bytes : t.sample_bytes * (local ? chunk : batch_);
     intervals.push_back({static_cast<int>(i), padded(bytes), fixed ? 0 : t.first_step,
                          fixed ? static_cast<int>(steps_.size()) : t.last_step});
@@ -199,13 +200,13 @@ void Plan<T>::seal() {
 template <class T>
 void Plan<T>::allocate() {
   if (!arena_) {
-    arena_ = zeroed_bytes(static_cast<std::size_t>(arena_bytes_));
+    arena_ = zeroed_bytes(static_cast<std::size_t>(arena_bytes_), "a network's maps");
     memory_.arena = arena_.get();
   }
   const int workers = parallel_workers(max_num_threads);
   if (workers > workers_) {  // more threads than ever before: room for their chunks
     const Index stride = local_bytes_ + scratch_bytes_;
-    worker_arena_ = zeroed_bytes(static_cast<std::size_t>(stride * workers));
+    worker_arena_ = zeroed_bytes(static_cast<std::size_t>(stride * workers), "the threads' maps");
     workers_ = workers;
     memory_.local_arena = worker_arena_.get();
     memory_.local_stride = memory_.scratch_stride = stride;
