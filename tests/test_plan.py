@@ -1,5 +1,9 @@
 """Plans as tables, their memory, and the cache that keeps them."""
 
+import re
+import subprocess
+import sys
+
 import numpy as np
 import piste
 import pytest
@@ -286,3 +290,37 @@ def test_a_prediction_that_threads_share_has_several_groups():
     small = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
     plan = trainer_for(small).plan(shape, mode="predict")
     assert (plan.groups, plan.micro_batch, plan.threads) == (1, 64, 1)
+
+
+
+
+HUGE = """
+import resource
+import numpy as np, piste
+from piste import nn
+
+resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
+model = nn.Sequential(
+    nn.Conv2d(1, 1, 3, padding=1), nn.ConvTranspose2d(1, 1, 3), nn.Conv2d(1, 2, 3, stride=2)
+)
+trainer = piste.Trainer(model, nn.MSELoss(), piste.optim.SGD(0.1))
+shape = 1, 1, 16000, 16000
+for mode in "train", "evaluate", "predict":
+    print(trainer.plan(shape, mode=mode).memory_bytes)
+try:
+    trainer.predict(np.broadcast_to(np.uint8(0), shape))
+except MemoryError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems don't bound addresses so")
+def test_a_plan_takes_no_memory_by_the_pixel():
+    done = subprocess.run(
+        [sys.executable, "-c", HUGE], capture_output=True, text=True, check=False, timeout=600
+    )
+    assert done.returncode == 0, done.stderr
+    *sizes, said = done.stdout.splitlines()
+    assert len(sizes) == 3
+    assert all(int(size) > 16000**2 * 24 for size in sizes)
+    assert re.fullmatch(r"cannot allocate \d{10,} bytes for .*", said)

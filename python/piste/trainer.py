@@ -345,8 +345,7 @@ class Trainer:
     def plan(self, shape: Sequence[int], *, mode: Mode = "train") -> Plan:
         """What runs for one batch of such a shape, and the memory it takes: print it for a table.
 
-        Nothing is run or kept, and no map, weight or gradient is allocated. To lay a convolution
-        out takes some 50 bytes per pixel meanwhile.
+        Nothing is run or kept, and no map, weight or gradient is allocated.
 
         Parameters
         ----------

@@ -60,6 +60,8 @@ class DirectOp : public ConvolutionOp<T> {
     conv_.unpack_gradient(parts.data, groups, weight_.gradient, task);
   }
 
+  void lay_out() override { conv_.lay_out(both_ways()); }
+  Index layout_bytes() const override { return conv_.layout_bytes(both_ways()); }
   Index scratch_bytes(Index) const override { return conv_.scratch_bytes(); }
 
  protected:
@@ -75,6 +77,7 @@ class DirectOp : public ConvolutionOp<T> {
   Index packed_size(bool backward) const {
     return backward ? conv_.packed_backward_size() : conv_.packed_forward_size();
   }
+  bool both_ways() const { return transposed_ || packed_for_dx_ >= 0; }
   void pack(bool backward, T* packed, Index task) const {
     const T* weight = weight_.value.data;
     backward ? conv_.pack_backward(weight, packed, task) : conv_.pack_forward(weight, packed, task);

@@ -134,6 +134,10 @@ class Op {
   /// Once the step is known to be sound: what else it changes (running statistics).
   virtual void commit(const Memory<T>&) {}
 
+  /// Before the first run: makes what else the op keeps, and how many bytes that takes.
+  virtual void lay_out() {}
+  virtual Index layout_bytes() const { return 0; }
+
   /// Memory of each worker, for chunks of at most so many samples.
   virtual Index scratch_bytes(Index /*chunk*/) const { return 0; }
   /// Named where a kind of layer has several.

@@ -200,6 +200,7 @@ void Plan<T>::seal() {
 template <class T>
 void Plan<T>::allocate() {
   if (!arena_) {
+    for (const auto& op : ops_) op->lay_out();
     arena_ = zeroed_bytes(static_cast<std::size_t>(arena_bytes_), "a network's maps");
     memory_.arena = arena_.get();
   }
@@ -349,6 +350,7 @@ PlanTable Plan<T>::table() const {
   table.groups = groups_;
   table.micro_batch = chunk_;
   table.arena_bytes = arena_bytes_;
+  for (const auto& op : ops_) table.arena_bytes += op->layout_bytes();
   table.worker_bytes = local_bytes_ + scratch_bytes_;
   for (std::size_t s = 0; s < segments_.size(); ++s)
     for (std::size_t i = segments_[s].begin; i < segments_[s].end; ++i) {

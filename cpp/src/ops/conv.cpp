@@ -184,7 +184,8 @@ void conv(View<const T> x, View<const T> weight, View<const T> bias, const ConvO
   if (way == DirectWay::planes) return conv_planes(g, n, x.data, weight.data, bias.data, y.data);
   if (way == DirectWay::pointwise)
     return conv_pointwise(g, n, x.data, weight.data, bias.data, y.data);
-  const Conv<T> conv(g, true, false);
+  Conv<T> conv(g, true, false);
+  conv.lay_out(false);
   const WorkerLayout<T> layout(conv, g, per_task);
   const Split split(n, per_task, n);
   const Index parts = parts_of_samples(g, n), in = g.in_pixels(), out = g.out_pixels();
@@ -265,7 +266,8 @@ void conv_backward(View<const T> dy, View<const T> x, View<const T> weight,
   if (dbias) sum_planes(dy, dbias);
   if (way == DirectWay::pointwise)
     return conv_pointwise_backward(g, n, dy.data, x.data, weight.data, dx.data, dweight.data);
-  const Conv<T> conv(g, true);
+  Conv<T> conv(g, true);
+  conv.lay_out(bool(dx));
   // Samples [0, chunk) at a time as rows, x with its border: then all pixels are there for every
   // part of the weight gradient, whose sums need no second memory.
   const Index size = sizeof(T), in = g.in_pixels(), out = g.out_pixels();

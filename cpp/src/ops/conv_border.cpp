@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "ops/conv_nhwc.h"
+#include "piste/errors.h"
 
 namespace piste {
 namespace {
@@ -100,13 +101,33 @@ std::vector<typename Conv<T>::Reach> Conv<T>::axis_reach(const Phase& phase, con
   return all;
 }
 
+template <class T>
+void Conv<T>::lay_out(bool data) {
+  place(all_, x_border_, g_.out, g_.y_stride);
+  if (!data) return;
+  for (Phase& phase : phases_) place(phase, dy_border_, g_.in, g_.x_stride);
+}
+
+template <class T>
+Index Conv<T>::layout_bytes(bool data) const {
+  Index pixels = all_.pixels();
+  if (data)
+    for (const Phase& phase : phases_) pixels += phase.pixels();
+  return pixels * Phase::pixel_bytes;
+}
+
 /// Where the pixels of a sample lie from its first: sources in the bordered array, and outputs.
 /// Where zeros are to be left out, pixels with the same taps stand together.
 template <class T>
 void Conv<T>::place(Phase& phase, const Border& b, const Index* out, Index out_stride) const {
+  if (!phase.sources.empty()) return;
   const Index *move = phase.move, *first = phase.first, *step = phase.step, *count = phase.count;
   const auto pixels = static_cast<std::size_t>(phase.pixels());
-  phase.sources.reserve(pixels), phase.targets.reserve(pixels), phase.lines.reserve(pixels);
+  try {
+    phase.sources.reserve(pixels), phase.targets.reserve(pixels), phase.lines.reserve(pixels);
+  } catch (const std::bad_alloc&) {
+    throw OutOfMemory(double(pixels) * Phase::pixel_bytes, "the places of a convolution's pixels");
+  }
   // The pixels [left, right) of a line.
   const auto add = [&](Index z, Index y, Index left, Index right) {
     const Index line = (first[0] + z * step[0]) * out[1] + first[1] + y * step[1];
@@ -117,7 +138,7 @@ void Conv<T>::place(Phase& phase, const Border& b, const Index* out, Index out_s
       phase.lines.push_back(line);
     }
   };
-  if (!leaves_out_ || !b.needed || depthwise_) {
+  if (!leaves_out(b)) {
     for (Index z = 0; z < count[0]; ++z)
       for (Index y = 0; y < count[1]; ++y) add(z, y, 0, count[2]);
     return;

@@ -61,8 +61,8 @@ void Conv<T>::make_forward() {
       }
   tap_offsets_ = all_.offsets;
   all_.run = forward_.depth;
-  place(all_, x_border_, g_.out, g_.y_stride);
-  merge_taps(x_border_, all_, g_.groups == 1 && g_.x_stride == g_.channels && all_.reach.empty());
+  merge_taps(x_border_, all_,
+             g_.groups == 1 && g_.x_stride == g_.channels && !leaves_out(x_border_));
 }
 
 /// Taps whose values stand one behind the other become one: rows of channels that are not padded.
@@ -173,7 +173,6 @@ void Conv<T>::make_backward() {
                   g_.y_stride);
             }
         phase.run = backward_.depth;
-        place(phase, dy_border_, g_.in, g_.x_stride);
         phases_.push_back(std::move(phase));
       }
 }

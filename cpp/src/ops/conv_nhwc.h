@@ -36,6 +36,11 @@ class Conv {
   /// alone.
   explicit Conv(const ConvGeometry& geometry, bool leaves_out = false, bool gradients = true);
 
+  /// Before the first pass: finds where the pixels lie, without `data` not for backward_data. All
+  /// else is known before, for a plan of a large image takes no memory until it is run.
+  void lay_out(bool data);
+  Index layout_bytes(bool data) const;
+
   // Sizes in values; `gradient` is the layout that backward_weight sums in.
   Index packed_forward_size() const { return forward_.packed_size(); }
   Index packed_backward_size() const { return backward_.packed_size(); }
@@ -122,7 +127,8 @@ class Conv {
     Index move[3];                      // and how far its source moves with each
     std::vector<Index> starts[3];       // of each axis' taps: the source position of pixel 0
     std::vector<Index> offsets, tap_ids;
-    std::vector<Index> sources, targets, lines;  // of the pixels of a sample
+    std::vector<Index> sources, targets, lines;  // of the pixels of a sample, after lay_out()
+    static constexpr Index pixel_bytes = 3 * sizeof(Index);
     std::vector<Reach> reach;                // of some pixels on end; empty where all have all taps
     std::vector<Index> reach_of;             // of each pixel, where in `reach`
     std::vector<std::array<int, 3>> places;  // of the taps, then
@@ -151,6 +157,9 @@ class Conv {
     Index* few_offsets;
     T* border;
   };
+  bool leaves_out(const Border& border) const {
+    return leaves_out_ && border.needed && !depthwise_;
+  }
   std::size_t pointers() const;
   Scratch carve(void* scratch) const;
 
