@@ -292,6 +292,19 @@ def test_a_prediction_that_threads_share_has_several_groups():
     assert (plan.groups, plan.micro_batch, plan.threads) == (1, 64, 1)
 
 
+def test_one_thread_where_there_are_more_is_explained():
+    small = trainer_for(nn.Sequential(nn.Flatten(), nn.Linear(784, 10)))
+    before = piste.get_num_threads()
+    try:
+        for threads, said in ((2, "1 thread (little work to share)"), (1, "1 thread")):
+            piste.set_num_threads(threads)
+            plan = small.plan((64, 1, 28, 28))
+            assert (plan.threads, plan.threads_set) == (1, threads)
+            assert str(plan).splitlines()[0].endswith(said)
+        piste.set_num_threads(2)
+        assert str(trainer_for(lenet()).plan((64, 28, 28))).splitlines()[0].endswith(", 2 threads")
+    finally:
+        piste.set_num_threads(before)
 
 
 HUGE = """

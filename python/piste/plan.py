@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from . import _core
 from .functional._arguments import as_int
 
 Mode = Literal["train", "evaluate", "predict"]
@@ -52,8 +53,11 @@ class Plan:
 
     Attributes
     ----------
-    mode, dtype, isa, threads
+    mode, dtype, isa
         What it was made for.
+    threads, threads_set
+        Those that share a step, and `piste.get_num_threads()` when the plan was made. One thread
+        does little work alone, as waiting for others would take longer.
     batch, micro_batch, groups
         Samples; how many go through a segment together; and how many groups of them keep sums of
         their own, which are added in order, so that threads don't change the result.
@@ -67,6 +71,7 @@ class Plan:
     dtype: str
     isa: str
     threads: int
+    threads_set: int
     batch: int
     micro_batch: int
     groups: int
@@ -107,10 +112,11 @@ class Plan:
         rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
         for i in (*reversed(lines), 1):
             texts.insert(i, rule)
+        why = " (little work to share)" if self.threads < self.threads_set else ""
         return "\n".join(
             [
                 f"{self.mode}: batch {self.batch} in {self.groups} groups, micro-batches of "
-                f"{self.micro_batch}, {self.dtype}, {self.isa}, {_threads(self.threads)}",
+                f"{self.micro_batch}, {self.dtype}, {self.isa}, {_threads(self.threads)}{why}",
                 *texts,
                 rule,
                 f"{_scaled(self.flops, 'flop')}; arena {_scaled(self.arena_bytes, 'B')}, "
@@ -144,6 +150,7 @@ def make_plan(
         str(network.dtype),
         table.isa,
         table.threads,
+        _core.num_threads(),
         table.batch,
         table.micro_batch,
         table.groups,
