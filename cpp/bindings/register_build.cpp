@@ -1,5 +1,8 @@
 #include <pybind11/stl.h>
 
+#include <memory>
+#include <utility>
+
 #include "arrays.h"
 #include "piste/isa.h"
 #include "piste/memory.h"
@@ -9,9 +12,11 @@
 namespace piste {
 namespace {
 
-py::array_t<std::uint8_t> empty(std::size_t bytes) {
-  using Memory = std::shared_ptr<std::byte>;
-  auto memory = std::make_unique<Memory>(result_memory(bytes));
+using Memory = std::shared_ptr<std::byte>;
+
+/// An array that keeps its memory, but is not what NumPy takes for its owner: it can't be resized.
+py::array_t<std::uint8_t> array_in(Memory given, std::size_t bytes) {
+  auto memory = std::make_unique<Memory>(std::move(given));
   const std::byte* data = memory->get();
   const py::capsule owner(memory.get(), [](void* held) { delete static_cast<Memory*>(held); });
   memory.release();
@@ -31,7 +36,12 @@ void register_build(py::module_& module) {
   module.def("active_isa", &active_isa);
   module.def("available_isas", &available_isas);
   module.def("available_cpus", &available_cpus);
-  module.def("empty", &empty, py::arg("bytes"));
+  module.def(
+      "empty", [](std::size_t bytes) { return array_in(result_memory(bytes), bytes); },
+      py::arg("bytes"));
+  module.def(
+      "lasting", [](std::size_t bytes) { return array_in(lasting_memory(bytes), bytes); },
+      py::arg("bytes"));
   module.def("num_threads", &num_threads);
   module.def("set_num_threads", &set_num_threads, py::arg("n"));
 }

@@ -2,6 +2,7 @@
 #include <pybind11/stl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -32,18 +33,27 @@ void check_signals() {
 template <class T>
 struct BoundNetwork {
   Network<T> network;
-  std::vector<py::object> keep_alive;
+  std::vector<py::array> arrays;
+  std::vector<py::object> bases;
   Exclusive exclusive;
 
   BoundNetwork() { network.set_question(check_signals); }
 
-  /// The view of an array, which then lives as long as the network; None gives a null view.
+  /// The view of an array; None gives a null view. It lives as long as the network, and so does its
+  /// base, which holds the memory: an array can be given another.
   template <class U = T>
   View<U> own(const py::object& array) {
     if (array.is_none()) return {};
-    const auto view = array.cast<View<U>>();
-    keep_alive.push_back(array);
-    return view;
+    const auto view = array.cast<View<const U>>();
+    arrays.push_back(array);
+    bases.push_back(array.attr("base"));
+    return {const_cast<U*>(view.data), view.shape};
+  }
+
+  /// Whether all that training writes to may be written to; predictions don't ask.
+  bool writeable() const {
+    return std::all_of(arrays.begin(), arrays.end(),
+                       [](const py::array& a) { return a.writeable(); });
   }
 };
 
@@ -187,6 +197,7 @@ void define_builders(py::class_<BoundNetwork<T>>& c) {
 template <class T>
 void define_runs(py::class_<BoundNetwork<T>>& c) {
   using B = BoundNetwork<T>;
+  c.def("writeable", &B::writeable);
   c.def("output_shape", [](const B& b, const std::vector<Index>& sample) {
     return as_tuple(b.network.output_shape(as_shape(sample)));
   });

@@ -49,6 +49,13 @@ def empty_like(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return empty(array.shape, array.dtype)
 
 
+def lasting(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """A copy that NumPy refuses to resize: its memory stays where the core has found it."""
+    copy: npt.NDArray[Any] = _core.lasting(array.nbytes).view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
 def describe(value: object) -> str:
     """A short text on what came, for error messages."""
     if isinstance(value, np.ndarray):

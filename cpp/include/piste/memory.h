@@ -10,4 +10,7 @@ namespace piste {
 /// longer than most operations do. Contents are undefined.
 std::shared_ptr<std::byte> result_memory(std::size_t bytes);
 
+/// Aligned memory of its own, undefined too: for what lives as long as a model.
+std::shared_ptr<std::byte> lasting_memory(std::size_t bytes);
+
 }  // namespace piste

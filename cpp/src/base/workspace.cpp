@@ -71,6 +71,10 @@ std::shared_ptr<std::byte> result_memory(std::size_t bytes) {
   return {memory, memory->data()};
 }
 
+std::shared_ptr<std::byte> lasting_memory(std::size_t bytes) {
+  return aligned_bytes(bytes, "parameters");
+}
+
 std::size_t workspace_cache_bytes() {
   std::unique_lock lock(cache.mutex, std::try_to_lock);
   return lock ? cache.bytes : 0;

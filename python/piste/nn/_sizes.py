@@ -22,5 +22,5 @@ class Weighted(Module):
     def _make(self, shape: tuple[int, ...], biases: int, dtype: npt.DTypeLike | None) -> None:
         kind = as_dtype(dtype)
         bound = 1 / math.sqrt(math.prod(shape[1:]))
-        self._parameters["weight"] = uniform(shape, bound, kind)
-        self._parameters["bias"] = uniform((biases,), bound, kind) if biases else None
+        self._add_parameter("weight", uniform(shape, bound, kind))
+        self._add_parameter("bias", uniform((biases,), bound, kind) if biases else None)

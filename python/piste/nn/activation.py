@@ -217,7 +217,7 @@ class PReLU(Elementwise):
         super().__init__()
         self.num_parameters = as_int(num_parameters, "num_parameters", 1)
         self.init = as_number(init, "init")
-        self._parameters["weight"] = np.full(self.num_parameters, self.init, as_dtype(dtype))
+        self._add_parameter("weight", np.full(self.num_parameters, self.init, as_dtype(dtype)))
 
     def _batch_shape(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
         return super()._batch_shape(shape) if self.num_parameters == 1 else None

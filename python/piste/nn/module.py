@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from .._arrays import FloatArray, as_array, as_float, check_shape, describe
+from .._arrays import FloatArray, as_array, as_float, check_shape, describe, lasting
 from .._network import CompiledNetwork
 from ..functional._arguments import as_int
 
@@ -62,7 +62,8 @@ class Module:
     """Base of all layers.
 
     Parameters are NumPy arrays that the engine reads and updates in place; assigning one copies
-    into it. Buffers (running statistics) likewise, but they are not trained.
+    into it, and they can't be resized. Buffers (running statistics) likewise, but they are not
+    trained.
 
     Networks take batches. A layer called by itself also takes what PyTorch's does: one sample
     without the batch's axis, and where it works on each value, any shape.
@@ -85,9 +86,22 @@ class Module:
     _modules: dict[str, Module]
     _compiled: CompiledNetwork | None
 
+    def _add_parameter(self, name: str, array: FloatArray | None) -> None:
+        self._parameters[name] = None if array is None else lasting(array)
+
+    def _add_buffer(self, name: str, array: npt.NDArray[Any] | None) -> None:
+        self._buffers[name] = None if array is None else lasting(array)
+
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles, which are lowered anew: they keep nothing for `backward`."""
         return self.__dict__ | {"_compiled": None, "_shapes": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        for table in (self._parameters, self._buffers):
+            for name, array in table.items():
+                if array is not None and array.flags.owndata:  # made by copying or loading
+                    table[name] = lasting(array)
 
     def __getattr__(self, name: str) -> Any:
         for table in ("_parameters", "_buffers", "_modules"):

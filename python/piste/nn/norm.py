@@ -19,8 +19,8 @@ class _Norm(Module):
         self, shape: tuple[int, ...], affine: bool, bias: bool, dtype: npt.DTypeLike | None
     ) -> None:
         kind = as_dtype(dtype)
-        self._parameters["weight"] = np.ones(shape, kind) if affine else None
-        self._parameters["bias"] = np.zeros(shape, kind) if affine and bias else None
+        self._add_parameter("weight", np.ones(shape, kind) if affine else None)
+        self._add_parameter("bias", np.zeros(shape, kind) if affine and bias else None)
 
 
 class _ChannelNorm(_Norm):
@@ -48,9 +48,9 @@ class _ChannelNorm(_Norm):
         self.track_running_stats = as_flag(track_running_stats, "track_running_stats")
         size, kind, tracked = self.num_features, as_dtype(dtype), self.track_running_stats
         self._make((size,), self.affine, as_flag(bias, "bias"), kind)
-        self._buffers["running_mean"] = np.zeros(size, kind) if tracked else None
-        self._buffers["running_var"] = np.ones(size, kind) if tracked else None
-        self._buffers["num_batches_tracked"] = np.zeros((), np.int64) if tracked else None
+        self._add_buffer("running_mean", np.zeros(size, kind) if tracked else None)
+        self._add_buffer("running_var", np.ones(size, kind) if tracked else None)
+        self._add_buffer("num_batches_tracked", np.zeros((), np.int64) if tracked else None)
 
     def extra_repr(self) -> str:
         return (
