@@ -204,6 +204,8 @@ def run(
     """Train on the batches of `order` from `first` on, for a time; gives the core's `Progress`."""
     if trainer._averages_in_use:
         raise RuntimeError("averaged_weights: training is not possible inside")
+    if not trainer._network.net.writeable():
+        trainer.model._check_writeable("to freeze it, put it into an optimizer's group with lr=0")
     loss, state = trainer._loss(samples.images), trainer._state
     updates = -(-len(order) // size) - first  # at most
     optimizer = state.core(updates, len(trainer.history), at_end=in_epoch)

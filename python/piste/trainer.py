@@ -262,7 +262,8 @@ class Trainer:
             Where loss, gradient or update is not finite. A step before that was too long to leave
             a finite loss is taken back.
         ValueError, TypeError
-            For data that do not fit the model and the loss, NaN and infinity among them.
+            For data that do not fit the model and the loss, NaN and infinity among them, or where a
+            parameter is read-only (`optim.Optimizer` says how to freeze one).
 
         Whatever is raised, KeyboardInterrupt included, the model is as a whole step left it.
         """

@@ -52,3 +52,61 @@ def test_parameters_are_aligned_for_vectors():
     assert all(address % 64 == 0 for address in addresses)
 
 
+@pytest.mark.parametrize("name", ["0.weight", "1.bias", "1.running_var", "4.bias"])
+@pytest.mark.parametrize("used", [False, True])
+def test_read_only_arrays_are_predicted_with_and_not_trained(name, used):
+    model = network()
+    trainer = trainer_of(model)
+    if used:
+        trainer.step(X, Y)
+    expected = copy.deepcopy(model)(X)
+    array = dict(model._named_state())[name]
+    array.flags.writeable = False
+    np.testing.assert_array_equal(trainer.predict(X), expected)
+    before, steps = model.state_dict(), trainer.steps
+    message = f"^{name}: the array is read-only; to freeze it, put it into an .* group with lr=0$"
+    for train in (trainer.step, trainer.fit):
+        with pytest.raises(ValueError, match=message):
+            train(X, Y)
+    with pytest.raises(ValueError, match=f"^{name}: the array is read-only; nothing has been"):
+        model.load_state_dict({key: np.ones_like(value) for key, value in before.items()})
+    after = model.state_dict()
+    assert all((before[key] == after[key]).all() for key in before)
+    assert trainer.steps == steps
+    array.flags.writeable = True
+    trainer.step(X, Y)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda **o: optim.SGD(0.1, momentum=0.9, weight_decay=0.1, **o),
+        lambda **o: optim.AdamW(0.1, weight_decay=0.1, **o),
+        lambda **o: optim.RMSprop(0.1, momentum=0.5, weight_decay=0.1, **o),
+        lambda **o: optim.Adagrad(0.1, weight_decay=0.1, **o),
+    ],
+)
+@pytest.mark.parametrize(
+    "schedule",
+    [None, optim.OneCycleLR(0.1, 20, cycle_momentum=False), optim.StepLR(2, 0.5)],
+)
+def test_a_learning_rate_of_0_freezes(make, schedule):
+    model = network()
+    before = model.state_dict()
+    groups = [{"params": ["0", "1.bias"], "lr": 0}]
+    trainer_of(model, make(groups=groups), schedule=schedule).fit(X, Y, epochs=3, batch_size=2)
+    frozen = {"0.weight", "0.bias", "1.bias"}
+    same = {k for k, v in model.state_dict().items() if (v == before[k]).all()}
+    assert same == frozen
+
+
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_a_learning_rate_of_0_freezes_linear_models(batch_size):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(25, 3))
+    before = model.state_dict()
+    optimizer = optim.SGD(0.1, groups=[{"params": ["1.weight"], "lr": 0}])
+    trainer_of(model, optimizer).fit(X, Y, epochs=3, batch_size=batch_size)
+    assert (model[1].weight == before["1.weight"]).all()
+    assert (model[1].bias != before["1.bias"]).all()
+
+

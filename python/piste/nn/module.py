@@ -184,7 +184,8 @@ class Module:
         Raises
         ------
         ValueError, TypeError
-            For missing or unexpected keys, another shape, or what is no number.
+            For missing or unexpected keys, another shape, what is no number, or a parameter that is
+            read-only.
         """
         if not isinstance(state, Mapping):
             raise TypeError(f"state_dict: expected names with arrays, got {describe(state)}")
@@ -192,6 +193,7 @@ class Module:
         missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
         if missing or unexpected:
             raise ValueError(f"state_dict: missing keys {missing}, unexpected keys {unexpected}")
+        self._check_writeable("nothing has been loaded")
         arrays = {name: as_array(value, name) for name, value in state.items()}
         for name, array in arrays.items():
             if array.shape != own[name].shape:
@@ -233,6 +235,12 @@ class Module:
         """What calls of this module itself run on: without floats of its own, in `x`'s dtype."""
         network = self._network()
         return network if x is None else network.in_dtype_of(x, self)
+
+    def _check_writeable(self, otherwise: str) -> None:
+        """Refuse read-only arrays, whose memory the engine would write to all the same."""
+        for name, array in self._named_state():
+            if not array.flags.writeable:
+                raise ValueError(f"{name}: the array is read-only; {otherwise}")
 
     def _network(self) -> CompiledNetwork:
         if self._compiled is None:

@@ -14,8 +14,8 @@ from .schedules import Counts, Rates, Schedule
 class OneCycleLR(Schedule):
     """One cycle (Smith and Topin 2018): up to max_lr, then down to almost nothing.
 
-    Momentum runs against it. The optimiser's own rate does not matter; updates are counted, not
-    epochs.
+    Momentum runs against it. The optimiser's own rates do not matter, but that parameters whose
+    rate is 0, where others have one, stay frozen; updates are counted, not epochs.
 
     Parameters
     ----------
@@ -116,7 +116,8 @@ class OneCycleLR(Schedule):
         values = [initial, self.max_lr, initial / self.final_div_factor]
         if self.three_phase:
             values.insert(2, initial)
-        return np.repeat(self._course(counts, values)[:, None], len(base), axis=1)
+        trained = base > 0 if base.any() else np.ones(len(base))
+        return self._course(counts, values)[:, None] * trained
 
     def _momenta(self, counts: Counts) -> Rates | None:
         if not self.cycle_momentum:

@@ -18,7 +18,8 @@ class Optimizer:
     """What all optimisers have: hyperparameters, which may be changed between steps, and groups.
 
     A group is a dictionary ``{"params": [names], "lr": ...}``: parameters (by their dotted name in
-    the model, or a prefix of it such as ``"0"``) with hyperparameters of their own.
+    the model, or a prefix of it such as ``"0"``) with hyperparameters of their own. One whose `lr`
+    is 0 freezes them: ``groups=[{"params": ["0"], "lr": 0}]`` trains all but the first layer.
     """
 
     lr: float
