@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import sys
 
 import numpy as np
 import piste
@@ -110,3 +111,30 @@ def test_a_learning_rate_of_0_freezes_linear_models(batch_size):
     assert (model[1].bias != before["1.bias"]).all()
 
 
+def nested(depth):
+    model = nn.Linear(4, 3)
+    for _ in range(depth):
+        model = nn.Sequential(model)
+    return model
+
+
+def test_modules_nested_too_deeply():
+    model = nested(5000)
+    assert [array.shape for array in model.parameters()] == [(3, 4), (3,)]
+    message = (
+        r"^Sequential: modules are nested more deeply than Python's limit, sys.getrec.*\(\) = "
+    )
+    for use in (trainer_of, lambda model: model(np.ones((2, 4)))):
+        with pytest.raises(ValueError, match=message):
+            use(model)
+
+
+def test_deeply_nested_modules_within_the_limit():
+    model = nested(2000)
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(10000)
+    try:
+        assert model(np.ones((2, 4))).shape == (2, 3)
+    finally:
+        sys.setrecursionlimit(before)
+    assert next(iter(model.state_dict())) == "0." * 2000 + "weight"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -136,9 +137,12 @@ class Module:
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """This module and all below it, with dotted names."""
-        yield prefix, self
-        for name, child in self._modules.items():
-            yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
+        ahead = [(prefix, self)]  # the next one last
+        while ahead:
+            path, module = ahead.pop()
+            yield path, module
+            below = f"{path}." if path else ""
+            ahead += [(below + name, child) for name, child in reversed(module._modules.items())]
 
     def modules(self) -> Iterator[Module]:
         """This module and all below it."""
@@ -244,7 +248,15 @@ class Module:
 
     def _network(self) -> CompiledNetwork:
         if self._compiled is None:
-            object.__setattr__(self, "_compiled", CompiledNetwork(self))
+            try:
+                compiled = CompiledNetwork(self)
+            except RecursionError:
+                raise ValueError(
+                    f"{type(self).__name__}: modules are nested more deeply than Python's limit, "
+                    f"sys.getrecursionlimit() = {sys.getrecursionlimit()}, lets them be followed; "
+                    "put layers side by side in one Sequential"
+                ) from None
+            object.__setattr__(self, "_compiled", compiled)
         assert self._compiled is not None
         return self._compiled
 
