@@ -94,27 +94,51 @@ class CompiledNetwork:
                 )
             with np.errstate(over="ignore"):  # training and evaluation see infinity
                 array = as_float(np.asarray(array, dtype=self.dtype), "x")
-        if array.ndim == 3 and self._adds_channels:
-            array = array[:, None]
-        elif array.ndim > 2 and layout == "NHWC":
-            array = np.moveaxis(array, -1, 1)
+        given, array = array.shape, self._in_order(array, layout)
         if not 2 <= array.ndim <= 5:
             sizes = "[[depth,] height,] width"
             images = f"{sizes}, channels" if layout == "NHWC" else f"channels, {sizes}"
             raise ValueError(
                 f"x: expected shape (n, features), (n, height, width) or (n, {images}), got "
-                f"{array.shape}"
+                f"{array.shape}{self._advice(given, layout)}"
             )
+        try:
+            self.output_shape(array)
+        except ValueError as error:
+            advice = self._advice(given, layout)
+            raise ValueError(f"{error}{advice}; x has shape {array.shape}") from None
         return array
+
+    def _in_order(self, x: npt.NDArray[Any], layout: str) -> npt.NDArray[Any]:
+        if x.ndim == 3 and self._adds_channels:
+            return x[:, None]
+        return np.moveaxis(x, -1, 1) if x.ndim > 2 and layout == "NHWC" else x
+
+    def _advice(self, shape: tuple[int, ...], layout: str) -> str:
+        """What may have been forgotten where `shape` does not fit: that with which it would."""
+        other = "NCHW" if layout == "NHWC" else "NHWC"
+        one, turned = "x[None], a batch of one sample,", f"layout={other!r}"
+        for text, case in (
+            (one, ((1, *shape), layout)),
+            (turned, (shape, other)),
+            (f"{one} with {turned}", ((1, *shape), other)),
+        ):
+            if self._fits(*case):
+                return f"; {text} would fit"
+        return ""
+
+    def _fits(self, shape: tuple[int, ...], layout: str) -> bool:
+        x = self._in_order(np.broadcast_to(np.uint8(0), shape), layout)
+        try:
+            return 2 <= x.ndim <= 5 and bool(self.net.output_shape(x.shape[1:]))
+        except ValueError:
+            return False
 
     def output_shape(self, x: npt.NDArray[Any]) -> tuple[int, ...]:
         """Shape of the whole output for the images `x`."""
         sample, output = self._sample_and_output
         if sample != x.shape[1:]:
-            try:
-                sample, output = x.shape[1:], self.net.output_shape(x.shape[1:])
-            except ValueError as error:
-                raise ValueError(f"{error}; x has shape {x.shape}") from None
+            sample, output = x.shape[1:], self.net.output_shape(x.shape[1:])
             self._sample_and_output = sample, output
         return (len(x), *output)
 
