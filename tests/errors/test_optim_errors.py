@@ -1,5 +1,8 @@
 """Hyperparameters that make no sense."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from piste import nn
@@ -135,3 +138,42 @@ def test_params_that_are_arrays_are_not_printed():
 
 def test_numpy_numbers_are_numbers():
     assert SGD(np.float32(0.5), np.float64(0.9)).lr == 0.5
+
+
+@pytest.mark.parametrize("kind", [SGD, Adam, AdamW, RMSprop, Adagrad])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda kind, model: kind(model.parameters(), lr=0.1),
+        lambda kind, model: kind(model.parameters()),
+        lambda kind, model: kind((p for p in model.parameters()), 0.1),
+        lambda kind, model: kind(model.named_parameters(), lr=0.1),
+        lambda kind, model: kind([{"params": model.parameters()}], lr=0.1),
+        lambda kind, model: kind(params=model.parameters(), lr=0.1),
+    ],
+)
+def test_parameters_are_the_trainers(kind, make):
+    message = rf"^{kind.__name__}: expected a learning rate, got .*; the trainer brings the param"
+    with pytest.raises(TypeError, match=message):
+        make(kind, nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize("optimizer", [SGD(0.1), Adam(0.1), AdamW(0.1), RMSprop(), Adagrad()])
+def test_misspelt_attributes(optimizer):
+    for same in (optimizer, copy.copy(optimizer), pickle.loads(pickle.dumps(optimizer))):
+        with pytest.raises(AttributeError, match=r"has no attribute 'lrr', only lr, .*, groups$"):
+            same.lrr = 0.2
+        same.lr = 0.2
+        assert (same.lr, repr(same)) == (0.2, repr(same))
+
+
+class Named(SGD):
+    def __init__(self, names, lr):
+        self.names = list(names)
+        super().__init__(lr)
+
+
+def test_subclasses_have_attributes_and_arguments_of_their_own():
+    for optimizer in (Named(["a"], 0.1), pickle.loads(pickle.dumps(Named(["a"], 0.1)))):
+        optimizer.note = "mine"
+        assert (optimizer.names, optimizer.lr, optimizer.note) == (["a"], 0.1, "mine")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -51,6 +51,25 @@ class Optimizer:
                     f"{describe(wrong[0])}{' in it' * listed}"
                 )
             self._check({**self._defaults(), **group})
+
+    def __new__(cls, *args: object, **options: object) -> Self:
+        """Whoever brings parameters along, as PyTorch's optimisers want them, is told."""
+        first = args[0] if args else options.get("params")
+        several = isinstance(first, Iterable) and not isinstance(first, (str, bytes, np.ndarray))
+        if several and cls.__init__.__module__ == __name__:  # others may take what they like
+            raise TypeError(
+                f"{cls.__name__}: expected a learning rate, got {describe(first)}; the trainer "
+                f"brings the parameters: piste.Trainer(model, loss, {cls.__name__}(lr=...))"
+            )
+        return super().__new__(cls)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Refuse what would have no effect; classes of others may have attributes of their own."""
+        known = ("groups", "_names", *self.__dict__.get("_names", ()))
+        if name not in known and type(self).__module__ == __name__:
+            shown = ", ".join(known[2:] + known[:1])
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}, only {shown}")
+        super().__setattr__(name, value)
 
     def _defaults(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self._names}
