@@ -161,6 +161,14 @@ MEMORY = np.ones(8)
             ValueError,
             r"params\[2\]: shares memory with params\[0\]",
         ),
+        ((iter([ONE]), [TWO]), {}, TypeError, "params: expected a list of arrays, got list_iter"),
+        (
+            ([ONE], iter([TWO])),
+            {},
+            TypeError,
+            "grads: expected a list of arrays, got list_iterator",
+        ),
+        (([ONE], {"0": TWO}), {}, TypeError, "grads: expected a list of arrays, got dict"),
         (([ONE], [TWO]), {"lr": -1}, ValueError, "lr: expected a finite number of at least 0"),
         (([ONE], [TWO]), {"lr": np.inf}, ValueError, "lr: expected a finite number"),
         (([ONE], [TWO]), {"lr": "a"}, TypeError, "lr: expected a number"),
@@ -190,3 +198,9 @@ def test_columns_of_one_matrix_share_no_memory():
     matrix = np.ones((5, 3))
     F.sgd_([matrix[:, 0], matrix[:, 2]], [np.ones(5)] * 2, None, lr=1)
     np.testing.assert_array_equal(matrix, [[0, 1, 0]] * 5)
+
+
+def test_gradients_of_a_model_by_name():
+    weight = np.ones(3)
+    F.sgd_([weight], {"weight": np.ones(3)}.values(), lr=1)
+    np.testing.assert_array_equal(weight, 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import MutableSequence, Sequence
+from collections.abc import Collection, Mapping, MutableSequence, Sequence
 from typing import Any
 
 import numpy as np
@@ -160,6 +160,9 @@ def _slots(
     momentum_buffers: Sequence[FloatArray | None] | None,
     momentum: bool,
 ) -> list[_Slot]:
+    for name, given in (("params", params), ("grads", grads)):
+        if not isinstance(given, Collection) or isinstance(given, Mapping):
+            raise TypeError(f"{name}: expected a list of arrays, got {describe(given)}")
     buffers: Sequence[FloatArray | None] = [None] * len(params)
     if momentum:
         if momentum_buffers is None:
