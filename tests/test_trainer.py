@@ -174,3 +174,14 @@ def test_training_resumes_on_the_same_bits(tmp_path):
     for name, array in straight.model.state_dict().items():
         np.testing.assert_array_equal(array, second.model.state_dict()[name], err_msg=name)
     assert straight.history.loss == second.history.loss
+
+
+def test_a_batch_whose_labels_are_all_ignored_is_no_divergence():
+    nn.manual_seed(0)
+    x, ignored = np.ones((4, 3), np.float32), np.full(4, -100)
+    trainer = piste.Trainer(nn.Linear(3, 2), nn.CrossEntropyLoss(), piste.optim.SGD(0.1))
+    before = trainer.model.state_dict()
+    assert trainer.step(x, ignored) == 0
+    assert trainer.evaluate(x, ignored)[0] == 0
+    assert all((before[k] == v).all() for k, v in trainer.model.state_dict().items())
+    assert np.isnan(trainer.loss(trainer.predict(x), ignored))  # as in PyTorch

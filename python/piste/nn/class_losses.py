@@ -24,7 +24,11 @@ class _ClassLoss(Loss):
 
 
 class CrossEntropyLoss(_ClassLoss):
-    """Cross-entropy of logits with labels or probabilities; see `functional.cross_entropy`."""
+    """Cross-entropy of logits with labels or probabilities; see `functional.cross_entropy`.
+
+    A Trainer takes the loss of a batch whose labels are all ignored for 0, as there is nothing to
+    learn from it; the loss itself, called or by `forward`, is NaN then, as in PyTorch.
+    """
 
     _function, _kind = "cross_entropy", "cross_entropy"
     numbers = True
@@ -48,7 +52,10 @@ class CrossEntropyLoss(_ClassLoss):
 
 
 class NLLLoss(_ClassLoss):
-    """Likelihood loss of log-probabilities with labels; see `functional.nll_loss`."""
+    """Likelihood loss of log-probabilities with labels; see `functional.nll_loss`.
+
+    Where all labels are ignored, it is as `CrossEntropyLoss`.
+    """
 
     _function, _kind = "nll_loss", "nll"
 
