@@ -10,8 +10,9 @@ from . import _core
 def set_num_threads(n: int) -> None:
     """Use `n` threads from the next operation on; results have the same bits for any `n`.
 
-    The default is the smallest of the CPU affinity, the cgroup CPU quota and ``OMP_NUM_THREADS``,
-    or ``PISTE_NUM_THREADS`` where that is set.
+    The default is the smallest of the CPU affinity, the cgroup CPU quota and ``OMP_NUM_THREADS``
+    (which sets no limit unless it begins with a number from 1 to 1024), or ``PISTE_NUM_THREADS``
+    where that is set.
 
     Raises
     ------
