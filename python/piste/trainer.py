@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from .plan import Mode, Plan
 
 _EVALUATION_BATCH = 256
-_IN_CORE = ("_network", "_augmentation", "_lowered_loss", "_state")  # what a trainer cannot hand on as it is
+# What a trainer cannot hand on as it is.
+_IN_CORE = ("_network", "_augmentation", "_lowered_loss", "_state")
 
 
 class Trainer:
