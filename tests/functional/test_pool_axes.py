@@ -40,6 +40,25 @@ def test_max_pool1d_of_every_width(kernel, stride, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("divisor", [None, 3])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("kernel", [1, 2, 3, 5])
+def test_avg_pool_of_one_row_of_every_width(kernel, stride, divisor, dtype):
+    # Windows of two rows that reach into the padding above or below the only one count it, too.
+    rng = np.random.default_rng(kernel * 10 + stride)
+    for width in (*range(kernel, 21), 31, 33, 36):
+        x = rng.standard_normal((2, 3, 1, width)).astype(dtype)
+        for height, pad in ((1, 0), (2, 1), (3, 1)):
+            for padding in {0, kernel // 2}:
+                for ceil_mode, counted in ((False, True), (True, False), (True, True)):
+                    window = ((height, kernel), (3, stride), (pad, padding))
+                    rule = {"count_include_pad": counted, "divisor_override": divisor}
+                    y = F.avg_pool2d(x, *window, ceil_mode, **rule)
+                    expected = reference.avg_pool(x, *window, (1, 1), ceil_mode, **rule)
+                    DIRECT[np.dtype(dtype)].check(y, expected, 0.1)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @settings(max_examples=40)
 @given(
     problem=problems(3, MOST, dilated=False),

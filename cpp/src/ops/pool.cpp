@@ -62,24 +62,31 @@ void run_max_backward(const PoolProblem& problem, View<const T> dy, View<const T
 /// transposing, several rows to a window, isn't there.
 bool is_row(const PoolProblem& problem, const PoolWindow& window, Index lanes, PoolRow& row) {
   if (problem.in[0] * problem.in[1] * problem.out[0] * problem.out[1] != 1) return false;
-  if (problem.spans[0][0].count * problem.spans[1][0].count != 1) return false;  // only padding
+  const PoolSpan &depth = problem.spans[0][0], &height = problem.spans[1][0];
+  if (depth.count * height.count != 1) return false;  // only padding
   if (window.dilation[2] != 1 || window.stride[2] > 2) return false;
   const std::vector<PoolSpan>& spans = problem.spans[2];
   const auto whole = [&](const PoolSpan& s) { return s.count == window.kernel[2]; };
   const auto first = std::find_if(spans.begin(), spans.end(), whole);
   const auto end = std::find_if_not(first, spans.end(), whole);
-  row = {spans.data(),     problem.out[2],        window.kernel[2],
-         window.stride[2], first - spans.begin(), end - spans.begin()};
+  row = {spans.data(),
+         problem.out[2],
+         window.kernel[2],
+         window.stride[2],
+         first - spans.begin(),
+         end - spans.begin(),
+         depth.divisor * height.divisor};
   return row.end - row.first >= lanes;
 }
 
-template <class T>
-void run_max_row(const PoolProblem& problem, const PoolRow& row, View<const T> x, View<T> y) {
-  const Index in = problem.in_pixels();
+/// pool(x, y) of each row.
+template <class T, class Pool>
+void for_each_row(const PoolProblem& problem, View<const T> x, View<T> y, Pool&& pool) {
+  const Index in = problem.in_pixels(), out = problem.out_pixels();
   const Split split = even_split(problem.volumes, std::max<Index>(elementwise_grain / in, 1));
   parallel_for(split.count, [&](Index task, int) {
     for (Index i = split.begin(task); i < split.end(task); ++i)
-      kernel_table<T>().pool->max_row(row, x.data + i * in, y.data + i * row.out);
+      pool(x.data + i * in, y.data + i * out);
   });
 }
 
@@ -173,7 +180,9 @@ void max_pool(View<const T> x, View<T> y, View<Index> indices, const PoolWindow&
   const PoolProblem problem = windows("max_pool", x.shape, y.shape, window, false);
   PoolRow row;
   if (!indices && is_row(problem, window, kernel_table<T>().lanes, row))
-    return run_max_row(problem, row, x, y);
+    return for_each_row(problem, x, y, [&](const T* from, T* to) {
+      kernel_table<T>().pool->max_row(row, from, to);
+    });
   run_max(problem, x, y, indices);
 }
 
@@ -186,7 +195,13 @@ template <class T>
 void avg_pool(View<const T> x, View<T> y, const PoolWindow& window, bool count_include_pad,
               Index divisor_override) {
   check_avg(window);
-  run_avg(windows("avg_pool", x.shape, y.shape, window, count_include_pad), x, y, divisor_override);
+  const PoolProblem problem = windows("avg_pool", x.shape, y.shape, window, count_include_pad);
+  PoolRow row;
+  if (is_row(problem, window, kernel_table<T>().lanes, row))
+    return for_each_row(problem, x, y, [&](const T* from, T* to) {
+      kernel_table<T>().pool->avg_row(row, from, to, divisor_override);
+    });
+  run_avg(problem, x, y, divisor_override);
 }
 
 template <class T>

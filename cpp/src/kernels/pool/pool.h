@@ -27,6 +27,7 @@ struct PoolGeometry {
 struct PoolRow {
   const PoolSpan* spans;  // of `out` outputs; step 1
   Index out, kernel, stride, first, end;
+  Index divisor;  // the other axes' factor of an average's
 };
 
 /// One sample per call: x and dx are [input pixels][row_stride], y and dy [output
@@ -46,6 +47,8 @@ struct PoolKernels {
   /// y = sum of the window / divisor: divisor_override, or unless that is given (not 0) the product
   /// of the spans' divisors.
   void (*avg_forward)(const PoolGeometry& g, const T* x, T* y, Index divisor_override);
+  /// As avg_forward, of one channel's only row.
+  void (*avg_row)(const PoolRow& row, const T* x, T* y, Index divisor_override);
   void (*avg_backward)(const PoolGeometry& g, const T* dy, T* dx, Index divisor_override);
 };
 

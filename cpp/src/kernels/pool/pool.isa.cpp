@@ -194,43 +194,73 @@ void max_forward(const PoolGeometry& g, const T* x, T* y, std::int32_t* argmax) 
     max_windows<T, false>(g, x, y, nullptr);
 }
 
-/// `taps` is the kernel's size, or 0 where it is known at run time only.
-template <class T, int stride, int taps>
-void max_row_of(const kernels::PoolRow& r, const T* x, T* y) {
+struct Largest {
+  template <class T>
+  static Vec<T> fold(Vec<T> best, Vec<T> value) {
+    return Vec<T>::select(beats(value, best), value, best);
+  }
+  template <class T>
+  static T fold(T best, T value) {
+    return value > best || value != value ? value : best;
+  }
+  template <class T>
+  static constexpr T none = -static_cast<T>(__builtin_inf());
+};
+
+struct Sum {
+  template <class Value>
+  static Value fold(Value sum, Value value) {
+    return sum + value;
+  }
+  template <class T>
+  static constexpr T none = 0;
+};
+
+/// y = ended(fold of a window's pixels, the window). `taps` is the kernel's size, or 0 where it is
+/// known at run time only.
+template <class Fold, int stride, int taps, class T, class Ended>
+void fold_row_of(const kernels::PoolRow& r, const T* x, T* y, Ended ended) {
   constexpr int lanes = Vec<T>::lanes;
   const Index kernel = taps ? taps : r.kernel;
   for (Index o = 0; o < r.out; ++o) {
     if (o == r.first) o = r.end;
     if (o == r.out) break;
-    T best = -static_cast<T>(__builtin_inf());
-    for (const T *at = x + r.spans[o].first, *end = at + r.spans[o].count; at != end; ++at)
-      if (*at > best || *at != *at) best = *at;
-    y[o] = best;
+    const PoolSpan& span = r.spans[o];
+    T all = Fold::template none<T>;
+    for (const T *at = x + span.first, *end = at + span.count; at != end; ++at)
+      all = Fold::fold(all, *at);
+    y[o] = ended(Vec<T>(all), span).v[0];
   }
-  const T* from = x + r.spans[r.first].first;
+  const PoolSpan& whole = r.spans[r.first];
   for (Index o = r.first; o < r.end; o += lanes) {
     // The last vector begins earlier rather than end behind the last output.
     const Index at = o + lanes <= r.end ? o : r.end - lanes;
-    Vec<T> best = lowest<T>();
-    for (Index k = 0; k < kernel; ++k) {
-      const T* tap = from + (at - r.first) * stride + k;
-      const Vec<T> value = strided<T, stride>(tap, stride);
-      best = Vec<T>::select(beats(value, best), value, best);
-    }
-    best.store(y + at);
+    const T* tap = x + whole.first + (at - r.first) * stride;
+    Vec<T> all(Fold::template none<T>);
+    for (Index k = 0; k < kernel; ++k) all = Fold::fold(all, strided<T, stride>(tap + k, stride));
+    ended(all, whole).store(y + at);
   }
 }
 
-template <class T, int stride>
-void max_row_by(const kernels::PoolRow& r, const T* x, T* y) {
-  if (r.kernel == 2) return max_row_of<T, stride, 2>(r, x, y);
-  if (r.kernel == 3) return max_row_of<T, stride, 3>(r, x, y);
-  max_row_of<T, stride, 0>(r, x, y);
+template <class Fold, class T, class Ended>
+void fold_row(const kernels::PoolRow& r, const T* x, T* y, Ended ended) {
+  if (r.stride == 1) return fold_row_of<Fold, 1, 0>(r, x, y, ended);
+  if (r.kernel == 2) return fold_row_of<Fold, 2, 2>(r, x, y, ended);
+  if (r.kernel == 3) return fold_row_of<Fold, 2, 3>(r, x, y, ended);
+  fold_row_of<Fold, 2, 0>(r, x, y, ended);
 }
 
 template <class T>
 void max_row(const kernels::PoolRow& r, const T* x, T* y) {
-  r.stride == 1 ? max_row_by<T, 1>(r, x, y) : max_row_by<T, 2>(r, x, y);
+  fold_row<Largest>(r, x, y, [](Vec<T> all, const PoolSpan&) { return all; });
+}
+
+template <class T>
+void avg_row(const kernels::PoolRow& r, const T* x, T* y, Index divisor_override) {
+  fold_row<Sum>(r, x, y, [&](Vec<T> all, const PoolSpan& span) {
+    const Index divisor = divisor_override ? divisor_override : r.divisor * span.divisor;
+    return all / Vec<T>(static_cast<T>(divisor));
+  });
 }
 
 // dx[pixel] += addend(pixel) for each tap of the window; = where no other window has the pixel.
@@ -347,7 +377,7 @@ void avg_backward(const PoolGeometry& g, const T* dy, T* dx, Index divisor_overr
 
 template <class T>
 constexpr kernels::PoolKernels<T> kernels_of{max_forward<T>, max_row<T>, max_backward<T>,
-                                             avg_forward<T>, avg_backward<T>};
+                                             avg_forward<T>, avg_row<T>, avg_backward<T>};
 
 }  // namespace
 
