@@ -61,11 +61,16 @@ def faults(source, folder):
     ]
 
 
+def audited(audit, sources, folder):
+    """What an audit finds in all of the sources."""
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda source: audit(source, folder), sources))
+    return [fault for per_file in found for fault in per_file]
+
+
 def test_kernels_define_nothing_outside_their_namespace(tmp_path):
     assert len(KERNELS) >= 9
-    with ThreadPoolExecutor(2) as pool:
-        found = list(pool.map(lambda source: faults(source, tmp_path), KERNELS))
-    assert [fault for per_file in found for fault in per_file] == []
+    assert audited(faults, KERNELS, tmp_path) == []
 
 
 def test_the_audit_sees_a_weak_symbol(tmp_path):
@@ -90,9 +95,7 @@ def statics_in_functions(source, folder):
 
 def test_forks_find_no_static_half_made(tmp_path):
     assert len(UNDER_FORKS) >= 6
-    with ThreadPoolExecutor(2) as pool:
-        found = list(pool.map(lambda source: statics_in_functions(source, tmp_path), UNDER_FORKS))
-    assert [name for per_file in found for name in per_file] == []
+    assert audited(statics_in_functions, UNDER_FORKS, tmp_path) == []
 
 
 def test_the_audit_sees_a_static_in_a_function(tmp_path):
