@@ -10,7 +10,6 @@ from .._build import as_algorithm
 from ..functional._arguments import as_flag, as_int, as_ints
 from ..functional._convolution import Sides, check_output_padding, core_options, padding_sides
 from ._sizes import Sizes, Weighted
-from .module import a_sample
 
 
 class _Convolution(Weighted):
@@ -56,8 +55,7 @@ class _Convolution(Weighted):
         self._make(shape, self.out_channels if as_flag(bias, "bias") else 0, dtype)
 
     def _batch_shape(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
-        assert self._axes is not None
-        return a_sample(shape, self._axes, self.in_channels)
+        return self._one_sample(shape, self.in_channels)
 
     def _options(self, sides: Sides) -> Any:
         return core_options(self.stride, self.dilation, sides, self.groups, self.algorithm)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ..functional._arguments import LARGEST, as_flag, as_int, as_number
 from ._sizes import Weighted
-from .module import Elementwise, Module, a_sample
+from .module import Elementwise, Module
 
 
 class Linear(Weighted):
@@ -58,7 +58,7 @@ class Dropout(Elementwise):
     def _batch_shape(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
         if self._axes is None:
             return super()._batch_shape(shape)
-        return a_sample(shape, self._axes, None)
+        return self._one_sample(shape)
 
     def _lower(self, net: Any, value: int, name: str) -> int:
         axes = self._axes if self._whole_channels else 0

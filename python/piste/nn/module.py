@@ -49,16 +49,6 @@ def uniform(shape: tuple[int, ...], bound: float, dtype: npt.DTypeLike) -> Float
     return _generator.uniform(-bound, bound, shape).astype(dtype)
 
 
-def a_sample(shape: tuple[int, ...], axes: int, channels: int | None) -> tuple[int, ...] | None:
-    """The shape (channels, ...) of one sample as that of a batch of one; None for another.
-
-    `channels` is None where a layer takes any number. What may be images without a channel axis
-    (n, height, width) stays that.
-    """
-    several = channels is None or (shape[:1] == (channels,) and (axes != 2 or channels > 1))
-    return (1, *shape) if len(shape) == axes + 1 and several else None
-
-
 class Module:
     """Base of all layers.
 
@@ -263,6 +253,19 @@ class Module:
     def _batch_shape(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
         """The shape as a batch of what this layer alone takes besides batches; None for those."""
         return None
+
+    def _one_sample(
+        self, shape: tuple[int, ...], channels: int | None = None
+    ) -> tuple[int, ...] | None:
+        """The shape (channels, ...) of one sample as that of a batch of one; None for another.
+
+        `channels` is None where a layer takes any number. What may be images without a channel
+        axis (n, height, width) stays that.
+        """
+        if self._axes is None or len(shape) != self._axes + 1:
+            return None
+        several = shape[0] == channels and (self._axes != 2 or channels > 1)
+        return (1, *shape) if channels is None or several else None
 
     def _output_shape(self, shape: tuple[int, ...], output: FloatArray) -> tuple[int, ...]:
         """That of the output for an input of `shape` for which `_batch_shape` gave a batch."""

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from .._arrays import as_dtype
 from ..functional._arguments import as_finite, as_flag, as_int, as_positive, as_share
-from .module import Module, a_sample
+from .module import Module
 
 
 class _Norm(Module):
@@ -154,8 +154,7 @@ class _InstanceNorm(_ChannelNorm):
         self._configure(num_features, eps, momentum, affine, track_running_stats, bias, dtype)
 
     def _batch_shape(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
-        assert self._axes is not None
-        return a_sample(shape, self._axes, self.num_features)
+        return self._one_sample(shape, self.num_features)
 
     def _lower(self, net: Any, value: int, name: str) -> int:
         sizes = self._axes, self.num_features

@@ -12,7 +12,7 @@ from .._arrays import FloatArray, as_float
 from ..functional._arguments import as_flag, as_int, as_ints, lifted
 from ..functional._pooling import as_divisor
 from ._sizes import Sizes
-from .module import Module, a_sample
+from .module import Module
 
 
 class _Pool(Module):
@@ -47,8 +47,7 @@ class _Pool(Module):
         )
 
     def _batch_shape(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
-        assert self._axes is not None
-        return a_sample(shape, self._axes, None)
+        return self._one_sample(shape)
 
     def _core_window(self) -> _core.PoolWindow:
         return _core.PoolWindow(*self._window)
@@ -160,8 +159,7 @@ class _AdaptivePool(Module):
         self._size = lifted(sizes, 0)
 
     def _batch_shape(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
-        assert self._axes is not None
-        return a_sample(shape, self._axes, None)
+        return self._one_sample(shape)
 
     def _lower(self, net: Any, value: int, name: str) -> int:
         kind = f"adaptive_{'max' if self._largest else 'avg'}_pool"
