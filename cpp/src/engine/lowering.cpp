@@ -10,8 +10,9 @@ namespace {
 /// Partial sums of all gradients together stay below this many bytes.
 constexpr Index gradient_bytes_limit = Index{256} << 20;
 
-// With fewer flops a step is one thread's: in one group its tiles are full, and nothing is added
-// up. A logistic regression's step, 784 features to 10 classes at batch 64, takes 0.9 of the time.
+// Below so many flops a step is too short to be shared by groups: in one its tiles are full, and no
+// partial sums are added. A logistic regression's step, 784 features to 10 classes at batch 64,
+// takes 0.9 of the time.
 constexpr double work_of_groups = 4e6;
 
 /// Vectors of half the size from this factor on by which whole ones make the maps larger. Maps of
@@ -74,7 +75,7 @@ class Lowering {
     if (rough_work() < work_of_groups) plan_.limit_groups(1);
   }
 
-  /// Flops of a step, but for what no choice depends on.
+  /// Flops of a step, about: groups are chosen before there are ops, whose own counts Plan adds up.
   double rough_work() const {
     double work = 0;
     for (std::size_t i = 0; i < nodes_.size(); ++i) {

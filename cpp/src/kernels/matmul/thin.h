@@ -96,6 +96,8 @@ using Stream = kernels::MatmulStream<T>;
 
 constexpr int stream_rows = 3, stream_steps = 4;  // 12 values of a, 3 sums and 1 of b: 16 registers
 constexpr Index stream_bytes = 24 << 10;          // of c and b at a time: those stay in L1
+// Up to so many rows of c are in L1 together; of more, so many at a time (a share of 4 KB each).
+constexpr Index few_rows = 16, rows_at_once = 6;
 
 /// A vector of each of `Rows` rows of c: start(row) and the products of x and `Steps` rows of b.
 template <class T, int Rows, int Steps, class Start>
@@ -165,7 +167,7 @@ template <class T>
 void stream(const Stream<T>& p) {
   constexpr Index lanes = Vec<T>::lanes;
   // Few rows of c come by again and again, with another few rows of b each time; many hardly ever.
-  const Index rows = p.rows <= 16 && p.rows < p.depth ? p.rows + stream_steps : 6;
+  const Index rows = p.rows <= few_rows && p.rows < p.depth ? p.rows + stream_steps : rows_at_once;
   const Index most = stream_bytes / (rows * Index(sizeof(T) * lanes)) * lanes;
   const Index blocks = (p.columns - 1) / most + 1;
   const Index block = ((p.columns + blocks - 1) / blocks + lanes - 1) / lanes * lanes;

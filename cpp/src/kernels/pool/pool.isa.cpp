@@ -242,12 +242,17 @@ void fold_row_of(const kernels::PoolRow& r, const T* x, T* y, Ended ended) {
   }
 }
 
+template <class Fold, int stride, class T, class Ended>
+void fold_row_by(const kernels::PoolRow& r, const T* x, T* y, Ended ended) {
+  if (r.kernel == 2) return fold_row_of<Fold, stride, 2>(r, x, y, ended);
+  if (r.kernel == 3) return fold_row_of<Fold, stride, 3>(r, x, y, ended);
+  fold_row_of<Fold, stride, 0>(r, x, y, ended);
+}
+
 template <class Fold, class T, class Ended>
 void fold_row(const kernels::PoolRow& r, const T* x, T* y, Ended ended) {
-  if (r.stride == 1) return fold_row_of<Fold, 1, 0>(r, x, y, ended);
-  if (r.kernel == 2) return fold_row_of<Fold, 2, 2>(r, x, y, ended);
-  if (r.kernel == 3) return fold_row_of<Fold, 2, 3>(r, x, y, ended);
-  fold_row_of<Fold, 2, 0>(r, x, y, ended);
+  if (r.stride == 1) return fold_row_by<Fold, 1>(r, x, y, ended);
+  fold_row_by<Fold, 2>(r, x, y, ended);
 }
 
 template <class T>
