@@ -24,6 +24,17 @@ def _is_mapped(array: npt.NDArray[Any]) -> bool:
     return isinstance(base, np.memmap)
 
 
+class _Calls:
+    """The calls of `forward` by hand, of a network and its twin of the other dtype together.
+
+    Were they to name each other, or themselves, their memory would wait for Python's collector.
+    """
+
+    def __init__(self, dtype: np.dtype[Any]) -> None:
+        self.steps = 0
+        self.forwarded = dtype  # that of the one which ran last
+
+
 class CompiledNetwork:
     """The engine's network of one module; its parameters are the module's arrays.
 
@@ -59,9 +70,8 @@ class CompiledNetwork:
             and any(type(child).__name__ == "Flatten" for child in layers)
         )
         self._input_shape: tuple[int, ...] | None = None
-        self._steps = 0
         self._twin: CompiledNetwork | None = None  # of the other dtype, for calls by hand
-        self._first = self._forwarded = self  # of the two; and the one that ran `forward` last
+        self._calls = _Calls(self.dtype)
         self._sample_and_output: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())  # the last
 
     def in_dtype_of(self, x: object, module: Module) -> CompiledNetwork:
@@ -72,7 +82,7 @@ class CompiledNetwork:
             return self
         if self._twin is None:
             self._twin = CompiledNetwork(module, dtype)
-            self._twin._first = self
+            self._twin._calls = self._calls
         return self._twin
 
     def images(self, x: npt.ArrayLike, layout: str = "NCHW") -> npt.NDArray[Any]:
@@ -163,17 +173,17 @@ class CompiledNetwork:
         images = self.images(x)
         out = empty(self.output_shape(images), self.dtype)
         if len(images):
-            self.net.forward(images, out, training, 0, self._first._steps)
-        self._first._steps += 1
-        self._first._forwarded = self
+            self.net.forward(images, out, training, 0, self._calls.steps)
+        self._calls.steps += 1
+        self._calls.forwarded = self.dtype
         self._kept = images  # the engine reads it again in backward
         self._input_shape, self._output_shape = images.shape, out.shape
         return out
 
     def backward(self, grad_output: npt.ArrayLike) -> FloatArray:
         """Gradient by the input of the last forward."""
-        if self._forwarded is not self:
-            return self._forwarded.backward(grad_output)
+        if self._twin is not None and self._calls.forwarded != self.dtype:
+            return self._twin.backward(grad_output)
         if self._input_shape is None:
             raise RuntimeError("backward: call forward first")
         grad = as_array(grad_output, "grad_output")

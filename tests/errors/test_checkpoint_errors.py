@@ -229,3 +229,12 @@ def test_numpy_numbers_are_saved_as_numbers(tmp_path):
     assert again.optimizer.groups == [{"params": ["0"], "lr": 0.2}]
     assert again.loss.ignore_index == -1
     np.testing.assert_array_equal(again.loss.weight, np.ones(16))
+
+
+def test_a_file_is_not_replaced_by_one_that_cannot_be_loaded(tmp_path):
+    trainer = piste.Trainer(nn.Sequential(nn.Linear(3, 2)), nn.MSELoss(), SGD(lr=0.5))
+    trainer.save(tmp_path / "good")
+    trainer.optimizer.lr = -1
+    with pytest.raises(ValueError, match="lr: expected"):
+        trainer.save(tmp_path / "good")
+    assert piste.Trainer.load(tmp_path / "good").optimizer.lr == 0.5

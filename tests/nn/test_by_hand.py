@@ -1,5 +1,8 @@
 """Layers run forward and backward by hand."""
 
+import gc
+import weakref
+
 import numpy as np
 import piste
 import pytest
@@ -131,3 +134,31 @@ def test_a_network_takes_batches_only():
     trainer = piste.Trainer(nn.Linear(3, 1), nn.MSELoss(), SGD(0.1))
     with pytest.raises(ValueError, match="x: expected shape"):
         trainer.predict(np.ones(3, np.float32))
+
+
+@pytest.mark.parametrize("dtypes", [["f4"], ["f4", "f8"]])
+def test_memory_goes_with_the_last_reference(dtypes):
+    # Not when the collector happens to come by: a network's memory is much to wait for.
+    layer = nn.ReLU()
+    gc.collect()
+    gc.disable()
+    try:
+        for dtype in dtypes:
+            x = np.ones((2, 3), dtype)
+            layer.forward(x)
+            layer.backward(x)
+        networks = [weakref.ref(layer._network())]
+        if layer._network()._twin is not None:
+            networks.append(weakref.ref(layer._network()._twin))
+        assert len(networks) == len(dtypes)
+        del layer
+        assert [network() for network in networks] == [None] * len(dtypes)
+        model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 2))
+        trainer = piste.Trainer(model, nn.CrossEntropyLoss(), SGD(lr=0.1))
+        trainer.step(np.ones((2, 1, 4, 4), np.float32), [0, 1])
+        trainer.fit(np.ones((2, 1, 4, 4), np.float32), [0, 1], progress=False)
+        network = weakref.ref(trainer._network)
+        del model, trainer
+        assert network() is None
+    finally:
+        gc.enable()

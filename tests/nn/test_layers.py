@@ -9,7 +9,7 @@ from tolerances import CENTRAL_DIFFERENCE, DIRECT
 
 
 def forward(model, x):
-    model._network()._steps = 0  # dropout draws by the number of the step
+    model._network()._calls.steps = 0  # dropout draws by the number of the step
     return model.forward(x)
 
 

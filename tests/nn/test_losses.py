@@ -348,3 +348,17 @@ def test_same_bits_on_any_number_of_threads():
         return [value, *model.parameters()]
 
     check_same_bits(compute)
+
+
+@pytest.mark.parametrize(
+    ("loss", "option"), [(nn.PoissonNLLLoss(), "log_input"), (nn.KLDivLoss(), "log_target")]
+)
+def test_a_trainer_follows_options_that_say_what_are_logarithms(loss, option):
+    x = np.full((4, 3), 0.5, np.float32)
+    y = np.full((4, 2), 0.25, np.float32)
+    model = nn.Sequential(nn.Linear(3, 2))
+    model[0].bias[:] = 5
+    trainer = piste.Trainer(model, loss, SGD(lr=0.0))
+    for value in (True, False, True):
+        setattr(loss, option, value)
+        DIRECT[np.dtype(np.float32)].check(trainer.step(x, y), loss(model(x), y))

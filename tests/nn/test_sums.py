@@ -169,7 +169,7 @@ def test_gradients_are_those_of_central_differences(name):
     model, rng = network(name, np.float64), np.random.default_rng(6)
 
     def forward(x):
-        model._network()._steps = 0  # dropout draws by the number of the step
+        model._network()._calls.steps = 0  # dropout draws by the number of the step
         return model.forward(x)
 
     x = rng.standard_normal((3, *SHAPE[1:]))

@@ -170,8 +170,14 @@ class KLDivLoss(Loss):
     ) -> None:
         super().__init__(reduction, size_average, reduce, (*REDUCTIONS, "batchmean"))
         self.log_target = bool(log_target)
-        self._pointwise = "kl_div_log_target" if log_target else "kl_div"
-        self.target_range = (-math.inf if log_target else 0.0, math.inf)
+
+    @property
+    def target_range(self) -> tuple[float, float]:  # type: ignore[override]
+        """Of probabilities, or of their logarithms."""
+        return (-math.inf if self.log_target else 0.0, math.inf)
+
+    def _engine(self, dtype: np.dtype[Any], shape: tuple[int, ...]) -> dict[str, Any]:
+        return {"pointwise": "kl_div_log_target" if self.log_target else "kl_div"}
 
 
 class PoissonNLLLoss(Loss):
@@ -192,10 +198,10 @@ class PoissonNLLLoss(Loss):
         super().__init__(reduction, size_average, reduce)
         self.log_input, self.full = bool(log_input), bool(full)
         self.eps = as_finite(eps, "eps", 0)
-        self._pointwise = "poisson_nll_log_input" if log_input else "poisson_nll"
 
     def _engine(self, dtype: np.dtype[Any], shape: tuple[int, ...]) -> dict[str, Any]:
-        return {**super()._engine(dtype, shape), "a": self.eps, "b": float(self.full)}
+        kind = "poisson_nll_log_input" if self.log_input else "poisson_nll"
+        return {"pointwise": kind, "a": self.eps, "b": float(self.full)}
 
 
 class GaussianNLLLoss(Loss):
