@@ -434,3 +434,15 @@ def test_another_loss_is_checked():
         trainer.loss = "mse"
     trainer.loss = nn.L1Loss()
     assert isinstance(trainer.loss, nn.L1Loss)
+
+
+@pytest.mark.parametrize("weight", [1e38, 1e-40])
+def test_weights_whose_sum_no_mean_is_divided_by(weight):
+    model = nn.Sequential(nn.Linear(3, 2))
+    before = model[0].weight.copy()
+    trainer = piste.Trainer(model, nn.MSELoss(reduction="mean"), SGD(lr=0.1))
+    x, y = np.ones((4, 3), np.float32), np.ones((4, 2), np.float32)
+    with pytest.raises(ValueError, match="weights: those of a batch sum up to"):
+        trainer.step(x, y, sample_weight=np.full(4, weight))
+    np.testing.assert_array_equal(model[0].weight, before)
+    assert trainer.steps == 0

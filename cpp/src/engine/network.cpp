@@ -133,7 +133,11 @@ T Network<T>::loss_scale(const Loss<T>& loss, const Target<T>& y, const std::int
       divisor += weight * (by_class ? loss.class_weight[label] : 1.0);
     }
   }
-  return divisor == 0 ? T(1) : static_cast<T>(1 / divisor);
+  if (divisor == 0) return 1;
+  const T scale = static_cast<T>(1 / divisor);
+  check(std::isnormal(scale), "loss", "weights: those of a batch sum up to ", divisor,
+        ", by which a mean cannot be divided in ", sizeof(T) == 4 ? "float32" : "float64");
+  return scale;
 }
 
 template <class T>
