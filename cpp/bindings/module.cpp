@@ -14,4 +14,5 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
   piste::register_sgd(module);
   piste::register_optimizer(module);
   piste::register_network(module);
+  piste::register_training(module);
 }

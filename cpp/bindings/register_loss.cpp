@@ -40,8 +40,6 @@ void define_pointwise(py::module_& module) {
 
 template <class T>
 void define_classes(py::module_& module) {
-  def_released(module, "count_labels", &count_labels<T>, py::arg("labels"), py::arg("classes"),
-               py::arg("weight"), py::arg("ignore_index"));
   def_released(module, "cross_entropy", &cross_entropy<T>, py::arg("problem"),
                py::arg("label_smoothing"), py::arg("losses"));
   def_released(module, "cross_entropy_backward", &cross_entropy_backward<T>, py::arg("problem"),
@@ -91,6 +89,12 @@ void register_loss(py::module_& module) {
       .def_readonly("first_wrong", &LabelCount::first_wrong)
       .def_readonly("counted", &LabelCount::counted)
       .def_readonly("weight", &LabelCount::weight);
+  def_released(
+      module, "first_wrong_label",
+      [](Int64 labels, Index classes, std::optional<Index> ignore_index) {
+        return count_labels<float>(labels, classes, {}, ignore_index).first_wrong;
+      },
+      py::arg("labels"), py::arg("classes"), py::arg("ignore_index"));
   define<float>(module, "F32");
   define<double>(module, "F64");
 }

@@ -1,104 +1,15 @@
-#include <pthread.h>
 #include <pybind11/stl.h>
-#include <unistd.h>
 
-#include <algorithm>
-#include <functional>
-#include <memory>
 #include <optional>
 #include <utility>
 
-#include "arrays.h"
-#include "exclusive.h"
+#include "bound_network.h"
 #include "names.h"
 #include "piste/network.h"
 #include "registers.h"
 
 namespace piste {
 namespace {
-
-/// Raises what a signal's handler raises: KeyboardInterrupt for Ctrl-C. Python runs handlers on
-/// its main thread alone, so no other thread need wait for the GIL here.
-void check_signals() {
-#if defined(__linux__)
-  if (gettid() != getpid()) return;
-#elif defined(__APPLE__)
-  if (!pthread_main_np()) return;
-#endif
-  py::gil_scoped_acquire acquired;
-  if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-}
-
-/// A network together with the arrays whose memory it reads and updates.
-template <class T>
-struct BoundNetwork {
-  Network<T> network;
-  std::vector<py::array> arrays;
-  std::vector<py::object> bases;
-  Exclusive exclusive;
-
-  BoundNetwork() { network.set_question(check_signals); }
-
-  /// The view of an array; None gives a null view. It lives as long as the network, and so does its
-  /// base, which holds the memory: an array can be given another.
-  template <class U = T>
-  View<U> own(const py::object& array) {
-    if (array.is_none()) return {};
-    const auto view = array.cast<View<const U>>();
-    arrays.push_back(array);
-    bases.push_back(array.attr("base"));
-    return {const_cast<U*>(view.data), view.shape};
-  }
-
-  /// Whether all that training writes to may be written to; predictions don't ask.
-  bool writeable() const {
-    return std::all_of(arrays.begin(), arrays.end(),
-                       [](const py::array& a) { return a.writeable(); });
-  }
-};
-
-/// Steps of training that are yet to be run: alone, or beside those of other networks.
-struct TrainCall {
-  std::function<void()> run;
-  std::vector<py::object> keep_alive;
-};
-
-/// A call into the engine: without the GIL, alone on its network, on one number of threads.
-template <class T>
-struct Call {
-  explicit Call(BoundNetwork<T>& b) : hold(b.exclusive) {}
-  GilReleased released;  // first: whoever holds the network may need the GIL
-  Exclusive::Hold hold;
-  FixedThreads threads;
-};
-
-Input as_input(const py::array& x) {
-  Input input;
-  check(x.ndim() >= 1 && x.ndim() <= Shape::max_rank, "network",
-        "expected an array of samples of at most ", Shape::max_rank - 1, " dimensions");
-  const bool bytes = py::isinstance<py::array_t<std::uint8_t>>(x);
-  const bool singles = py::isinstance<py::array_t<float>>(x);
-  check(bytes || singles || py::isinstance<py::array_t<double>>(x), "network",
-        "expected an array of float32, float64 or uint8");
-  input.scalar = bytes ? Scalar::uint8 : singles ? Scalar::float32 : Scalar::float64;
-  input.data = static_cast<const std::byte*>(x.data());
-  for (int axis = 0; axis < x.ndim(); ++axis) {
-    input.shape.push_back(x.shape(axis));
-    input.strides[axis] = x.strides(axis);
-  }
-  return input;
-}
-
-template <class T>
-Target<T> as_target(const py::object& y, View<const T> sample_weight) {
-  Target<T> target;
-  target.sample_weight = sample_weight;
-  if (py::isinstance<py::array_t<std::int64_t, py::array::c_style>>(y))
-    target.labels = y.cast<View<const std::int64_t>>();
-  else
-    target.dense = y.cast<View<const T>>();
-  return target;
-}
 
 py::tuple as_tuple(const Shape& shape) {
   py::tuple result(shape.rank());
@@ -244,30 +155,6 @@ void define_runs(py::class_<BoundNetwork<T>>& c) {
     const Call call(b);
     b.network.backward(grad_output, grad_input);
   });
-  c.def("train",
-        [](py::object self, py::array x, py::object y, py::object order, Index batch_size,
-           Index first_batch, double time_limit, py::object sample_weight, py::object loss,
-           py::object optimizer, std::uint64_t seed, Index step, py::object progress,
-           py::object augmentation) -> std::unique_ptr<TrainCall> {
-          auto& b = self.cast<B&>();
-          auto& made = progress.cast<Progress&>();
-          const auto input = as_input(x);
-          const auto target = as_target<T>(y, sample_weight.cast<View<const T>>());
-          const auto samples = order.cast<View<const std::int64_t>>();
-          const auto& chosen_loss = loss.cast<const Loss<T>&>();
-          auto& update = optimizer.cast<Optimizer<T>&>();
-          const auto* changes = augmentation.cast<const Augmentation<T>*>();
-          auto call = std::make_unique<TrainCall>();
-          call->keep_alive = {self, x,         y,        order,       sample_weight,
-                              loss, optimizer, progress, augmentation};
-          call->run = [&b, &made, &chosen_loss, &update, changes, input, target, samples,
-                       batch_size, first_batch, time_limit, seed, step] {
-            const Exclusive::Hold hold(b.exclusive);
-            b.network.train(input, target, samples, batch_size, first_batch, time_limit,
-                            chosen_loss, update, seed, step, made, changes);
-          };
-          return call;
-        });
   c.def(
       "evaluate",
       [](B& b, const py::array& x, const py::object& y, Index batch_size, const Loss<T>& loss,
@@ -321,17 +208,6 @@ void define(py::module_& module, const char* suffix) {
 }  // namespace
 
 void register_network(py::module_& module) {
-  py::class_<Progress>(module, "Progress")
-      .def(py::init<>())
-      .def_readonly("batches", &Progress::batches)
-      .def_readonly("samples", &Progress::samples)
-      .def_readonly("correct", &Progress::correct)
-      .def_readwrite("loss_sum", &Progress::loss_sum)
-      .def_readonly("diverged", &Progress::diverged)
-      .def_readonly("undone", &Progress::undone)
-      .def_readonly("step", &Progress::step)
-      .def_readonly("loss", &Progress::loss)
-      .def_readonly("layer", &Progress::layer);
   py::class_<PlanStep>(module, "PlanStep")
       .def_readonly("pass_", &PlanStep::pass)
       .def_readonly("layer", &PlanStep::layer)
@@ -356,17 +232,6 @@ void register_network(py::module_& module) {
       .def_readonly("prepare", &StepTimes::prepare)
       .def_readonly("finish", &StepTimes::finish)
       .def_readonly("update", &StepTimes::update);
-  py::class_<TrainCall>(module, "TrainCall").def("run", [](TrainCall& call) {
-    const GilReleased released;
-    const FixedThreads threads;
-    call.run();
-  });
-  module.def("side_by_side", [](const std::vector<TrainCall*>& calls) {
-    std::vector<std::function<void()>> runs;
-    for (const TrainCall* call : calls) runs.push_back(call->run);
-    const GilReleased released;
-    side_by_side(runs);
-  });
   define<float>(module, "F32");
   define<double>(module, "F64");
 }

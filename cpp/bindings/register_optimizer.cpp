@@ -82,7 +82,6 @@ void define(py::module_& module, const char* name) {
                   "accumulating needs an array of sums for each parameter");
             o.accumulate = batches;
           })
-      .def_readwrite("update_at_end", &O::update_at_end)
       .def_property(
           "counters",
           [](const O& o) {

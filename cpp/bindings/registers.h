@@ -13,6 +13,7 @@ void register_norm(pybind11::module_& module);        // batch norm
 void register_loss(pybind11::module_& module);        // losses, forward and backward
 void register_sgd(pybind11::module_& module);         // the update of lists of arrays
 void register_optimizer(pybind11::module_& module);   // Optimizer, Hyperparameters
-void register_network(pybind11::module_& module);     // Network, Loss, Progress
+void register_network(pybind11::module_& module);     // Network, Loss
+void register_training(pybind11::module_& module);    // Training, TrainCall, Progress
 
 }  // namespace piste

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from . import _core
 from ._progress import progress_bar
 from ._samples import Samples, check_finite
 from .errors import DivergenceError
@@ -38,7 +37,7 @@ def finish(calls: Calls[_T]) -> _T:
         value: _T = end.value
         return value
     finally:
-        calls.close()  # after an exception: what has been done is counted
+        calls.close()  # after an exception: the fit is not under way any more
 
 
 def fit(
@@ -174,10 +173,7 @@ def _epoch(
         slice_seconds = min(slice_seconds, _BAR_SECONDS)
     try:
         while done < batches:
-            result = yield from run(
-                trainer, samples, order, size, done, in_epoch=True, seconds=slice_seconds,
-                loss_sum=total,
-            )  # fmt: skip
+            result = yield from run(trainer, samples, order, size, done, slice_seconds, total)
             done += result.batches
             total = result.loss_sum
             correct += result.correct
@@ -196,37 +192,50 @@ def run(
     order: npt.NDArray[np.int64],
     size: int,
     first: int,
-    *,
-    in_epoch: bool,
-    seconds: float = 0.0,
-    loss_sum: float = 0.0,
+    seconds: float,
+    loss_sum: float,
 ) -> Calls[Any]:
     """Train on the batches of `order` from `first` on, for a time; gives the core's `Progress`."""
+    loss = prepare(trainer, samples, -(-len(order) // size) - first)
+    call = trainer._training.call(
+        trainer._network.net, samples.images, samples.targets, samples.weights, loss, order, size,
+        first, seconds, loss_sum,
+    )  # fmt: skip
+    yield call
+    made = call.progress
+    if made.diverged:
+        done = first + made.batches
+        raise divergence(trainer, samples, order[done * size :][:size], made, first=done == 0)
+    return made
+
+
+def prepare(trainer: Trainer, samples: Samples, updates: int) -> Any:
+    """Make ready for so many updates, at most; gives the engine's loss."""
     if trainer._averages_in_use:
         raise RuntimeError("averaged_weights: training is not possible inside")
     if not trainer._network.net.writeable():
         trainer.model._check_writeable("to freeze it, put it into an optimizer's group with lr=0")
-    loss, state = trainer._loss(samples.images), trainer._state
-    updates = -(-len(order) // size) - first  # at most
-    optimizer = state.core(updates, len(trainer.history), at_end=in_epoch)
-    result = _core.Progress()
-    result.loss_sum = loss_sum
-    whole = False
-    try:
-        yield trainer._network.net.train(
-            samples.images, samples.targets, order, size, first, seconds, samples.weights, loss,
-            optimizer, trainer.seed, trainer.steps, result, trainer._augmentation,
-        )  # fmt: skip
-        whole = not result.diverged
-    finally:  # Ctrl-C may come after some steps
-        trainer.steps += result.batches - result.undone
-        if not whole:
-            state.forget_rates()
-    if result.diverged:
-        done = first + result.batches
-        batch = order[done * size :][:size]
-        if not result.undone:
-            check_finite(samples.images, batch, trainer._network.dtype, first=done == 0)
-        rate = max(trainer.learning_rates().values(), default=0.0)
-        raise DivergenceError(result.step, result.loss, rate, result.layer)
-    return result
+    trainer._state.prepare(updates, len(trainer.history))
+    return trainer._loss(samples.images)
+
+
+def divergence(
+    trainer: Trainer,
+    samples: Samples,
+    batch: npt.NDArray[np.int64],
+    made: Any,
+    *,
+    first: bool,
+) -> DivergenceError:
+    """What to raise when a batch, the `first` or not, has diverged.
+
+    Raises
+    ------
+    ValueError
+        Where the data are to blame.
+    """
+    trainer._state.forget_rates()
+    if not made.undone:
+        check_finite(samples.images, batch, trainer._network.dtype, first=first)
+    rate = max(trainer.learning_rates().values(), default=0.0)
+    return DivergenceError(made.step, made.loss, rate, made.layer)

@@ -99,7 +99,7 @@ class Samples:
         """Accuracy: the share of labels that counts; NaN where there are none."""
         if not self.has_labels:
             return math.nan
-        counted = int(np.count_nonzero(self.targets != getattr(loss, "ignore_index", -100)))
+        counted = int(np.count_nonzero(self.targets != loss.ignore_index))
         return correct / counted if counted else math.nan
 
 
@@ -114,8 +114,7 @@ def _targets(
             raise ValueError(f"y: expected labels of shape {shape}, got {y.shape}")
         # A copy: what was checked here stays so.
         labels = np.array(within_int64(y), np.int64, order="C")
-        ignored = getattr(loss, "ignore_index", -100)
-        at = _core.count_labels(labels, expected[1], None, ignored).first_wrong
+        at = _core.first_wrong_label(labels, expected[1], loss.ignore_index)
         if at >= 0:
             raise ValueError(f"y: label {y.flat[at]} at index {at} is not in [0, {expected[1]})")
         return labels

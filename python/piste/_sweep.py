@@ -169,7 +169,7 @@ def _run(trainers: list[Trainer], fits: list[Calls[History]]) -> Sweep:
             _core.side_by_side(calls)
     finally:
         for fit in fits:
-            fit.close()  # after an exception: what each has done is counted
+            fit.close()  # after an exception: no fit is under way any more
     return result
 
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from . import _core
 from ._arrays import FloatArray, describe
 from ._augment import Augment
-from ._fitting import AnyCallback, Calls, finish, fit, run
+from ._fitting import AnyCallback, Calls, divergence, finish, fit, prepare
 from ._network import CompiledNetwork
 from ._samples import Layout, Samples
 from .functional._arguments import as_int, as_positive
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 _EVALUATION_BATCH = 256
 # What a trainer cannot hand on as it is.
-_IN_CORE = ("_network", "_augmentation", "_lowered_loss", "_state")
+_IN_CORE = ("_network", "_augmentation", "_lowered_loss", "_state", "_training")
 
 
 class Trainer:
@@ -105,7 +106,6 @@ class Trainer:
         self._model, self._optimizer = model, optimizer
         self._objective = loss
         self._seed = as_int(seed, "seed", 0)
-        self.steps = 0
         self.history = History()
         self.stop_training = False
         self._clip_grad_value = _bound(clip_grad_value, "clip_grad_value")
@@ -135,6 +135,8 @@ class Trainer:
             clip_norm=self._clip_grad_norm or math.inf,
             accumulate=self._accumulation_steps,
         )
+        make: Any = _core.TrainingF32 if self._network.dtype == np.float32 else _core.TrainingF64
+        self._training = make(self._state.core, self._seed, self._augmentation)
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles, which go on with the same bits."""
@@ -145,12 +147,15 @@ class Trainer:
         return kept | {
             "_fitting": None,
             "_state": (state.schedule, state.counters, state.arrays()),
+            "steps": self.steps,
         }
 
     def __setstate__(self, kept: dict[str, Any]) -> None:
         schedule, counters, arrays = kept.pop("_state")
+        steps = kept.pop("steps")
         vars(self).update(kept)
         self._compile(schedule)
+        self.steps = steps
         self._state.restore(counters, arrays)
 
     @property
@@ -177,6 +182,15 @@ class Trainer:
     def loss(self, loss: Loss) -> None:
         _check_kind(loss, Loss, "loss")
         self._objective = loss
+
+    @property
+    def steps(self) -> int:
+        """Batches trained on."""
+        return int(self._training.steps)
+
+    @steps.setter
+    def steps(self, steps: int) -> None:
+        self._training.steps = as_int(steps, "steps", 0)
 
     @property
     def seed(self) -> int:
@@ -268,9 +282,14 @@ class Trainer:
 
         Whatever is raised, KeyboardInterrupt included, the model is as a whole step left it.
         """
-        samples = Samples.of(self._network, self.loss, x, y, sample_weight, layout)
-        n = len(samples)
-        return float(finish(run(self, samples, np.arange(n), n, 0, in_epoch=False)).loss)
+        samples = Samples.of(self._network, self._objective, x, y, sample_weight, layout)
+        loss = prepare(self, samples, 1)
+        made = self._training.step(
+            self._network.net, samples.images, samples.targets, samples.weights, loss
+        )
+        if isinstance(made, float):
+            return made
+        raise divergence(self, samples, np.arange(len(samples)), made, first=True)
 
     def fit(
         self,
@@ -363,8 +382,8 @@ class Trainer:
         """
         from .plan import make_plan
 
-        optimizer = self._state.core(0, len(self.history), at_end=False)
-        return make_plan(self._network, shape, mode, optimizer, self._augmentation)
+        self._state.prepare(0, len(self.history))
+        return make_plan(self._network, shape, mode, self._state.core, self._augmentation)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write weights, optimiser and generator state, so that training resumes on the same bits.
@@ -441,7 +460,7 @@ class Trainer:
     def _loss(self, images: npt.NDArray[Any]) -> Any:
         """The engine's loss of the outputs for such images."""
         shape = self._network.output_shape(images)[1:]
-        return self._lowered_loss(self.loss, self._network.dtype, shape)
+        return self._lowered_loss(self._objective, self._network.dtype, shape)
 
 
 def _check_kind(value: object, kind: type, name: str) -> None:

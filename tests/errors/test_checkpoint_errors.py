@@ -232,9 +232,10 @@ def test_numpy_numbers_are_saved_as_numbers(tmp_path):
 
 
 def test_a_file_is_not_replaced_by_one_that_cannot_be_loaded(tmp_path):
-    trainer = piste.Trainer(nn.Sequential(nn.Linear(3, 2)), nn.MSELoss(), SGD(lr=0.5))
+    optimizer = SGD(lr=0.5, groups=[{"params": ["0.bias"], "lr": 0.1}])
+    trainer = piste.Trainer(nn.Sequential(nn.Linear(3, 2)), nn.MSELoss(), optimizer)
     trainer.save(tmp_path / "good")
-    trainer.optimizer.lr = -1
+    trainer.optimizer.groups[0]["lr"] = -1
     with pytest.raises(ValueError, match="lr: expected"):
         trainer.save(tmp_path / "good")
     assert piste.Trainer.load(tmp_path / "good").optimizer.lr == 0.5

@@ -351,10 +351,28 @@ def test_a_rate_that_becomes_bad_is_refused():
     trainer = make_trainer()
     before = state_of(trainer)
     for rate, error in ((np.nan, ValueError), (-1.0, ValueError), ("fast", TypeError)):
-        trainer.optimizer.lr = rate
+        with pytest.raises(error, match="lr: expected a"):
+            trainer.optimizer.lr = rate
+        assert trainer.optimizer.lr == 0.1
+    assert unchanged(trainer, before)
+
+
+def test_a_group_s_rate_that_becomes_bad_is_refused():
+    trainer = make_trainer(optimizer=SGD(0.1, groups=[{"params": ["0"], "lr": 0.2}]))
+    before = state_of(trainer)
+    for rate, error in ((np.nan, ValueError), (-1.0, ValueError), ("fast", TypeError)):
+        trainer.optimizer.groups[0]["lr"] = rate
         with pytest.raises(error, match="lr: expected a"):
             trainer.step(X, Y)
     assert unchanged(trainer, before)
+
+
+@pytest.mark.parametrize("groups", [None, 3, "0", {"params": ["0"]}, [("params", ["0"])]])
+def test_groups_set_later_are_those_of_the_constructor(groups):
+    optimizer = SGD(0.1, groups=[{"params": ["0"], "lr": 0.2}])
+    with pytest.raises(TypeError, match="groups: expected a list of dictionaries"):
+        optimizer.groups = groups
+    assert optimizer.groups == [{"params": ["0"], "lr": 0.2}]
 
 
 def test_momentum_cannot_begin_later():

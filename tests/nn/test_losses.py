@@ -362,3 +362,81 @@ def test_a_trainer_follows_options_that_say_what_are_logarithms(loss, option):
     for value in (True, False, True):
         setattr(loss, option, value)
         DIRECT[np.dtype(np.float32)].check(trainer.step(x, y), loss(model(x), y))
+
+
+@pytest.mark.parametrize(
+    ("loss", "option", "given", "kept"),
+    [
+        (nn.CrossEntropyLoss(), "weight", [1, 2], np.array([1.0, 2.0])),
+        (nn.CrossEntropyLoss(), "label_smoothing", np.float32(0.5), 0.5),
+        (nn.CrossEntropyLoss(np.ones(2)), "weight", None, None),
+        (nn.BCEWithLogitsLoss(), "pos_weight", (3, 1), np.array([3.0, 1.0])),
+        (nn.HuberLoss(), "delta", 2, 2.0),
+        (nn.NLLLoss(), "ignore_index", 3, 3),
+        (nn.MSELoss(), "reduction", "sum", "sum"),
+    ],
+)
+def test_options_set_later_are_those_of_the_constructor(loss, option, given, kept):
+    setattr(loss, option, given)
+    value = getattr(loss, option)
+    assert type(value) is type(kept)
+    np.testing.assert_array_equal(value, kept)
+
+
+@pytest.mark.parametrize(
+    ("loss", "option", "value", "error", "message"),
+    [
+        (nn.CrossEntropyLoss(), "weight", [1, np.nan], ValueError, "weight: expected finite"),
+        (nn.CrossEntropyLoss(), "weight", np.ones((2, 2)), ValueError, "weight: expected one per"),
+        (nn.CrossEntropyLoss(), "label_smoothing", 2, ValueError, "label_smoothing: expected"),
+        (nn.BCELoss(), "weight", "a", TypeError, "weight: expected"),
+        (nn.HuberLoss(), "delta", -1, ValueError, "delta: expected"),
+        (nn.MSELoss(), "reduction", "total", ValueError, "reduction: expected"),
+    ],
+)
+def test_bad_options_are_refused_when_they_are_set(loss, option, value, error, message):
+    before = repr(loss)
+    with pytest.raises(error, match=message):
+        setattr(loss, option, value)
+    assert repr(loss) == before
+
+
+def test_a_loss_of_one_s_own_may_set_an_option_twice():
+    class Balanced(nn.CrossEntropyLoss):
+        def __init__(self, weight):
+            super().__init__(weight)
+            self.weight = np.asarray(weight) / np.sum(weight)
+
+    np.testing.assert_allclose(Balanced([1, 3]).weight, [0.25, 0.75])
+
+
+def test_a_weight_that_is_written_to_is_checked_again():
+    loss = nn.CrossEntropyLoss(np.ones(2))
+    model = nn.Sequential(nn.Linear(3, 2))
+    trainer = piste.Trainer(model, loss, SGD(0.1))
+    x, y = np.ones((2, 3), np.float32), np.array([0, 1])
+    trainer.step(x, y)
+    before = model.state_dict()
+    for value, message in ((np.nan, "expected finite values"), (-1, "needs values of at least 0")):
+        loss.weight[1] = value
+        with pytest.raises(ValueError, match=f"weight: .*{message}"):
+            trainer.step(x, y)
+    for name, array in model.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_a_trainer_follows_every_option_and_another_loss():
+    x = np.random.default_rng(0).standard_normal((6, 3)).astype(np.float32)
+    y = np.array([0, 1, 2, 1, 0, 2])
+    model = nn.Sequential(nn.Linear(3, 3))
+    trainer = piste.Trainer(model, nn.CrossEntropyLoss(), SGD(lr=0.0))
+    losses = [
+        ("label_smoothing", 0.3), ("reduction", "sum"), ("weight", [1.0, 2.0, 0.5]),
+        ("ignore_index", 1), ("weight", None), ("reduction", "mean"),
+    ]  # fmt: skip
+    for option, value in losses:
+        setattr(trainer.loss, option, value)
+        for _ in range(2):
+            DIRECT[np.dtype(np.float32)].check(trainer.step(x, y), trainer.loss(model(x), y))
+    trainer.loss = nn.MultiMarginLoss()
+    DIRECT[np.dtype(np.float32)].check(trainer.step(x, y), trainer.loss(model(x), y))

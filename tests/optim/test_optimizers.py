@@ -192,3 +192,41 @@ def test_a_variance_below_zero_by_rounding_counts_as_zero():
     for _ in range(300):  # the same gradient again and again
         trainer.step(np.full((1, 1), 0.7, np.float32), np.full((1, 1), 0.9, np.float32))
     assert np.isfinite(model[0].weight).all()
+
+
+def test_options_are_numbers_that_nothing_else_can_change(tmp_path):
+    rate = np.array(0.25)
+    optimizer = Adam(rate, betas=[np.float32(0.5), 0.75], groups=[{"params": ["0"], "lr": rate}])
+    rate[...] = 5
+    assert (optimizer.lr, optimizer.betas, optimizer.groups[0]["lr"]) == (0.25, (0.5, 0.75), 0.25)
+    optimizer.lr = np.array(0.5)
+    assert type(optimizer.lr) is float
+    trainer = piste.Trainer(nn.Sequential(nn.Linear(3, 1)), nn.MSELoss(), optimizer)
+    trainer.step(np.ones((4, 3)), np.ones((4, 1)))
+    trainer.save(tmp_path / "file")
+    assert repr(piste.Trainer.load(tmp_path / "file").optimizer) == repr(optimizer)
+
+
+def test_a_trainer_follows_what_is_set_and_what_is_written_to_groups():
+    model = nn.Sequential(nn.Linear(2, 1), nn.Linear(1, 1))
+    optimizer = SGD(0.1)
+    trainer = piste.Trainer(model, nn.MSELoss(), optimizer)
+    names = [name for name, _ in model.named_parameters()]
+    x, y = np.ones((4, 2)), np.ones((4, 1))
+
+    def follow(*rates):
+        trainer.step(x, y)
+        assert trainer.learning_rates() == dict(zip(names, rates, strict=True))
+        assert [h["lr"] for h in trainer._state._given] == list(rates)
+
+    follow(0.1, 0.1, 0.1, 0.1)
+    optimizer.lr = 0.2
+    follow(0.2, 0.2, 0.2, 0.2)
+    optimizer.groups = [{"params": ["0"], "lr": 0.5}]
+    follow(0.5, 0.5, 0.2, 0.2)
+    optimizer.groups[0]["lr"] = 0.25
+    follow(0.25, 0.25, 0.2, 0.2)
+    optimizer.groups.append({"params": ["1.bias"], "lr": 0})
+    follow(0.25, 0.25, 0.2, 0)
+    optimizer.groups.clear()
+    follow(0.2, 0.2, 0.2, 0.2)

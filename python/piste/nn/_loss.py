@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import operator
 from typing import Any
 
 import numpy as np
@@ -45,6 +44,7 @@ class Loss:
     size_average: Flag = None  # `reduction` has what they asked for
     reduce: Flag = None
     _kept: tuple[Any, ...] | None = None
+    _changes = 0  # of attributes
 
     def __init__(
         self,
@@ -56,6 +56,20 @@ class Loss:
         if type(self) is Loss:
             raise TypeError("Loss is the base of all losses; expected one of them, such as MSELoss")
         self.reduction = as_reduction(reduction, size_average, reduce, allowed)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Options that are set later are checked, and changed, as the constructor does."""
+        if name in vars(self) and name in self._option_names():
+            value = self._as_option(name, value)
+        object.__setattr__(self, name, value)
+        object.__setattr__(self, "_changes", self._changes + 1)
+
+    def _as_option(self, name: str, value: object) -> object:
+        # Classes of others may set what they like in constructors that take what they like.
+        kinds = (c for c in type(self).__mro__ if c.__module__.startswith("piste.nn."))
+        kind: type[Loss] = next(kinds)
+        options = {other: getattr(self, other) for other in kind._option_names()}
+        return value if kind is Loss else vars(kind(**{**options, name: value}))[name]
 
     def __call__(self, input: npt.ArrayLike, target: npt.ArrayLike) -> FloatArray:
         """The loss: one number of shape (), or without reduction one for each value or row."""
@@ -96,12 +110,12 @@ class Loss:
 
     def _options(self) -> dict[str, Any]:
         """The constructor's arguments, which are those of the function too."""
-        names = inspect.signature(type(self).__init__).parameters
-        return {
-            name: getattr(self, name)
-            for name in names
-            if name not in ("self", "size_average", "reduce")
-        }
+        return {name: getattr(self, name) for name in self._option_names()}
+
+    @classmethod
+    def _option_names(cls) -> list[str]:
+        names = inspect.signature(cls.__init__).parameters
+        return [name for name in names if name not in ("self", "size_average", "reduce")]
 
     def _engine(self, dtype: np.dtype[Any], shape: tuple[int, ...]) -> dict[str, Any]:
         """The engine's options for outputs of `shape`."""
@@ -125,21 +139,20 @@ class Loss:
 
 
 class LoweredLoss:
-    """The engine's form of a loss, kept until the loss or an option of it is another object."""
+    """The engine's form of a loss, kept until an attribute of it is set, or it is another."""
 
     def __init__(self) -> None:
-        self._options: tuple[object, ...] = ()
+        self._loss: Loss | None = None
+        self._changes = 0
         self._engine: Any = None
 
     def __call__(self, loss: Loss, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
         """Of outputs of `shape`."""
-        options = (loss, *vars(loss).values())
-        kept = self._options
-        if len(options) != len(kept) or not all(map(operator.is_, options, kept)):
+        if loss is not self._loss or loss._changes != self._changes:
             self._engine = loss._lower(dtype, shape)
             # Arrays may be written to, and are spread over the shape.
-            has_array = any(isinstance(option, np.ndarray) for option in options)
-            self._options = () if has_array else options
+            has_array = any(isinstance(option, np.ndarray) for option in vars(loss).values())
+            self._loss, self._changes = None if has_array else loss, loss._changes
         return self._engine
 
 
@@ -156,6 +169,8 @@ def as_weight(value: npt.ArrayLike | None, name: str) -> npt.NDArray[np.float64]
 
 def check_trainable(weight: npt.NDArray[np.float64] | None, name: str) -> None:
     """Refuse negative weights, which a loss by hand takes as PyTorch does, but no descent."""
+    if weight is not None and not np.isfinite(weight).all():  # written to since it was set
+        raise ValueError(f"{name}: expected finite values")
     if weight is not None and (weight < 0).any():
         raise ValueError(f"{name}: training needs values of at least 0, got {weight.min()}")
 

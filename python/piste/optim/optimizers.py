@@ -29,28 +29,14 @@ class Optimizer:
     _rule: ClassVar[str]  # the core's name of it
     _decoupled: ClassVar[bool] = False
     _momentum: ClassVar[str | None] = None  # the option that a schedule may cycle
+    _changes = 0  # of attributes
 
     def __init__(self, groups: Groups, **options: Any) -> None:
         self._names = tuple(options)
         for name, value in options.items():
-            setattr(self, name, tuple(value) if isinstance(value, list) else value)
+            setattr(self, name, value)
         self._check(self._defaults())
-        if not isinstance(groups, (list, tuple)) or not all(isinstance(g, dict) for g in groups):
-            raise TypeError(f"groups: expected a list of dictionaries, got {groups!r}")
-        self.groups = [dict(group) for group in groups]
-        for group in self.groups:
-            unknown = group.keys() - {"params", *self._names}
-            if unknown or "params" not in group:
-                raise ValueError(f"groups: expected 'params' and hyperparameters, got {group}")
-            names = group["params"]
-            listed = isinstance(names, (list, tuple))
-            wrong = [n for n in names if not isinstance(n, str)] if listed else [names]
-            if wrong:
-                raise TypeError(
-                    "groups: expected 'params' to be a list of names, got "
-                    f"{describe(wrong[0])}{' in it' * listed}"
-                )
-            self._check({**self._defaults(), **group})
+        self.groups = groups  # type: ignore[assignment]
 
     def __new__(cls, *args: object, **options: object) -> Self:
         """Whoever brings parameters along, as PyTorch's optimisers want them, is told."""
@@ -69,7 +55,33 @@ class Optimizer:
         if name not in known and type(self).__module__ == __name__:
             shown = ", ".join(known[2:] + known[:1])
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}, only {shown}")
+        if name in known[2:]:
+            value = _as_option(name, value)
+        elif name == "groups":
+            value = self._as_groups(value)
         super().__setattr__(name, value)
+        super().__setattr__("_changes", self._changes + 1)
+
+    def _as_groups(self, groups: object) -> list[dict[str, Any]]:
+        if not isinstance(groups, (list, tuple)) or not all(isinstance(g, dict) for g in groups):
+            raise TypeError(f"groups: expected a list of dictionaries, got {groups!r}")
+        result = []
+        for group in groups:
+            unknown = group.keys() - {"params", *self._names}
+            if unknown or "params" not in group:
+                raise ValueError(f"groups: expected 'params' and hyperparameters, got {group}")
+            names = group["params"]
+            listed = isinstance(names, (list, tuple))
+            wrong = [n for n in names if not isinstance(n, str)] if listed else [names]
+            if wrong:
+                raise TypeError(
+                    "groups: expected 'params' to be a list of names, got "
+                    f"{describe(wrong[0])}{' in it' * listed}"
+                )
+            own = {name: _as_option(name, v) for name, v in group.items() if name != "params"}
+            self._check({**self._defaults(), **own})
+            result.append({"params": names, **own})
+        return result
 
     def _defaults(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self._names}
@@ -112,19 +124,10 @@ class Optimizer:
         raise NotImplementedError
 
     def _check(self, options: dict[str, Any]) -> None:
+        """Refuse hyperparameters that are none, or that do not go together."""
         for name, value in options.items():
-            if name in _FLAGS:
-                if not isinstance(value, (bool, np.bool_)):
-                    raise TypeError(f"{name}: expected True or False, got {value!r}")
-            elif name == "betas":
-                if not isinstance(value, (list, tuple)) or len(value) != 2:
-                    raise TypeError(f"betas: expected two numbers, got {value!r}")
-                for i, beta in enumerate(value):
-                    as_share(beta, f"betas[{i}]", whole=False)
-            elif name == "alpha":
-                as_share(value, "alpha")
-            elif name != "params":
-                as_finite(value, name, *(() if name == "dampening" else (0,)))
+            if name != "params":
+                _as_option(name, value)
 
     def _describe(self) -> dict[str, Any]:
         return {"class": type(self).__name__, **self._defaults(), "groups": self.groups}
@@ -132,6 +135,29 @@ class Optimizer:
     def __repr__(self) -> str:
         options = ", ".join(f"{k}={v}" for k, v in self._defaults().items())
         return f"{type(self).__name__}({options})"
+
+
+def _as_option(name: str, value: Any) -> Any:
+    """A hyperparameter's value as it is kept: checked, and nothing that could be written to."""
+    if name in _FLAGS:
+        if not isinstance(value, (bool, np.bool_)):
+            raise TypeError(f"{name}: expected True or False, got {value!r}")
+    elif name == "betas":
+        if not isinstance(value, (list, tuple)) or len(value) != 2:
+            raise TypeError(f"betas: expected two numbers, got {value!r}")
+        for i, beta in enumerate(value):
+            as_share(beta, f"betas[{i}]", whole=False)
+        return tuple(_as_scalar(beta) for beta in value)
+    elif name == "alpha":
+        as_share(value, "alpha")
+    else:
+        as_finite(value, name, *(() if name == "dampening" else (0,)))
+    return _as_scalar(value)
+
+
+def _as_scalar(value: Any) -> Any:
+    """Python's number, which a file can hold, of NumPy's."""
+    return value.item() if isinstance(value, (np.ndarray, np.generic)) else value
 
 
 def _matches(name: str, wanted: str) -> bool:

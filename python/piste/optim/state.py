@@ -36,6 +36,11 @@ class OptimizerState:
         Bounds of gradients; infinity for none.
     accumulate
         Batches for one update.
+
+    Attributes
+    ----------
+    core
+        The core's view of all of it; see `prepare`.
     """
 
     def __init__(
@@ -62,19 +67,20 @@ class OptimizerState:
         make: Any = _core.OptimizerF32 if single else _core.OptimizerF64
         rows = [[*(state.get(name) for name in optimizer._states()), None, None][:_STATES]
                 for state in self.states]  # fmt: skip
-        self._core: Any = make(optimizer._rule, rows, self.sums)
-        self._core.clip_value, self._core.clip_norm = clip_value, clip_norm
-        self._core.accumulate = accumulate
+        self.core: Any = make(optimizer._rule, rows, self.sums)
+        self.core.clip_value, self.core.clip_norm = clip_value, clip_norm
+        self.core.accumulate = accumulate
         self._averaged = averaged
         self.means: dict[str, FloatArray] = {}
         if averaging is not None:
             self.means = {name: np.zeros_like(array) for name, array in averaged.items()}
-            self._core.set_averages(
+            self.core.set_averages(
                 list(averaged.values()), list(self.means.values()), averaging._decay,
                 averaging.start, 0 if averaging.interval == "epoch" else averaging.every,
             )  # fmt: skip
         self._given: object = None  # the options that the core has
-        self._checked: tuple[Any, list[dict[str, Any]]] = (None, [])  # those of the optimiser
+        self._checked: list[dict[str, Any]] = []  # those of the optimiser
+        self._seen: tuple[int, object] = (-1, None)  # its changes and groups at that time
         self._has_span = False
 
     @property
@@ -85,17 +91,17 @@ class OptimizerState:
     @property
     def updates(self) -> int:
         """Updates made; fewer than batches where gradients accumulate."""
-        return int(self._core.counters[0])
+        return int(self.core.counters[0])
 
     @property
     def counters(self) -> tuple[int, int, float, int]:
         """Updates, batches in the sums, what these are divided by, times averaged."""
-        updates, gathered, divisor, averaged = self._core.counters
+        updates, gathered, divisor, averaged = self.core.counters
         return updates, gathered, divisor, averaged
 
     @counters.setter
     def counters(self, values: tuple[int, int, float, int]) -> None:
-        self._core.counters = values
+        self.core.counters = values
         self.forget_rates()
 
     def _new_states(self, array: FloatArray, options: dict[str, Any]) -> dict[str, FloatArray]:
@@ -110,8 +116,8 @@ class OptimizerState:
         """Whether the schedule sets the momentum."""
         return self.schedule is not None and self.schedule._cycles_momentum
 
-    def core(self, updates: int, epoch: int, *, at_end: bool) -> Any:
-        """The core's object, ready for some updates (the last of them at the end of an epoch).
+    def prepare(self, updates: int, epoch: int) -> None:
+        """Make the core's object ready for some updates.
 
         Raises
         ------
@@ -119,21 +125,19 @@ class OptimizerState:
             Where the schedule is at its end.
         """
         options = self._current_options(epoch)
-        if options != self._given:
+        if options is not self._given and options != self._given:
             self._check_states(options)
-            self._core.set_options([self._hyperparameters(option) for option in options])
+            self.core.set_options([self._hyperparameters(option) for option in options])
             self._given = options
             self.forget_rates()
         if self.schedule is not None and self.schedule.interval == "step":
             left = self._updates_left(updates)
-            if not self._has_span or self._core.out_of_rates:
+            if not self._has_span or self.core.out_of_rates:
                 least = 1 if self.schedule._calls_python else _LEAST_SPAN
                 span = max(min(updates, _SPAN), least)
                 counts = self.updates + np.arange(min(span, left))
-                self._core.set_rates(*self._rates(options, counts))
+                self.core.set_rates(*self._rates(options, counts))
             self._has_span = True
-        self._core.update_at_end = at_end
-        return self._core
 
     def _updates_left(self, wanted: int) -> int:
         """How many more the schedule has rates for; at least 1 where none is `wanted`."""
@@ -147,7 +151,7 @@ class OptimizerState:
 
     def forget_rates(self) -> None:
         """The rates handed to the core don't hold any more."""
-        self._core.set_rates(None)
+        self.core.set_rates(None)
         self._has_span = False
 
     def lr(self, epoch: int) -> list[float]:
@@ -167,12 +171,13 @@ class OptimizerState:
         return self.schedule.rates(base, counts), self.schedule._momenta(counts)
 
     def _current_options(self, epoch: int) -> list[dict[str, Any]]:
-        key = (self.optimizer._defaults(), self.optimizer.groups)
-        if key != self._checked[0]:
+        changes, groups = self._seen
+        if changes != self.optimizer._changes or groups != self.optimizer.groups:
             from copy import deepcopy
 
-            self._checked = (deepcopy(key), self.optimizer.options(self.names))
-        options = self._checked[1]
+            self._checked = self.optimizer.options(self.names)
+            self._seen = self.optimizer._changes, deepcopy(self.optimizer.groups)
+        options = self._checked
         if self.schedule is not None and self.schedule.interval == "epoch":
             rates, momenta = self._rates(options, np.array([epoch]))
             options = [dict(option) for option in options]
@@ -208,7 +213,7 @@ class OptimizerState:
         if averaging is not None and averaging.interval == "epoch":
             since = len(history) - averaging.start
             if since > 0 and since % averaging.every == 0:
-                self._core.average()
+                self.core.average()
 
     def swap_averages(self) -> None:
         """Exchange the averages with what they are averages of."""
@@ -224,7 +229,7 @@ class OptimizerState:
             for name, state in zip(self.names, self.states, strict=True)
             for kind, array in state.items()
         }
-        if self._core.counters[1]:
+        if self.core.counters[1]:
             for name, array in zip(self.names, self.sums, strict=True):
                 result[f"gradient_sum.{name}"] = array
         return result | {f"average.{name}": array for name, array in self.means.items()}
