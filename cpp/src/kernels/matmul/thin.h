@@ -163,8 +163,85 @@ void stream_steps_of(const Stream<T>& p, Index i, Index k, Index begin, Index en
   stream_tile<T, Rows, Steps>(p, i, k, begin, end);
 }
 
+// Of a product of some rows and little depth, vectors of c stay in registers for all of it: rows of
+// b are read some vectors at a time, which is bad for memory, but b is in the cache.
+#if PISTE_VECTOR_BYTES == 64 || defined(__aarch64__)
+constexpr int block_rows = 12, block_vectors = 2;  // 24 + 2 + 1 of 32 registers
+#else
+constexpr int block_rows = 6, block_vectors = 2;  // 12 + 2 + 1 of 16
+#endif
+constexpr Index least_block_rows = 4, least_block_depth = 8, most_block_depth = 128;
+
+template <class T, int Rows, int Vectors>
+void block_tile(const Stream<T>& p, Index i, Index j) {
+  constexpr int lanes = Vec<T>::lanes;
+  Vec<T> sum[Rows][Vectors];
+  T* const c = p.c + i * p.c_stride + j;
+#pragma GCC unroll 12
+  for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 2
+    for (int v = 0; v < Vectors; ++v)
+      sum[r][v] = p.accumulate ? Vec<T>::load(c + r * p.c_stride + v * lanes)
+                  : p.bias     ? Vec<T>::load(p.bias + j + v * lanes)
+                               : Vec<T>(p.row_bias ? p.row_bias[i + r] : T(0));
+  const T *a = p.a + i * p.a_row, *b = p.b + j;
+  const Index a_row = p.a_row, a_step = p.a_step, b_stride = p.b_stride;
+#pragma GCC unroll 2
+  for (Index k = 0; k < p.depth; ++k, a += a_step, b += b_stride) {
+    Vec<T> row[Vectors];
+#pragma GCC unroll 2
+    for (int v = 0; v < Vectors; ++v) row[v] = Vec<T>::load(b + v * lanes);
+#pragma GCC unroll 12
+    for (int r = 0; r < Rows; ++r) {
+      const Vec<T> x = loaded_once(Vec<T>(a[r * a_row]));
+#pragma GCC unroll 2
+      for (int v = 0; v < Vectors; ++v) sum[r][v] = fma(x, row[v], sum[r][v]);
+    }
+  }
+#pragma GCC unroll 12
+  for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 2
+    for (int v = 0; v < Vectors; ++v) {
+      if (p.relu) sum[r][v] = at_least_zero(sum[r][v]);
+      sum[r][v].store(c + r * p.c_stride + v * lanes);
+    }
+}
+
+template <class T, int Vectors, int Rows = block_rows>
+void block_tile_of(Index rows, const Stream<T>& p, Index i, Index j) {
+  if constexpr (Rows > 1)
+    if (rows < Rows) return block_tile_of<T, Vectors, Rows - 1>(rows, p, i, j);
+  block_tile<T, Rows, Vectors>(p, i, j);
+}
+
+/// Columns in whole vectors; returns how many those are.
 template <class T>
-void stream(const Stream<T>& p) {
+Index blocks(const Stream<T>& p) {
+  constexpr Index lanes = Vec<T>::lanes, width = block_vectors * lanes;
+  const Index parts = (p.rows + block_rows - 1) / block_rows, rows = (p.rows + parts - 1) / parts;
+  const auto each_part = [&](auto&& run) {
+    for (Index i = 0; i < p.rows; i += rows) run(i, p.rows - i < rows ? p.rows - i : rows);
+  };
+  Index j = 0;
+  for (; j + width <= p.columns; j += width)
+    each_part([&](Index i, Index n) { block_tile_of<T, block_vectors>(n, p, i, j); });
+  for (; j + lanes <= p.columns; j += lanes)
+    each_part([&](Index i, Index n) { block_tile_of<T, 1>(n, p, i, j); });
+  return j;
+}
+
+template <class T>
+void stream(const Stream<T>& all) {
+  Stream<T> p = all;
+  if (p.rows >= least_block_rows && p.rows <= few_rows && p.depth >= least_block_depth &&
+      p.depth <= most_block_depth) {
+    const Index done = blocks(p);
+    p.columns -= done;
+    p.b += done;
+    p.c += done;
+    if (p.bias) p.bias += done;
+    if (!p.columns) return;
+  }
   constexpr Index lanes = Vec<T>::lanes;
   // Few rows of c come by again and again, with another few rows of b each time; many hardly ever.
   const Index rows = p.rows <= few_rows && p.rows < p.depth ? p.rows + stream_steps : rows_at_once;
