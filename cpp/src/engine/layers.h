@@ -81,7 +81,8 @@ struct Site {
   Trainable<T> weight, bias;
   Value<T> addend;
   bool relu;
-  bool masks;  // its backward pass applies ReLU's gradient; else the pooling behind it has done so
+  bool wants_dx;  // somebody wants the gradient by x
+  bool masks;     // its backward pass applies ReLU's gradient; else the pooling behind it has done so
 };
 
 /// Where the sums of each group of samples begin, `size` values from one to the next.
@@ -111,6 +112,11 @@ OpPtr<T> make_linear(Plan<T>& plan, const Site<T>& site);
 /// A convolution whose geometry is one that Winograd<T>::chosen() takes.
 template <class T>
 OpPtr<T> make_winograd(Plan<T>& plan, const ConvGeometry& geometry, const Site<T>& site);
+/// One that planes suit, whose layers have few filters.
+template <class T>
+bool planes_suit(const ConvGeometry& geometry, const Site<T>& site);
+template <class T>
+OpPtr<T> make_conv_planes(Plan<T>& plan, const ConvGeometry& geometry, const Site<T>& site);
 template <class T>
 OpPtr<T> make_batch_norm(Plan<T>& plan, const Node& node, const Site<T>& site);
 template <class T>

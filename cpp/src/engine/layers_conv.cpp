@@ -167,6 +167,7 @@ OpPtr<T> make_conv(Plan<T>& plan, const Node& node, const Site<T>& site) {
   const ConvGeometry g = conv_geometry(node, site.x, site.y);
   if (Winograd<T>::chosen(g, node.algorithm.value_or(default_algorithm())) && !site.x.shape.dense)
     return make_winograd(plan, g, site);
+  if (planes_suit(g, site)) return make_conv_planes(plan, g, site);
   return std::make_unique<ConvOp<T>>(plan, g, site);
 }
 

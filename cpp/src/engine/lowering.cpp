@@ -239,6 +239,7 @@ class Lowering {
                        trainable(node.bias),
                        addend < 0 ? Value<T>{} : value(addend),
                        relu,
+                       bool(needs_gradient_[root(node.inputs[0])]),
                        relu && !pool_masks(i)};
     switch (node.kind) {
       case NodeKind::conv:

@@ -60,8 +60,8 @@ Index PlaneGradient<T>::scratch_bytes() const {
 }
 
 template <class T>
-void PlaneGradient<T>::run(Index task, const T* x, const T* dy, T* gradients,
-                           std::byte* scratch) const {
+void PlaneGradient<T>::run(Index task, const T* x, const T* dy, T* gradients, std::byte* scratch,
+                           bool accumulates, Index behind) const {
   const Index* b = reader_.whole_box();
   Scratch s;
   s.x_at = reinterpret_cast<Index*>(scratch);
@@ -76,7 +76,7 @@ void PlaneGradient<T>::run(Index task, const T* x, const T* dy, T* gradients,
   const Split all_samples(samples_, 1, parts_), shares(groups_ * panels, 1, ranges_);
   const Index begin = shares.begin(range), end = shares.end(range);
   const Index channels = depth_ / map_.taps();
-  const T* const dy_end = dy + samples_ * groups_ * filters_ * plane_;
+  const T* const dy_end = dy + samples_ * groups_ * filters_ * plane_ + behind;
   for (Index i = all_samples.begin(part); i < all_samples.end(part); ++i)
     for (Index group = begin / panels; group * panels < end; ++group)
       for (Index n = 0; n < reader_.boxes(); ++n) {
@@ -85,7 +85,7 @@ void PlaneGradient<T>::run(Index task, const T* x, const T* dy, T* gradients,
         const T* from = reader_.read(x + planes * channels * map_.source_pixels(), box, s.copy);
         const Index origin =
             (box.first[0] * map_.axis[1].out + box.first[1]) * map_.axis[2].out + box.first[2];
-        const bool accumulate = i > all_samples.begin(part) || n > 0;
+        const bool accumulate = accumulates || i > all_samples.begin(part) || n > 0;
         for (Index p = std::max(begin - group * panels, Index{0});
              p < std::min(end - group * panels, panels); ++p) {
           const Index first = p * panel_, count = std::min(panel_, filters_ - first);

@@ -20,8 +20,10 @@ class PlaneGradient {
   Index size() const { return bias_at() + groups_ * filters_; }
   Index bias_at() const { return groups_ * depth_ * padded_; }
 
-  /// A task's share of its partial sum; all parts stand in `gradients`, size() apart.
-  void run(Index task, const T* x, const T* dy, T* gradients, std::byte* scratch) const;
+  /// A task's share of its partial sum, added to what stands there or not; all parts stand in
+  /// `gradients`, size() apart. So many values behind dy may be read.
+  void run(Index task, const T* x, const T* dy, T* gradients, std::byte* scratch,
+           bool accumulate = false, Index behind = 0) const;
 
   /// dweight = the parts' sum in their order, in independent tasks. Overwrites the first part.
   Index join_tasks() const { return groups_ * depth_blocks(); }

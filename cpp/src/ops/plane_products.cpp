@@ -238,7 +238,7 @@ void PlaneProduct<T>::run_phase(const Phase& phase, const PlaneBox& box, Index p
 
 template <class T>
 void PlaneProduct<T>::run(Index unit, const T* from, const T* packed, const T* bias, T* to,
-                          std::byte* scratch) const {
+                          std::byte* scratch, bool relu) const {
   const Index range = unit % ranges_;
   unit /= ranges_;
   const PlaneBox box = reader_.box(unit % reader_.boxes());
@@ -252,6 +252,7 @@ void PlaneProduct<T>::run(Index unit, const T* from, const T* packed, const T* b
   parts.sums = reinterpret_cast<T*>(scratch);
   parts.rows = reinterpret_cast<T*>(scratch + round_up(sums_size() * sizeof(T), alignment));
   kernels::PlaneProducts<T> a;
+  a.relu = relu;
   a.x = reader_.read(from + planes * weights_.channels * map_.source_pixels(), box, copy);
   for (const Phase& phase : phases_) {
     PlaneBox share = box;  // later residues may have one output less

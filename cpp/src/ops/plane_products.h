@@ -30,9 +30,10 @@ class PlaneProduct {
   Index units() const { return samples_ * weights_.groups * reader_.boxes() * ranges_; }
   Index unit_flops() const;
   Index scratch_bytes() const;
-  /// to = from * weights + bias (a value for each filter of each group), the unit's share.
-  void run(Index unit, const T* from, const T* packed, const T* bias, T* to,
-           std::byte* scratch) const;
+  /// to = from * weights + bias (a value for each filter of each group), the unit's share; with
+  /// ReLU only of depths up to `longest_chain`.
+  void run(Index unit, const T* from, const T* packed, const T* bias, T* to, std::byte* scratch,
+           bool relu = false) const;
 
  private:
   /// Outputs of one residue.

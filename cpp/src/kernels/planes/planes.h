@@ -8,7 +8,8 @@
 namespace piste::kernels {
 
 /// y[f * y_stride + y_at[v] + i] = bias[f] + sum over k < depth of
-///     weights[k * filters + f] * x[offsets[k] + x_at[v] + i]    for v < vectors, i < lanes.
+///     weights[k * filters + f] * x[offsets[k] + x_at[v] + i]    for v < vectors, i < lanes,
+/// or the maximum of that and 0 (NaN kept) for relu.
 /// y_at ascends; vectors may overlap, and the later one stays. Nothing is stored at y_end or behind
 /// (positions like y_at), but x is read for whole vectors.
 template <class T>
@@ -22,6 +23,7 @@ struct PlaneProducts {
   Index vectors;
   T* y;
   Index y_stride, y_end;
+  bool relu;
 };
 
 /// gradient[k * gradient_stride + j] (+)= sum over pixels p = r * columns + i of

@@ -27,16 +27,22 @@ inline __attribute__((always_inline)) void outer_step(Vec<T> (&sum)[A][B], const
                                                       const Right& right) {
   if constexpr (A < B) {
     Vec<T> kept[A];
+#pragma GCC unroll 12
     for (int a = 0; a < A; ++a) kept[a] = left(a);
+#pragma GCC unroll 12
     for (int b = 0; b < B; ++b) {
       const Vec<T> value = A > 1 ? loaded_once(right(b)) : right(b);
+#pragma GCC unroll 12
       for (int a = 0; a < A; ++a) sum[a][b] = fma(kept[a], value, sum[a][b]);
     }
   } else {
     Vec<T> kept[B];
+#pragma GCC unroll 12
     for (int b = 0; b < B; ++b) kept[b] = right(b);
+#pragma GCC unroll 12
     for (int a = 0; a < A; ++a) {
       const Vec<T> value = B > 1 ? loaded_once(left(a)) : left(a);
+#pragma GCC unroll 12
       for (int b = 0; b < B; ++b) sum[a][b] = fma(value, kept[b], sum[a][b]);
     }
   }
@@ -77,6 +83,11 @@ Index products_tiles(const kernels::PlaneProducts<T>& a, Index first) {
           [&](int v) { return Vec<T>::load(x[v] + offset); });
     }
 
+    if (a.relu)
+#pragma GCC unroll 8
+      for (int f = 0; f < Filters; ++f)
+#pragma GCC unroll 8
+        for (int v = 0; v < Vectors; ++v) sum[f][v] = at_least_zero(sum[f][v]);
     if (a.y_at[first + Vectors - 1] + lanes <= a.y_end) [[likely]] {
 #pragma GCC unroll 8
       for (int f = 0; f < Filters; ++f)
@@ -151,29 +162,37 @@ template <class T, int Filters, int Taps>
 void dots_tile(const kernels::PlaneDots<T>& a, Index k) {
   constexpr int lanes = Vec<T>::lanes;
   Vec<T> sum[Filters][Taps];
+#pragma GCC unroll 8
   for (int f = 0; f < Filters; ++f)
+#pragma GCC unroll 12
     for (int t = 0; t < Taps; ++t) sum[f][t] = Vec<T>::zero();
-  const Index whole = a.columns / lanes * lanes;
+  const Index whole = a.columns / lanes * lanes, dy_stride = a.dy_stride;
   const auto mask = Vec<T>::first(a.columns - whole);
+  const bool masks = whole < a.columns;
   for (Index r = 0; r < a.rows; ++r) {
     const T* dy = a.dy + a.dy_at[r];
     const T* x[Taps];
+#pragma GCC unroll 12
     for (int t = 0; t < Taps; ++t) x[t] = a.x + a.x_at[r] + a.offsets[k + t];
 #pragma GCC unroll 2
     for (Index i = 0; i < whole; i += lanes)
       outer_step<T, Filters, Taps>(
-          sum, [&](int f) { return Vec<T>::load(dy + f * a.dy_stride + i); },
-          [&](int t) { return Vec<T>::load(x[t] + i); });
-    if (whole == a.columns) continue;
+          sum,
+          [&](int f)
+              __attribute__((always_inline)) { return Vec<T>::load(dy + f * dy_stride + i); },
+          [&](int t) __attribute__((always_inline)) { return Vec<T>::load(x[t] + i); });
+    if (!masks) continue;
     // Both sides: a zero would not hide an infinity on the other one.
-    const auto masked = [&](const T* from) {
+    const auto masked = [&](const T* from) __attribute__((always_inline)) {
       return Vec<T>::select(mask, Vec<T>::load(from + whole), Vec<T>::zero());
     };
     outer_step<T, Filters, Taps>(
-        sum, [&](int f) { return masked(dy + f * a.dy_stride); },
-        [&](int t) { return masked(x[t]); });
+        sum, [&](int f) __attribute__((always_inline)) { return masked(dy + f * dy_stride); },
+        [&](int t) __attribute__((always_inline)) { return masked(x[t]); });
   }
+#pragma GCC unroll 8
   for (int f = 0; f < Filters; ++f)
+#pragma GCC unroll 12
     for (int t = 0; t < Taps; ++t) {
       T* to = a.gradient + f * a.depth + k + t;
       *to = a.accumulate ? *to + sum[f][t].sum() : sum[f][t].sum();
