@@ -17,8 +17,8 @@ struct Training {
   Optimizer<T>& optimizer;
   const Augmentation<T>* augmentation;
   std::uint64_t seed;
-  Index steps = 0;                 // batches trained on
-  std::vector<std::int64_t> order; // of one batch as it comes: 0, 1, ...
+  Index steps = 0;                  // batches trained on
+  std::vector<std::int64_t> order;  // of one batch as it comes: 0, 1, ...
 
   /// Some steps; they count also where an exception ends the call.
   void run(BoundNetwork<T>& bound, const Input& x, const Target<T>& y,
@@ -61,11 +61,9 @@ std::unique_ptr<TrainCall> make_call(py::object self, py::object network, py::ar
   call->progress.loss_sum = loss_sum;
   call->keep_alive = {self, network, x, y, sample_weight, loss, order};
   call->run = [&training = self.cast<Training<T>&>(), &bound = network.cast<BoundNetwork<T>&>(),
-               input = as_input(x),
-               target = as_target<T>(y, sample_weight.cast<View<const T>>()),
+               input = as_input(x), target = as_target<T>(y, sample_weight.cast<View<const T>>()),
                samples = order.cast<View<const std::int64_t>>(), batch_size, first_batch,
-               time_limit, &chosen_loss = loss.cast<const Loss<T>&>(),
-               &made = call->progress] {
+               time_limit, &chosen_loss = loss.cast<const Loss<T>&>(), &made = call->progress] {
     training.optimizer.update_at_end = true;
     training.run(bound, input, target, samples, batch_size, first_batch, time_limit, chosen_loss,
                  made);

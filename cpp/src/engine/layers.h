@@ -82,7 +82,7 @@ struct Site {
   Value<T> addend;
   bool relu;
   bool wants_dx;  // somebody wants the gradient by x
-  bool masks;     // its backward pass applies ReLU's gradient; else the pooling behind it has done so
+  bool masks;  // its backward pass applies ReLU's gradient; else the pooling behind it has done so
 };
 
 /// Where the sums of each group of samples begin, `size` values from one to the next.

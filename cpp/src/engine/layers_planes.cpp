@@ -92,12 +92,9 @@ class PlanesOp final : public ConvolutionOp<T> {
   };
 
   static PlaneWeights weights_of(const ConvGeometry& g) {
-    return {1,
-            g.filters,
-            g.channels,
-            g.channels * g.taps(),
-            g.taps(),
-            {g.kernel[0], g.kernel[1], g.kernel[2]}};
+    return {1,          g.filters,
+            g.channels, g.channels * g.taps(),
+            g.taps(),   {g.kernel[0], g.kernel[1], g.kernel[2]}};
   }
 
   static Index slack() { return kernel_table<T>().lanes; }  // that is read behind planes
