@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,7 +59,14 @@ class CompiledNetwork:
         self.dtype: np.dtype[Any] = dtypes.pop() if dtypes else np.dtype(dtype)
         single = self.dtype == np.float32
         self.net: Any = _core.NetworkF32() if single else _core.NetworkF64()
-        self.net.output(module._lower(self.net, self.net.input(), ""))
+        try:
+            self.net.output(module._lower(self.net, self.net.input(), ""))
+        except RecursionError:
+            raise ValueError(
+                f"{type(module).__name__}: modules are nested more deeply than Python's limit, "
+                f"sys.getrecursionlimit() = {sys.getrecursionlimit()}, lets them be followed; "
+                "put layers side by side in one Sequential"
+            ) from None
         self.net.set_input_scale(1 / 255, 0)
         layers = [child for _, child in module.named_modules()]
         axes = next((child._axes for child in layers if child._axes is not None), None)

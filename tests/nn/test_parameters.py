@@ -124,9 +124,31 @@ def test_modules_nested_too_deeply():
     message = (
         r"^Sequential: modules are nested more deeply than Python's limit, sys.getrec.*\(\) = "
     )
-    for use in (trainer_of, lambda model: model(np.ones((2, 4)))):
+    for use in (trainer_of, lambda model: model(np.ones((2, 4))), lambda model: model.summary([4])):
         with pytest.raises(ValueError, match=message):
             use(model)
+
+
+def test_modules_nested_deeply_are_shown_down_to_some_depth():
+    lines = repr(nested(5000)).splitlines()
+    assert lines[:2] == ["Sequential(", "  (0): Sequential("]
+    assert lines[100] == " " * 200 + "(0): Sequential(... 4900 modules, nested deeper)"
+    assert lines[101:] == [" " * 2 * depth + ")" for depth in reversed(range(100))]
+    inner = repr(nested(100)).splitlines()[100]
+    assert inner == " " * 200 + "(0): Linear(in_features=4, out_features=3, bias=True)"
+
+
+def test_modules_may_show_themselves_otherwise():
+    class Own(nn.Sequential):
+        def __repr__(self):
+            return f"Own of\n{super().__repr__()}"
+
+    expected = "Own of\nOwn(\n  (0): ReLU()\n)"
+    assert repr(Own(nn.ReLU())) == expected
+    within = expected.replace("\n", "\n  ")
+    assert repr(nn.Sequential(Own(nn.ReLU()), nn.Tanh())) == (
+        f"Sequential(\n  (0): {within}\n  (1): Tanh()\n)"
+    )
 
 
 def test_deeply_nested_modules_within_the_limit():

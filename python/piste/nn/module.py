@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
     from ._summary import Summary
 
 _COMPOSE = "compose layers of piste.nn instead, by Sequential, Residual and Concat"
+
+_DEEPEST_SHOWN = 100  # by repr; the spaces before its lines grow with the depth's square
 
 _generator: np.random.Generator | None = None  # made when needed: NumPy loads its module late
 
@@ -238,15 +239,7 @@ class Module:
 
     def _network(self) -> CompiledNetwork:
         if self._compiled is None:
-            try:
-                compiled = CompiledNetwork(self)
-            except RecursionError:
-                raise ValueError(
-                    f"{type(self).__name__}: modules are nested more deeply than Python's limit, "
-                    f"sys.getrecursionlimit() = {sys.getrecursionlimit()}, lets them be followed; "
-                    "put layers side by side in one Sequential"
-                ) from None
-            object.__setattr__(self, "_compiled", compiled)
+            object.__setattr__(self, "_compiled", CompiledNetwork(self))
         assert self._compiled is not None
         return self._compiled
 
@@ -318,12 +311,30 @@ class Module:
         return ""
 
     def __repr__(self) -> str:
-        if not self._modules:
-            return f"{type(self).__name__}({self.extra_repr()})"
-        lines = [
-            f"  ({name}): {child!r}".replace("\n", "\n  ") for name, child in self._modules.items()
-        ]
-        return "\n".join([f"{type(self).__name__}(", *lines, ")"])
+        lines: list[str] = []
+        ahead: list[tuple[str, str, Module | None]] = [("", "", self)]  # the next one last
+        while ahead:
+            indent, label, module = ahead.pop()
+            if module is None:
+                lines.append(f"{indent})")
+                continue
+            kind = type(module).__name__
+            if module is not self and type(module).__repr__ is not Module.__repr__:
+                text = repr(module)
+            elif not module._modules:
+                text = f"{kind}({module.extra_repr()})"
+            elif len(indent) >= 2 * _DEEPEST_SHOWN:
+                text = f"{kind}(... {sum(1 for _ in module.modules()) - 1} modules, nested deeper)"
+            else:
+                lines.append(f"{indent}{label}{kind}(")
+                ahead.append((indent, "", None))
+                ahead += [
+                    (indent + "  ", f"({name}): ", child)
+                    for name, child in reversed(module._modules.items())
+                ]
+                continue
+            lines.append(indent + label + text.replace("\n", f"\n{indent}"))
+        return "\n".join(lines)
 
 
 class Elementwise(Module):
