@@ -78,6 +78,36 @@ def test_read_only_arrays_are_predicted_with_and_not_trained(name, used):
     trainer.step(X, Y)
 
 
+@pytest.mark.parametrize("name", ["running_mean", "running_var", "num_batches_tracked"])
+@pytest.mark.parametrize("alone", [False, True])
+def test_read_only_statistics_are_not_updated_by_hand_either(name, alone):
+    model, x = network(), X
+    if alone:
+        model, x = model[1], model[0](X)
+    full = name if alone else f"1.{name}"
+    array = dict(model._named_state())[full]
+    before, expected = model.state_dict(), model(x)
+    array.flags.writeable = False
+    with pytest.raises(ValueError, match=f"^{full}: the array is read-only; eval.. leaves"):
+        model.forward(x)
+    np.testing.assert_array_equal(model.eval().forward(x), expected)
+    np.testing.assert_array_equal(model(x), expected)
+    assert all((array == before[key]).all() for key, array in model.state_dict().items())
+    array.flags.writeable = True
+    model.train().forward(x)
+    assert (array != before[full]).any()
+
+
+@pytest.mark.parametrize("mode", [False, True])
+def test_read_only_parameters_go_forward_and_backward_by_hand(mode):
+    model, twin = network().train(mode), network().train(mode)
+    for array in model.parameters():
+        array.flags.writeable = False
+    y = model.forward(X)
+    np.testing.assert_array_equal(y, twin.forward(X))
+    np.testing.assert_array_equal(model.backward(y), twin.backward(y))
+
+
 @pytest.mark.parametrize(
     "make",
     [

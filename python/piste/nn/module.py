@@ -231,10 +231,14 @@ class Module:
         network = self._network()
         return network if x is None else network.in_dtype_of(x, self)
 
-    def _check_writeable(self, otherwise: str) -> None:
-        """Refuse read-only arrays, whose memory the engine would write to all the same."""
+    def _check_writeable(self, otherwise: str, *, parameters: bool = True) -> None:
+        """Refuse read-only arrays, whose memory the engine would write to all the same.
+
+        Without `parameters`, running statistics alone: those that a forward pass writes to.
+        """
+        kept = () if parameters else {id(array) for array in self.parameters()}
         for name, array in self._named_state():
-            if not array.flags.writeable:
+            if not array.flags.writeable and id(array) not in kept:
                 raise ValueError(f"{name}: the array is read-only; {otherwise}")
 
     def _network(self) -> CompiledNetwork:
@@ -283,7 +287,17 @@ class Module:
         return output
 
     def forward(self, x: npt.ArrayLike) -> FloatArray:
-        """Output for `x`, keeping what `backward` needs; by `training`'s mode."""
+        """Output for `x`, keeping what `backward` needs; by `training`'s mode.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For an input that does not fit, or where running statistics are read-only and training
+            would update them.
+        """
+        frozen = self._indexed is None and not self._network().net.writeable()
+        if self.training and frozen:
+            self._check_writeable("eval() leaves the statistics as they are", parameters=False)
         output: FloatArray
         output, shapes = self._run(x, lambda network, batch: network.forward(batch, self.training))
         object.__setattr__(self, "_shapes", shapes)
