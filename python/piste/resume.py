@@ -21,7 +21,7 @@ _FORMAT = 2  # of the files
 
 def save_trainer(trainer: Trainer, path: str | os.PathLike[str]) -> None:
     """See `Trainer.save`."""
-    if trainer._averages_in_use:
+    if trainer._averaged_now:
         raise RuntimeError("save: not inside averaged_weights()")
     trainer.optimizer.options(trainer._state.names)  # raises for what could not be loaded again
     arrays = {f"model.{k}": v for k, v in trainer.model.state_dict().items()}

@@ -112,7 +112,7 @@ class Trainer:
         self._clip_grad_norm = _bound(clip_grad_norm, "clip_grad_norm")
         self._accumulation_steps = as_int(accumulation_steps, "accumulation_steps", 1)
         self._average = average
-        self._averages_in_use = False
+        self._averaged_now = False
         self._fitting: int | None = None  # the thread that is inside `fit`
         self._rng = np.random.Generator(np.random.PCG64(self._seed))
         self._augment = augment
@@ -140,7 +140,7 @@ class Trainer:
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles, which go on with the same bits."""
-        if self._averages_in_use:
+        if self._averaged_now:
             raise RuntimeError("copy: not inside averaged_weights()")
         state = self._state
         kept = {name: value for name, value in vars(self).items() if name not in _IN_CORE}
@@ -233,20 +233,29 @@ class Trainer:
         ------
         RuntimeError
             Where the trainer was made without `average` or none has been taken yet, or where
-            training is tried inside.
+            training is tried inside, by another trainer of the model too, or loading weights.
+        ValueError
+            Where a parameter is read-only.
         """
         if self._average is None or not self._state.counters[3]:
             why = "without average=" if self._average is None else "before the first average"
             raise RuntimeError(f"averaged_weights: called {why}")
         if self._averages_in_use:
             raise RuntimeError("averaged_weights: already in use")
-        self._state.swap_averages()
-        self._averages_in_use = True
-        try:
-            yield
-        finally:
+        self._model._check_writeable("averages cannot take its place")
+        with self._model._holding_averages():
             self._state.swap_averages()
-            self._averages_in_use = False
+            self._averaged_now = True
+            try:
+                yield
+            finally:
+                self._state.swap_averages()
+                self._averaged_now = False
+
+    @property
+    def _averages_in_use(self) -> bool:
+        """Whether this or another trainer has put averages into the model for a while."""
+        return self._model._holds_averages()
 
     def step(
         self,

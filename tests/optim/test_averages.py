@@ -1,5 +1,7 @@
 """Averages of weights and running statistics."""
 
+import copy
+
 import numpy as np
 import piste
 import pytest
@@ -78,6 +80,76 @@ def test_inside_the_model_is_the_average_and_cannot_train(tmp_path):
                 call()
     assert trainer.evaluate(IMAGES, LABELS) == own
     same(floats(trainer), before)
+
+
+def averaging_and_other():
+    """Three trainers of one model: one that averages, one of all of it, one of a part."""
+    trainer = make(EMA(0.9))
+    for _ in range(2):
+        trainer.step(IMAGES, LABELS)
+    model = trainer.model
+    part = nn.Sequential(model[0], nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    other = piste.Trainer(model, nn.CrossEntropyLoss(), SGD(0.1), average=EMA(0.5))
+    return trainer, other, piste.Trainer(part, nn.CrossEntropyLoss(), SGD(0.1))
+
+
+def test_inside_nobody_else_trains_the_model_or_loads_weights():
+    trainer, other, part = averaging_and_other()
+    other.step(IMAGES, LABELS)
+    own, expected = floats(trainer), averaged(trainer)
+    weights = {name: np.zeros_like(a) for name, a in trainer.model.state_dict().items()}
+    with trainer.averaged_weights():
+        for call in (
+            lambda: other.step(IMAGES, LABELS),
+            lambda: other.fit(IMAGES, LABELS),
+            lambda: part.step(IMAGES, LABELS % 6),
+            lambda: copy.copy(trainer.model).load_state_dict(weights),
+            lambda: trainer.model.load_state_dict(weights),
+            lambda: trainer.model[1].load_state_dict(trainer.model[1].state_dict()),
+            lambda: other.averaged_weights().__enter__(),
+        ):
+            with pytest.raises(RuntimeError, match=r"^averaged_weights: "):
+                call()
+        same(floats(trainer), expected)
+    assert (other.steps, part.steps) == (1, 0)
+    same(floats(trainer), own)
+
+
+def test_inside_another_trainer_evaluates_and_saves_averages(tmp_path):
+    trainer, other, _ = averaging_and_other()
+    expected = averaged(trainer)
+    with trainer.averaged_weights():
+        np.testing.assert_array_equal(other.predict(IMAGES), trainer.predict(IMAGES))
+        assert other.evaluate(IMAGES, LABELS) == trainer.evaluate(IMAGES, LABELS)
+        other.save(tmp_path / "w")
+        twin = copy.deepcopy(trainer.model)
+        twin.load_state_dict(twin.state_dict())
+        piste.Trainer(twin, nn.CrossEntropyLoss(), SGD(0.1)).step(IMAGES, LABELS)
+    same(floats(piste.Trainer.load(tmp_path / "w")), expected)
+
+
+@pytest.mark.parametrize("error", [KeyError, KeyboardInterrupt])
+def test_afterwards_the_model_is_anybodys_again(error):
+    trainer, other, part = averaging_and_other()
+    with pytest.raises(error), trainer.averaged_weights():
+        raise error
+    other.step(IMAGES, LABELS)
+    part.step(IMAGES, LABELS % 6)
+    trainer.model.load_state_dict(trainer.model.state_dict())
+    trainer.step(IMAGES, LABELS)
+
+
+@pytest.mark.parametrize("name", ["0.weight", "8.bias", "1.running_var"])
+def test_read_only_arrays_do_not_take_averages(name):
+    trainer, _, _ = averaging_and_other()
+    own, expected = floats(trainer), averaged(trainer)
+    array = dict(trainer.model._named_state())[name]
+    array.flags.writeable = False
+    with pytest.raises(ValueError, match=f"^{name}: the array is read-only; averages cannot"):
+        trainer.averaged_weights().__enter__()
+    same(floats(trainer), own)
+    array.flags.writeable = True
+    same(averaged(trainer), expected)
 
 
 def test_an_exception_inside_brings_the_weights_back():

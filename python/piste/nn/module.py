@@ -21,6 +21,10 @@ _COMPOSE = "compose layers of piste.nn instead, by Sequential, Residual and Conc
 
 _DEEPEST_SHOWN = 100  # by repr; the spaces before its lines grow with the depth's square
 
+_averages: set[int] = set()
+"""Identities of the arrays that hold averages, inside `Trainer.averaged_weights`: of arrays, as
+other modules may share them, and beside them, so that copies begin without."""
+
 _generator: np.random.Generator | None = None  # made when needed: NumPy loads its module late
 
 
@@ -181,7 +185,13 @@ class Module:
         ValueError, TypeError
             For missing or unexpected keys, another shape, what is no number, or a parameter that is
             read-only.
+        RuntimeError
+            Inside `Trainer.averaged_weights`, at whose end the values would be lost.
         """
+        if self._holds_averages():
+            raise RuntimeError(
+                "averaged_weights: loading weights is not possible inside, its end undoes it"
+            )
         if not isinstance(state, Mapping):
             raise TypeError(f"state_dict: expected names with arrays, got {describe(state)}")
         own = dict(self._named_state())
@@ -198,6 +208,21 @@ class Module:
             _check_range(array, own[name].dtype, name)
         for name, array in arrays.items():
             own[name][...] = array
+
+    @contextlib.contextmanager
+    def _holding_averages(self) -> Iterator[None]:
+        """Inside, nothing trains this module or loads weights into it."""
+        held = {id(array) for _, array in self._named_state()}
+        _averages.update(held)
+        try:
+            yield
+        finally:
+            _averages.difference_update(held)
+
+    def _holds_averages(self) -> bool:
+        if not _averages:  # each step asks
+            return False
+        return any(id(array) in _averages for _, array in self._named_state())
 
     def train(self, mode: bool = True) -> Module:
         """Switch this module and all below it to training (or evaluation)."""
