@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from . import serialize
-from ._arrays import check_kind
+from ._arrays import check_kind, describe
 from .checkpoint import load_arrays, save_arrays
-from .functional._arguments import as_int
+from .functional._arguments import as_int, as_number
 from .history import History
 from .optim import Schedule
 
@@ -23,16 +26,17 @@ def save_trainer(trainer: Trainer, path: str | os.PathLike[str]) -> None:
     """See `Trainer.save`."""
     if trainer._averaged_now:
         raise RuntimeError("save: not inside averaged_weights()")
+    steps, history = as_int(trainer.steps, "steps", 0), _as_lists(trainer.history)
     trainer.optimizer.options(trainer._state.names)  # raises for what could not be loaded again
     arrays = {f"model.{k}": v for k, v in trainer.model.state_dict().items()}
     schedule = trainer.schedule
     state = {
         "format": _FORMAT,
         "seed": trainer.seed,
-        "steps": trainer.steps,
+        "steps": steps,
         "counters": trainer._state.counters,
         "rng": trainer._rng.bit_generator.state,
-        "history": vars(trainer.history),
+        "history": history,
         "model": serialize.describe(trainer.model),
         "loss": serialize.describe(trainer.loss),
         "optimizer": trainer.optimizer._describe(),
@@ -45,7 +49,27 @@ def save_trainer(trainer: Trainer, path: str | os.PathLike[str]) -> None:
             "accumulation_steps": trainer.accumulation_steps,
         },
     }
+    with contextlib.suppress(serialize.NeedsSchedule):
+        _parts(state)
     save_arrays(path, arrays | trainer._state.arrays(), state)
+
+
+def _parts(state: dict[str, Any]) -> dict[str, Any]:
+    """What is made of descriptions, but for the model: their attributes anybody may have changed.
+
+    Raises
+    ------
+    KeyError, ValueError, TypeError
+        Where one cannot be made.
+    """
+    schedule, average, augment = state["schedule"], state["average"], state["augment"]
+    return {
+        "loss": serialize.build(state["loss"]),
+        "optimizer": serialize.build_optimizer(state["optimizer"]),
+        "average": None if average is None else serialize.build_averaging(average),
+        "augment": None if augment is None else serialize.build_augment(augment),
+        "schedule": None if schedule is None else serialize.build_schedule(schedule),
+    }
 
 
 def load_trainer(
@@ -58,17 +82,11 @@ def load_trainer(
     if not isinstance(state, dict) or state.get("format") != _FORMAT:
         raise ValueError(f"{os.fspath(path)}: not a file that Trainer.save wrote")
     try:
-        if schedule is None and state["schedule"] is not None:
-            schedule = serialize.build_schedule(state["schedule"])
-        average, augment = state["average"], state["augment"]
+        parts = _parts(state if schedule is None else state | {"schedule": None})
         trainer = kind(
             serialize.build(state["model"]),
-            serialize.build(state["loss"]),
-            serialize.build_optimizer(state["optimizer"]),
             seed=state["seed"],
-            schedule=schedule,
-            average=None if average is None else serialize.build_averaging(average),
-            augment=None if augment is None else serialize.build_augment(augment),
+            **parts | ({} if schedule is None else {"schedule": schedule}),
             **state["options"],
         )
         weights = {k.removeprefix("model."): v for k, v in arrays.items() if k.startswith("model.")}
@@ -105,8 +123,45 @@ def _generator_state(state: dict[str, Any]) -> dict[str, Any]:
     return state
 
 
+def _as_lists(history: object) -> dict[str, list[float]]:
+    """A trainer's history, which anybody may have changed, as plain data.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For what is none: whatever has come through here can be loaded.
+    """
+    if not isinstance(history, History):
+        raise TypeError(f"history: expected a History, got {describe(history)}")
+    lists, names = vars(history), vars(History())
+    if lists.keys() != names.keys():
+        raise ValueError(f"history: expected the lists {list(names)}, got {list(lists)}")
+    plain, epochs = {}, len(lists["loss"])
+    for name, values in lists.items():
+        if not isinstance(values, list):
+            raise TypeError(f"history.{name}: expected a list of numbers, got {describe(values)}")
+        plain[name] = [_figure(value, f"history.{name}[{i}]") for i, value in enumerate(values)]
+        # Figures of validation may be there for some epochs alone.
+        if len(values) > epochs or (len(values) < epochs and not name.startswith("val_")):
+            raise ValueError(
+                f"history.{name}: expected a number for each of the {epochs} of history.loss, "
+                f"got {len(values)}"
+            )
+    return plain
+
+
+def _figure(value: object, name: str) -> float:
+    """`value` as a float; NaN is the figure of what is not defined."""
+    try:
+        return float(value) if isinstance(value, (float, np.floating)) else as_number(value, name)
+    except OverflowError:
+        raise ValueError(f"{name}: expected a number, got one too large") from None
+
+
 def _history(lists: dict[str, Any]) -> History:
     for name, values in lists.items():
-        if not isinstance(values, list) or not all(type(v) in (int, float) for v in values):
-            raise TypeError(f"history: expected a list of numbers as {name}")
-    return History(**lists)
+        if not isinstance(values, list):  # of a text's letters, it would make a list
+            raise TypeError(f"history.{name}: expected a list of numbers, got {describe(values)}")
+    history = History(**lists)
+    _as_lists(history)
+    return history

@@ -181,6 +181,7 @@ CHANGES = {
     "a history of texts": lambda a, s: s["history"].update(loss=["a"]),
     "a history of nothing": lambda a, s: s["history"].update(lr=[None]),
     "a history of names": lambda a, s: s["history"].update(accuracy={"a": 1}),
+    "a history of epochs that lack a figure": lambda a, s: s["history"].update(loss=[1.0]),
     "reductions without end": lambda a, s: s["schedule"]["state"].update(reductions="inf"),
     "half a reduction": lambda a, s: s["schedule"]["state"].update(reductions="0.5"),
     "a best that is none": lambda a, s: s["schedule"]["state"].update(best="nan"),
@@ -239,3 +240,56 @@ def test_a_file_is_not_replaced_by_one_that_cannot_be_loaded(tmp_path):
     with pytest.raises(ValueError, match="lr: expected"):
         trainer.save(tmp_path / "good")
     assert piste.Trainer.load(tmp_path / "good").optimizer.lr == 0.5
+
+
+def longer(trainer, name, value):
+    getattr(trainer.history, name).append(value)
+
+
+NONSENSE = {
+    "steps: expected an integer from 0": lambda t: setattr(t, "steps", -1),
+    "steps: expected an integer, got str 'a'": lambda t: setattr(t, "steps", "a"),
+    "steps: expected an integer, got float 1.5": lambda t: setattr(t, "steps", 1.5),
+    "history: expected a History, got dict": lambda t: setattr(t, "history", {}),
+    "history: expected the lists .*'mood'": lambda t: setattr(t.history, "mood", []),
+    "history.lr: expected a list of numbers, got str": lambda t: setattr(t.history, "lr", "a"),
+    r"history.loss\[2\]: expected a number, got str 'x'": lambda t: longer(t, "loss", "x"),
+    r"history.lr\[2\]: expected a number, got bool True": lambda t: longer(t, "lr", True),
+    r"history.lr\[2\]: expected a number, got an array": lambda t: longer(t, "lr", np.ones(3)),
+    r"history.loss\[2\]: expected .* too large": lambda t: longer(t, "loss", 10**400),
+    "history.accuracy: expected .* each of the 3 .*, got 2": lambda t: longer(t, "loss", 1.0),
+    "history.lr: expected .* each of the 2 .*, got 3": lambda t: longer(t, "lr", 1.0),
+    "history.val_loss: expected .* each of the 1 .*, got 2": lambda t: setattr(
+        t, "history", piste.History([1.0], [1.0], [1.0, 2.0], [], [1.0], [1.0], [1.0])
+    ),
+    "factor: expected a number below 1, got 2": lambda t: setattr(t.schedule, "factor", 2),
+    "label_smoothing: expected": lambda t: setattr(t.loss, "label_smoothing", 7),
+}
+
+
+@pytest.mark.parametrize("message", NONSENSE)
+def test_nonsense_is_found_before_a_file_is_replaced(path, message):
+    trainer, old = piste.Trainer.load(path), path.read_bytes()
+    x, y = np.ones((6, 4, 4), np.float32), np.arange(6) % 3
+    trainer.fit(x, y, epochs=2)
+
+    def change_and_save():
+        NONSENSE[message](trainer)  # which may say so itself
+        trainer.save(path)
+
+    with pytest.raises((TypeError, ValueError), match=f"^{message}"):
+        change_and_save()
+    assert path.read_bytes() == old
+
+
+def test_a_history_may_hold_figures_of_the_users_own(path):
+    trainer = piste.Trainer.load(path)
+    x, y = np.ones((6, 4, 4), np.float32), np.arange(6) % 3
+    trainer.fit(x, y, epochs=2)
+    trainer.history.val_loss.append(np.float32(0.5))
+    trainer.history.accuracy[0], trainer.history.loss[1] = np.float32(np.nan), np.int64(2)
+    trainer.steps = np.int64(7)
+    trainer.save(path)
+    again = piste.Trainer.load(path)
+    assert (again.steps, again.history.val_loss, again.history.loss[1]) == (7, [0.5], 2)
+    assert np.isnan(again.history.accuracy[0])
