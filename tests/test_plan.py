@@ -307,6 +307,18 @@ def test_one_thread_where_there_are_more_is_explained():
         piste.set_num_threads(before)
 
 
+@pytest.mark.parametrize("mode", ["train", "evaluate"])
+def test_a_batch_of_more_than_any_machine_addresses(mode):
+    norm = nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.MaxPool2d(2))
+    trainer = piste.Trainer(norm, nn.MSELoss(), SGD(0.1))
+    message = r"shape: .* at most 2\*\*47 bytes each, .* got \(2147483647, 1, 2000, 2000\) \(c"
+    with pytest.raises(ValueError, match=message):
+        trainer.plan((2**31 - 1, 1, 2000, 2000), mode=mode)
+    assert trainer.plan((2**31 - 1, 1, 28, 28), mode=mode).memory_bytes > 2**20
+    with pytest.raises(ValueError, match="shape: expected an integer from 1 to 2147483647"):
+        trainer.plan((2**31, 1, 28, 28), mode=mode)
+
+
 HUGE = """
 import resource
 import numpy as np, piste

@@ -144,7 +144,15 @@ def make_plan(
             "shape: expected (n, features), (n, height, width) or (n, channels, height, width), "
             f"got {tuple(shape)}"
         )
-    table = network.net.plan(mode, extents[0], extents[1:], optimizer, augmentation)
+    try:
+        table = network.net.plan(mode, extents[0], extents[1:], optimizer, augmentation)
+    except MemoryError as error:
+        if not str(error).endswith("a batch's map"):
+            raise  # so little that a plan takes it itself
+        raise ValueError(
+            "shape: expected a batch whose maps take at most 2**47 bytes each, the most that "
+            f"64-bit machines address, got {tuple(shape)} ({error})"
+        ) from None
     return Plan(
         mode,
         str(network.dtype),
