@@ -187,6 +187,8 @@ def test_an_accuracy_that_is_not_defined_is_not_watched(make_options, name, held
     y = np.eye(10)[LABELS]
     message = f"monitor: '{name}' is defined for integer labels only; expected '{name[:-8]}loss'"
     data = (IMAGES, y) if held_out else None
+    if name.startswith("val_") and not held_out:
+        message = f"monitor='{name}' needs validation_data"
     with pytest.raises(ValueError, match=message):
         trainer.fit(IMAGES, y, callbacks=callbacks, validation_data=data)
     assert trainer.steps == 0
@@ -213,6 +215,64 @@ def test_a_figure_of_the_users_own_may_be_watched():
     stopping = EarlyStopping("val_accuracy", patience=1)
     trainer.fit(IMAGES, np.eye(10)[LABELS], epochs=5, callbacks=[note, stopping])
     assert (stopping.best, stopping.stopped_epoch) == (1.0, 2)
+
+
+WITHOUT = [
+    (lambda p: {"callbacks": [EarlyStopping("val_loss")]}, "EarlyStopping", "loss"),
+    (lambda p: {"callbacks": [EarlyStopping(monitor="val_accuracy")]}, "EarlyStopping", "accuracy"),
+    (lambda p: {"callbacks": [ModelCheckpoint(p, 1, "val_loss")]}, "ModelCheckpoint", "loss"),
+    (
+        lambda p: {"callbacks": [Callback(), ModelCheckpoint(p, monitor="val_accuracy")]},
+        "ModelCheckpoint", "accuracy",
+    ),
+    (lambda p: {"schedule": ReduceLROnPlateau(monitor="val_loss")}, "ReduceLROnPlateau", "loss"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("make_options", "kind", "name"), WITHOUT)
+def test_validation_that_is_not_given_is_not_watched(make_options, kind, name, tmp_path):
+    options = make_options(tmp_path / "w")
+    callbacks = options.pop("callbacks", [])
+    trainer = make(**options)
+    message = (
+        f"^{kind}: monitor='val_{name}' needs validation_data, which fit was not given; expected "
+        f"monitor='{name}', say$"
+    )
+    before = trainer.model.state_dict()
+    with pytest.raises(ValueError, match=message):
+        trainer.fit(IMAGES, LABELS, callbacks=callbacks)
+    assert trainer.steps == 0
+    same(trainer.model.state_dict(), before)
+    trainer.fit(IMAGES, LABELS, callbacks=callbacks, validation_data=(IMAGES, LABELS))
+    assert len(trainer.history) == 1
+    (tmp_path / "w").unlink(missing_ok=True)
+    # Figures of an earlier call are none of this one's, and this function puts none there.
+    later = [lambda *_: None, *callbacks]
+    with pytest.raises(ValueError, match=message):
+        trainer.fit(IMAGES, LABELS, epochs=3, callbacks=later)
+    assert len(trainer.history) == (2 if callbacks else 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_callback_of_the_users_own_may_validate():
+    class Validating(Callback):
+        def __call__(self, trainer, history):
+            history.val_loss.append(float(len(history)))
+
+    stopping, trainer = EarlyStopping("val_loss"), make()
+    trainer.fit(IMAGES, LABELS, epochs=5, callbacks=[Validating(), stopping])
+    assert (stopping.best, stopping.stopped_epoch) == (1.0, 1)
+
+
+def test_a_plateau_without_validation_is_one_of_the_loss():
+    schedule = ReduceLROnPlateau(patience=0)
+    trainer = make(lr=0.0, schedule=schedule)
+    trainer.fit(IMAGES, LABELS, validation_data=(IMAGES, LABELS))
+    assert schedule.state["best"] == trainer.history.val_loss[0]
+    schedule.state["best"] = np.inf
+    trainer.fit(IMAGES, LABELS)
+    assert schedule.state["best"] == trainer.history.loss[1]
+    assert len(trainer.history.val_loss) == 1
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from ._progress import progress_bar
 from ._samples import Samples, check_finite
 from .errors import DivergenceError
 from .functional._arguments import as_flag, as_int
-from .history import History, check_defined
+from .history import History, check_defined, check_given
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -126,13 +126,15 @@ def _epochs(
 def _check_monitors(
     trainer: Trainer, samples: Samples, held_out: Samples | None, callbacks: tuple[AnyCallback, ...]
 ) -> None:
-    """Is what will be watched defined? A function may put its own figures into the history."""
+    """Is what will be watched there? The user's callbacks may put figures into the history."""
     from .callbacks import Callback
 
-    known = itertools.takewhile(lambda callback: isinstance(callback, Callback), callbacks)
+    ours = Callback.__module__
+    known = itertools.takewhile(lambda callback: type(callback).__module__ == ours, callbacks)
     for watcher in (trainer.schedule, *known):
         name = getattr(watcher, "monitor", None)
         if isinstance(name, str):
+            check_given(type(watcher).__name__, name, held_out is not None)
             seen = held_out if held_out and name.startswith("val_") else samples
             check_defined(name, seen.has_labels)
 
@@ -155,7 +157,12 @@ def _end_epoch(
     for name, value in record.items():
         getattr(history, name).append(value)
         getattr(trainer.history, name).append(value)
-    trainer._state.end_of_epoch(trainer.history)
+    seen = trainer.history
+    if held_out is None and (seen.val_loss or seen.val_accuracy):  # of earlier calls, not of this
+        seen = History(
+            seen.loss, seen.accuracy, (), (), seen.seconds, seen.samples_per_second, seen.lr
+        )
+    trainer._state.end_of_epoch(seen)
 
 
 def _epoch(

@@ -35,14 +35,18 @@ class Callback:
         """After the last epoch."""
 
 
+def _should_grow(monitor: str | None) -> bool:
+    return monitor is not None and monitor.endswith(("accuracy", "second"))
+
+
 class EarlyStopping(Callback):
     """Stops where a figure of the history has not improved for some epochs.
 
     Parameters
     ----------
     monitor
-        The history's list to watch; ``"val_loss"`` becomes ``"loss"`` without validation data.
-        `fit` refuses an accuracy that is not defined.
+        The history's list to watch; None for ``"val_loss"``, or ``"loss"`` without validation data.
+        `fit` refuses by name what it has no data for, and an accuracy that is not defined.
     min_delta
         What is less than this is no improvement.
     patience
@@ -69,7 +73,7 @@ class EarlyStopping(Callback):
 
     def __init__(
         self,
-        monitor: str = "val_loss",
+        monitor: str | None = None,
         min_delta: float = 0.0,
         patience: int = 0,
         mode: Literal["auto", "min", "max"] = "auto",
@@ -81,7 +85,7 @@ class EarlyStopping(Callback):
         if mode not in ("auto", "min", "max"):
             raise ValueError(f"mode: expected 'auto', 'min' or 'max', got {mode!r}")
         self.mode = mode
-        more = mode == "max" or (mode == "auto" and monitor.endswith(("accuracy", "second")))
+        more = mode == "max" or (mode == "auto" and _should_grow(self.monitor))
         self._sign = -1.0 if more else 1.0
         self.restore_best_weights = restore_best_weights
         self._reset()
@@ -97,7 +101,7 @@ class EarlyStopping(Callback):
 
     def __call__(self, trainer: Trainer, history: History) -> None:
         """Compare this epoch with the best one."""
-        value, epoch = monitored(history, self.monitor), len(history) - 1
+        value, epoch = monitored(history, self, self.monitor), len(history) - 1
         if self._sign * value < self._sign * self.best - self.min_delta:
             self.best, self.best_epoch = value, epoch
             if self.restore_best_weights:
@@ -123,7 +127,8 @@ class ModelCheckpoint(Callback):
     every
         Epochs from one file to the next.
     monitor
-        Where given, save only when this figure of the history is the best of this call of `fit`.
+        Where given, save only when this figure of the history is the best of this call of `fit`,
+        which refuses what it has no data for.
     mode
         As in `EarlyStopping`.
 
@@ -164,7 +169,7 @@ class ModelCheckpoint(Callback):
         """Save, where it is time to."""
         epoch = len(trainer.history)
         if self._best is not None:
-            value, sign = monitored(history, self._best.monitor), self._best._sign
+            value, sign = monitored(history, self, self.monitor), self._best._sign
             if not sign * value < sign * self._best.best:
                 return
             self._best.best = value

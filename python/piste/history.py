@@ -42,17 +42,19 @@ class History:
         return len(self.loss)
 
 
-def check_monitor(name: object) -> str:
-    """The name of one of a history's lists.
+def check_monitor(name: object) -> str | None:
+    """The name of one of a history's lists, or None.
 
     Raises
     ------
     ValueError
         Where it is not.
     """
-    if name not in vars(History()):
+    if name is None:
+        return None
+    if not isinstance(name, str) or name not in vars(History()):
         raise ValueError(f"monitor: expected one of {list(vars(History()))}, got {name!r}")
-    return str(name)
+    return name
 
 
 def check_defined(name: str, defined: bool) -> None:
@@ -70,14 +72,32 @@ def check_defined(name: str, defined: bool) -> None:
         )
 
 
-def monitored(history: History, name: str) -> float:
-    """The last figure of that name; without validation data that of the training.
+def check_given(kind: str, name: str, given: bool) -> None:
+    """Refuse to watch a figure of validation data where there are none: others are no substitute.
 
     Raises
     ------
     ValueError
-        Where it is an accuracy that is not defined.
+        Where `name` is such a figure and it is not `given`; `kind` says who would watch.
     """
-    values = getattr(history, name) or getattr(history, name.removeprefix("val_"))
+    if name.startswith("val_") and not given:
+        raise ValueError(
+            f"{kind}: monitor={name!r} needs validation_data, which fit was not given; expected "
+            f"monitor={name.removeprefix('val_')!r}, say"
+        )
+
+
+def monitored(history: History, watcher: object, name: str | None) -> float:
+    """The last figure of that name, for the `watcher`; None for the loss, of validation if given.
+
+    Raises
+    ------
+    ValueError
+        Where there is none, or it is an accuracy that is not defined.
+    """
+    if name is None:
+        return float((history.val_loss or history.loss)[-1])
+    values = getattr(history, name)
+    check_given(type(watcher).__name__, name, bool(values))
     check_defined(name, not math.isnan(values[-1]))
     return float(values[-1])

@@ -33,7 +33,8 @@ class ReduceLROnPlateau(Schedule):
     eps
         Reductions by no more than this are not made.
     monitor
-        The history's list to watch; ``"val_loss"`` becomes ``"loss"`` without validation data.
+        The history's list to watch; None for ``"val_loss"``, or ``"loss"`` without validation data.
+        `Trainer.fit` refuses by name what it has no data for.
 
     Raises
     ------
@@ -53,7 +54,7 @@ class ReduceLROnPlateau(Schedule):
         cooldown: int = 0,
         min_lr: float = 0.0,
         eps: float = 1e-8,
-        monitor: str = "val_loss",
+        monitor: str | None = None,
     ) -> None:
         super().__init__("epoch")
         if mode not in ("min", "max"):
@@ -82,7 +83,7 @@ class ReduceLROnPlateau(Schedule):
         return np.repeat(rates[None], len(counts), axis=0)
 
     def _observe(self, history: History) -> None:
-        value, state = monitored(history, self.monitor), self.state
+        value, state = monitored(history, self, self.monitor), self.state
         if self._better(value, state["best"]):
             state["best"], state["bad_epochs"] = value, 0
         else:
