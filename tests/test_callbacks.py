@@ -162,6 +162,15 @@ def test_an_exception_leaves_the_model_at_a_step_boundary(error):
         (lambda: ModelCheckpoint("a", 0), ValueError, "every: expected an integer from 1"),
         (lambda: ModelCheckpoint("{step}"), ValueError, "path: expected no field but {epoch}"),
         (lambda: ModelCheckpoint(3), TypeError, "expected str"),
+        (lambda: ModelCheckpoint(b"w"), TypeError, "path: expected text, got bytes b'w'"),
+        (lambda: ModelCheckpoint("{epoch.x}"), ValueError, "path: expected no field but {epoch}"),
+        (lambda: ModelCheckpoint("{epoch[0]}"), ValueError, "path: expected no field but {epoch}"),
+        (lambda: ModelCheckpoint("w", mode="up"), ValueError, "mode: expected 'auto', 'min' or"),
+        (
+            lambda: EarlyStopping(restore_best_weights="no"),
+            TypeError,
+            "restore_best_weights: expected True or False, got str 'no'",
+        ),
         (lambda: LearningRateMonitor(3), TypeError, "log: expected a function, got 3"),
     ],
 )

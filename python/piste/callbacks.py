@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy.typing as npt
 
+from ._arrays import describe
 from .checkpoint import check_target
-from .functional._arguments import as_finite, as_int
+from .functional._arguments import as_finite, as_flag, as_int
 from .history import History, check_monitor, monitored
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class EarlyStopping(Callback):
         self.mode = mode
         more = mode == "max" or (mode == "auto" and _should_grow(self.monitor))
         self._sign = -1.0 if more else 1.0
-        self.restore_best_weights = restore_best_weights
+        self.restore_best_weights = as_flag(restore_best_weights, "restore_best_weights")
         self._reset()
 
     def _reset(self) -> None:
@@ -148,12 +149,15 @@ class ModelCheckpoint(Callback):
         mode: Literal["auto", "min", "max"] = "auto",
     ) -> None:
         self.path = os.fspath(path)
+        if not isinstance(self.path, str):
+            raise TypeError(f"path: expected text, got {describe(path)}")
         try:
             self.path.format(epoch=0)
-        except (KeyError, IndexError, ValueError) as error:
+        except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
             raise ValueError(f"path: expected no field but {{epoch}}, got {self.path!r}") from error
         self.every = as_int(every, "every", 1)
-        self._best = None if monitor is None else EarlyStopping(monitor, 0.0, 0, mode, False)
+        best = EarlyStopping(monitor, 0.0, 0, mode, False)
+        self._best = None if monitor is None else best
         self.monitor = monitor
 
     def begin(self, trainer: Trainer) -> None:
