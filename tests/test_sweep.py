@@ -211,6 +211,7 @@ def test_ctrl_c_leaves_whole_steps():
         ({"seeds": [1]}, ValueError, "seeds: expected one or 4, as many as optimizers, got 1"),
         ({"seeds": 1.5}, TypeError, "seeds: expected an integer, got float 1.5"),
         ({"seeds": [0, 1, 2, -1]}, ValueError, "seeds: expected an integer from 0 to"),
+        ({"seeds": np.ones(4)}, TypeError, "seeds: expected an integer, got float 1.0"),
         ({"epochs": -1}, ValueError, "epochs: expected an integer from 0 to"),
         ({"layout": "CHW"}, ValueError, "layout: expected 'NCHW' or 'NHWC', got 'CHW'"),
     ],
@@ -228,3 +229,20 @@ def test_a_factory_that_gives_one_model_twice():
     one = model()
     with pytest.raises(ValueError, match="model_factory: expected a new model from each call"):
         piste.sweep(lambda: one, nn.CrossEntropyLoss(), X, Y, optimizers=OPTIMIZERS)
+
+
+def test_a_factory_whose_models_share_layers():
+    shared = nn.BatchNorm2d(1, affine=False)
+    message = "model_factory: expected new layers from each call, got models that share weights"
+    for factory in (lambda: nn.Sequential(shared, model()), lambda: nn.Sequential(shared)):
+        with pytest.raises(ValueError, match=message):
+            piste.sweep(factory, nn.MSELoss(), X, X, optimizers=OPTIMIZERS)
+
+
+def test_seeds_may_be_an_array():
+    options = {"optimizers": OPTIMIZERS[:2], "epochs": 1}
+    one, other = (
+        piste.sweep(model, nn.CrossEntropyLoss(), X, Y, seeds=seeds, **options)
+        for seeds in ([3, 4], np.array([3, 4]))
+    )
+    assert [h.loss for h in one.histories] == [h.loss for h in other.histories]

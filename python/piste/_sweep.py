@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import numpy.typing as npt
 
 from . import _core
@@ -72,7 +73,7 @@ def sweep(
     y: npt.ArrayLike,
     *,
     optimizers: Sequence[Optimizer],
-    seeds: int | Sequence[int] = 0,
+    seeds: int | Sequence[int] | npt.NDArray[np.integer[Any]] = 0,
     epochs: int = 1,
     batch_size: int | Literal["full"] = 64,
     shuffle: bool = True,
@@ -123,6 +124,11 @@ def sweep(
     ]
     if len({id(trainer.model) for trainer in trainers}) < len(trainers):
         raise ValueError("model_factory: expected a new model from each call, got one twice")
+    arrays = [id(array) for trainer in trainers for _, array in trainer.model._named_state()]
+    if len(set(arrays)) < len(arrays):  # which several threads would train at once
+        raise ValueError(
+            "model_factory: expected new layers from each call, got models that share weights"
+        )
     return _run(
         trainers,
         [
@@ -136,6 +142,8 @@ def sweep(
 
 
 def _seeds(seeds: object, count: int) -> list[int]:
+    if isinstance(seeds, np.ndarray):
+        seeds = seeds.tolist()
     if not isinstance(seeds, Sequence) or isinstance(seeds, (str, bytes)):
         return [as_int(seeds, "seeds", 0)] * count
     if len(seeds) != count:
