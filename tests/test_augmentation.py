@@ -1,5 +1,8 @@
 """Images changed as they are gathered: where, how, and that nothing else shows."""
 
+import copy
+import pickle
+
 import numpy as np
 import piste
 import pytest
@@ -170,3 +173,12 @@ def test_it_shows_its_arguments():
     assert repr(Augment(0.5, 4, 0.1)) == (
         "Augment(horizontal_flip=0.5, crop_padding=4, mean=(0.1,), std=None)"
     )
+
+
+def test_what_a_trainer_has_read_is_not_changed_afterwards():
+    made = Augment()
+    for augment in (made, copy.deepcopy(made), pickle.loads(pickle.dumps(made))):
+        for name in vars(augment):
+            with pytest.raises(AttributeError, match=f"^{name}: cannot be changed; make another"):
+                setattr(augment, name, 1)
+        assert repr(augment) == repr(Augment())

@@ -54,6 +54,11 @@ class Augment:
         if self.mean and self.std and len(self.mean) != len(self.std):
             raise ValueError(f"std: expected {len(self.mean)} numbers as mean has, got {std}")
 
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in vars(self):  # which the trainers that have it have read
+            raise AttributeError(f"{name}: cannot be changed; make another Augment")
+        object.__setattr__(self, name, value)
+
     def _lower(self, dtype: np.dtype[Any]) -> Any:
         """The engine's object."""
         make: Any = _core.AugmentationF32 if dtype == np.float32 else _core.AugmentationF64

@@ -188,3 +188,12 @@ def test_errors(call, error, message):
 def test_they_show_their_arguments():
     assert repr(EMA(0.5)) == "EMA(decay=0.5, start=0)"
     assert repr(SWA(3)) == "SWA(start=3, every=1, interval='epoch')"
+
+
+@pytest.mark.parametrize("average", [EMA(0.5), SWA(3), copy.deepcopy(SWA(3))])
+def test_what_a_trainer_has_read_is_not_changed_afterwards(average):
+    before = repr(average)
+    for name in vars(average):
+        with pytest.raises(AttributeError, match=f"^{name}: cannot be changed; make another "):
+            setattr(average, name, 1)
+    assert repr(average) == before

@@ -23,6 +23,11 @@ class Averaging:
     interval: Interval = "step"
     _decay: float  # below 0: the plain mean
 
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in vars(self):
+            raise AttributeError(f"{name}: cannot be changed; make another {type(self).__name__}")
+        object.__setattr__(self, name, value)
+
     def _describe(self) -> dict[str, Any]:
         arguments = {name: value for name, value in vars(self).items() if name[0] != "_"}
         return {"class": type(self).__name__, **arguments}
