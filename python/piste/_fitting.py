@@ -141,7 +141,7 @@ def _check_monitors(
 
 def _check_single(trainer: Trainer, samples: Samples, size: int) -> None:
     """A last batch of one sample: is there a batch norm that needs more?"""
-    layer = trainer._network.single_value_norm(samples.images)
+    layer = samples.network.single_value_norm(samples.images)
     if layer is not None:
         raise ValueError(
             f"batch_size: the last batch has 1 sample, of which batch norm {layer!r} has no "
@@ -153,6 +153,7 @@ def _end_epoch(
     trainer: Trainer, history: History, record: dict[str, float], held_out: Samples | None
 ) -> None:
     if held_out is not None:
+        held_out.follow(trainer._network)
         record["val_loss"], record["val_accuracy"] = trainer._evaluate(held_out)
     for name, value in record.items():
         getattr(history, name).append(value)
@@ -180,6 +181,7 @@ def _epoch(
         slice_seconds = min(slice_seconds, _BAR_SECONDS)
     try:
         while done < batches:
+            samples.follow(trainer._network)
             result = yield from run(trainer, samples, order, size, done, slice_seconds, total)
             done += result.batches
             total = result.loss_sum
@@ -205,7 +207,7 @@ def run(
     """Train on the batches of `order` from `first` on, for a time; gives the core's `Progress`."""
     loss = prepare(trainer, samples, -(-len(order) // size) - first)
     call = trainer._training.call(
-        trainer._network.net, samples.images, samples.targets, samples.weights, loss, order, size,
+        samples.network.net, samples.images, samples.targets, samples.weights, loss, order, size,
         first, seconds, loss_sum,
     )  # fmt: skip
     yield call
@@ -220,10 +222,10 @@ def prepare(trainer: Trainer, samples: Samples, updates: int) -> Any:
     """Make ready for so many updates, at most; gives the engine's loss."""
     if trainer._averages_in_use:
         raise RuntimeError("averaged_weights: training is not possible inside")
-    if not trainer._network.net.writeable():
+    if not samples.network.net.writeable():
         trainer.model._check_writeable("to freeze it, put it into an optimizer's group with lr=0")
     trainer._state.prepare(updates, len(trainer.history))
-    return trainer._loss(samples.images)
+    return trainer._loss(samples)
 
 
 def divergence(
@@ -243,6 +245,6 @@ def divergence(
     """
     trainer._state.forget_rates()
     if not made.undone:
-        check_finite(samples.images, batch, trainer._network.dtype, first=first)
+        check_finite(samples.images, batch, samples.network.dtype, first=first)
     rate = max(trainer.learning_rates().values(), default=0.0)
     return DivergenceError(made.step, made.loss, rate, made.layer)

@@ -42,6 +42,9 @@ class CompiledNetwork:
     `dtype` is that of a module without floats of its own.
     """
 
+    last_change: object = None  # of any layer's options, when this network was known to be right
+    changes: tuple[object, ...] = ()  # the last one of each layer
+
     def __init__(self, module: Module, dtype: npt.DTypeLike = np.float32) -> None:
         module._check_passes()
         parameters = module.parameters()
@@ -82,6 +85,12 @@ class CompiledNetwork:
         self._calls = _Calls(self.dtype)
         self._sample_and_output: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())  # the last
         self._read_as_is: tuple[object, ...] = ()  # dtype, layout and sample shape of the last
+
+    def go_on_from(self, before: CompiledNetwork) -> None:
+        """Take over what outlasts a change of options; what `forward` kept does not."""
+        self._calls = before._calls
+        for gradient, last in zip(self.net.gradients(), before.net.gradients(), strict=True):
+            gradient[...] = last
 
     def in_dtype_of(self, x: object, module: Module) -> CompiledNetwork:
         """This network; where its `module` has no floats of its own, one in the dtype of `x`."""

@@ -18,11 +18,16 @@ Layout: TypeAlias = Literal["NCHW", "NHWC"]
 
 
 class Samples:
-    """Inputs, what they should give, and how much each counts (None: all alike)."""
+    """Inputs, what a network should make of them, and how much each counts (None: all alike)."""
 
     def __init__(
-        self, images: npt.NDArray[Any], targets: npt.NDArray[Any], weights: FloatArray | None
+        self,
+        network: CompiledNetwork,
+        images: npt.NDArray[Any],
+        targets: npt.NDArray[Any],
+        weights: FloatArray | None,
     ) -> None:
+        self.network = network
         self.images, self.targets, self.weights = images, targets, weights
 
     def __len__(self) -> int:
@@ -62,7 +67,7 @@ class Samples:
                 raise ValueError("sample_weight: expected finite values of at least 0")
         if not len(images):
             raise ValueError("x: expected at least one sample, got none")
-        return cls(images, targets, weights)
+        return cls(network, images, targets, weights)
 
     @classmethod
     def held_out(
@@ -89,6 +94,24 @@ class Samples:
         except (TypeError, ValueError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(f"validation_data: {error}") from None
+
+    def follow(self, network: CompiledNetwork) -> None:
+        """Go on with the model's `network`: another one where a layer's option has changed since.
+
+        Raises
+        ------
+        ValueError
+            Where its outputs have another shape than those that the targets were checked for.
+        """
+        if network is self.network:
+            return
+        before, now = self.network.output_shape(self.images), network.output_shape(self.images)
+        if before != now:
+            raise ValueError(
+                f"y: expected outputs of shape {before} for as long as `fit` runs, got {now} after "
+                "a layer has changed"
+            )
+        self.network = network
 
     @property
     def has_labels(self) -> bool:

@@ -19,6 +19,7 @@ from ._network import CompiledNetwork
 from ._samples import Layout, Samples
 from .functional._arguments import as_int, as_positive
 from .history import History
+from .nn import module
 from .nn._loss import LoweredLoss
 from .nn.losses import Loss
 from .nn.module import Module
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 _EVALUATION_BATCH = 256
 # What a trainer cannot hand on as it is.
-_IN_CORE = ("_network", "_augmentation", "_lowered_loss", "_state", "_training")
+_IN_CORE = ("_lowered", "_augmentation", "_lowered_loss", "_state", "_training")
 
 
 class Trainer:
@@ -121,9 +122,10 @@ class Trainer:
     def _compile(self, schedule: Schedule | None) -> None:
         """Make all that lives in the core."""
         model, augment = self._model, self._augment
-        self._network: CompiledNetwork = model._network()
+        self._lowered = model._network()
+        dtype = self._lowered.dtype
         self._lowered_loss = LoweredLoss()
-        self._augmentation = None if augment is None else augment._lower(self._network.dtype)
+        self._augmentation = None if augment is None else augment._lower(dtype)
         self._state = OptimizerState(
             self._optimizer,
             [name for name, _ in model.named_parameters()],
@@ -135,7 +137,7 @@ class Trainer:
             clip_norm=self._clip_grad_norm or math.inf,
             accumulate=self._accumulation_steps,
         )
-        make: Any = _core.TrainingF32 if self._network.dtype == np.float32 else _core.TrainingF64
+        make: Any = _core.TrainingF32 if dtype == np.float32 else _core.TrainingF64
         self._training = make(self._state.core, self._seed, self._augmentation)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -157,6 +159,14 @@ class Trainer:
         self._compile(schedule)
         self.steps = steps
         self._state.restore(counters, arrays)
+
+    @property
+    def _network(self) -> CompiledNetwork:
+        """The model in the engine: another one once an option of a layer has changed."""
+        network = self._lowered
+        if network.last_change is not module._last_change:
+            network = self._lowered = self._model._network()
+        return network
 
     @property
     def model(self) -> Module:
@@ -294,7 +304,7 @@ class Trainer:
         samples = Samples.of(self._network, self._objective, x, y, sample_weight, layout)
         loss = prepare(self, samples, 1)
         made = self._training.step(
-            self._network.net, samples.images, samples.targets, samples.weights, loss
+            samples.network.net, samples.images, samples.targets, samples.weights, loss
         )
         if isinstance(made, float):
             return made
@@ -455,8 +465,8 @@ class Trainer:
         )  # fmt: skip
 
     def _evaluate(self, samples: Samples) -> tuple[float, float]:
-        loss = self._loss(samples.images)
-        result = self._network.net.evaluate(
+        loss = self._loss(samples)
+        result = samples.network.net.evaluate(
             samples.images,
             samples.targets,
             _EVALUATION_BATCH,
@@ -466,10 +476,11 @@ class Trainer:
         )
         return result.loss, samples.share(result.correct, self.loss)
 
-    def _loss(self, images: npt.NDArray[Any]) -> Any:
-        """The engine's loss of the outputs for such images."""
-        shape = self._network.output_shape(images)[1:]
-        return self._lowered_loss(self._objective, self._network.dtype, shape)
+    def _loss(self, samples: Samples) -> Any:
+        """The engine's loss of the outputs for such samples."""
+        network = samples.network
+        shape = network.output_shape(samples.images)[1:]
+        return self._lowered_loss(self._objective, network.dtype, shape)
 
 
 def _check_kind(value: object, kind: type, name: str) -> None:

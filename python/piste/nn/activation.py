@@ -22,17 +22,20 @@ class _Activation(Elementwise):
     _kind: ClassVar[str] = ""
     _shown: tuple[str, ...] = ()  # the arguments that `repr` names
 
-    def _keep(self, **numbers: float) -> None:
+    def _settle(self, **options: Any) -> None:
         """Keep arguments as given (1 stays 1 in `repr`), those of NumPy as Python's numbers."""
-        for name, value in numbers.items():
-            number = as_number(value, name)
-            setattr(self, name, value if type(value) is int else number)
+        for name, value in options.items():
+            if name == "inplace":
+                self.inplace = as_flag(value, name)
+            else:
+                number = as_number(value, name)
+                setattr(self, name, value if type(value) is int else number)
 
-    def _options(self) -> tuple[float, ...]:
+    def _numbers(self) -> tuple[float, ...]:
         return tuple(float(getattr(self, name)) for name in self._shown)
 
     def _lower(self, net: Any, value: int, name: str) -> int:
-        a, b, *_ = (*self._options(), 0.0, 0.0)
+        a, b, *_ = (*self._numbers(), 0.0, 0.0)
         return int(net.activation(value, name or self._kind, self._kind, a, b))
 
     def extra_repr(self) -> str:
@@ -41,9 +44,11 @@ class _Activation(Elementwise):
 
 
 class _InPlace(_Activation):
+    """One without numbers."""
+
     def __init__(self, inplace: bool = False) -> None:
         super().__init__()
-        self.inplace = as_flag(inplace, "inplace")
+        self._set_options(inplace=inplace)
 
 
 class ReLU(_InPlace):
@@ -118,62 +123,69 @@ class LogSigmoid(_Activation):
     _kind = "logsigmoid"
 
 
-class LeakyReLU(_InPlace):
+class LeakyReLU(_Activation):
     """``x`` above 0, ``negative_slope * x`` below."""
 
     _kind = "leaky_relu"
     _shown = ("negative_slope",)
 
     def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
-        super().__init__(inplace)
-        self._keep(negative_slope=negative_slope)
+        super().__init__()
+        self._set_options(negative_slope=negative_slope, inplace=inplace)
 
 
-class ELU(_InPlace):
+class ELU(_Activation):
     """``x`` above 0, ``alpha * (exp(x) - 1)`` below (Clevert et al. 2016)."""
 
     _kind = "elu"
     _shown = ("alpha",)
 
     def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
-        super().__init__(inplace)
-        self._keep(alpha=alpha)
+        super().__init__()
+        self._set_options(alpha=alpha, inplace=inplace)
 
 
-class CELU(_InPlace):
+class CELU(_Activation):
     """``x`` above 0, ``alpha * (exp(x / alpha) - 1)`` below (Barron 2017)."""
 
     _kind = "celu"
     _shown = ("alpha",)
 
     def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
-        super().__init__(inplace)
-        nonzero(alpha, "alpha")
-        self._keep(alpha=alpha)
+        super().__init__()
+        self._set_options(alpha=alpha, inplace=inplace)
+
+    def _settle(self, **options: Any) -> None:
+        nonzero(options["alpha"], "alpha")
+        super()._settle(**options)
 
 
-class Hardtanh(_InPlace):
+class Hardtanh(_Activation):
     """`x` limited to [min_val, max_val]."""
 
     _kind = "hardtanh"
     _shown = ("min_val", "max_val")
 
     def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
-        super().__init__(inplace)
-        self._keep(min_val=min_val, max_val=max_val)
-        if not min_val < max_val:
-            raise ValueError(f"expected min_val < max_val, got {min_val} and {max_val}")
+        super().__init__()
+        self._set_options(min_val=min_val, max_val=max_val, inplace=inplace)
+
+    def _settle(self, **options: Any) -> None:
+        super()._settle(**options)
+        low, high = options["min_val"], options["max_val"]
+        if not low < high:
+            raise ValueError(f"expected min_val < max_val, got {low} and {high}")
 
 
-class Threshold(_InPlace):
+class Threshold(_Activation):
     """`x` above `threshold`, `value` elsewhere."""
 
     _kind = "threshold"
     _shown = ("threshold", "value")
 
     def __init__(self, threshold: float, value: float, inplace: bool = False) -> None:
-        super().__init__(inplace)
-        self._keep(threshold=threshold, value=value)
+        super().__init__()
+        self._set_options(threshold=threshold, value=value, inplace=inplace)
 
 
 class Softplus(_Activation):
@@ -184,7 +196,7 @@ class Softplus(_Activation):
 
     def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
         super().__init__()
-        self._keep(beta=beta, threshold=threshold)
+        self._set_options(beta=beta, threshold=threshold)
 
 
 class GELU(_Activation):
@@ -197,8 +209,11 @@ class GELU(_Activation):
 
     def __init__(self, approximate: str = "none") -> None:
         super().__init__()
-        self._named = gelu_kind(approximate)
-        self.approximate = approximate
+        self._set_options(approximate=approximate)
+
+    def _settle(self, **options: Any) -> None:
+        self.approximate = options["approximate"]
+        self._named = gelu_kind(self.approximate)
 
     def _lower(self, net: Any, value: int, name: str) -> int:
         return int(net.activation(value, name or "gelu", self._named, 0.0, 0.0))
@@ -206,6 +221,8 @@ class GELU(_Activation):
 
 class PReLU(Elementwise):
     """``x`` above 0, ``weight * x`` below, with one weight or one per channel (He et al. 2015)."""
+
+    _fixed = ("num_parameters", "init")
 
     def __init__(
         self,
@@ -215,9 +232,12 @@ class PReLU(Elementwise):
         dtype: npt.DTypeLike | None = None,
     ) -> None:
         super().__init__()
+        self._set_options(num_parameters=num_parameters, init=init)
+        self._add_parameter("weight", np.full(self.num_parameters, self.init, as_dtype(dtype)))
+
+    def _settle(self, num_parameters: object, init: object) -> None:
         self.num_parameters = as_int(num_parameters, "num_parameters", 1)
         self.init = as_number(init, "init")
-        self._add_parameter("weight", np.full(self.num_parameters, self.init, as_dtype(dtype)))
 
     def _batch_shape(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
         return super()._batch_shape(shape) if self.num_parameters == 1 else None
@@ -236,6 +256,9 @@ class Softmax(Module):
 
     def __init__(self, dim: int | None = None) -> None:
         super().__init__()
+        self._set_options(dim=dim)
+
+    def _settle(self, dim: object) -> None:
         self.dim = None if dim is None else as_int(dim, "dim", -LARGEST)
         if self.dim == 0:
             raise ValueError("dim: expected an axis other than that of the samples, got 0")

@@ -16,25 +16,24 @@ class _Convolution(Weighted):
     """What both kinds have: sizes, groups and how they are lowered."""
 
     transposed = False
+    algorithm: str | None = None
     _padding_modes: tuple[str, ...] = ("zeros",)
+    _fixed = ("in_channels", "out_channels", "kernel_size", "groups")
 
-    def _configure(
+    def _settle_sizes(
         self,
-        channels: tuple[object, object],
+        in_channels: object,
+        out_channels: object,
         kernel_size: object,
         stride: object,
         dilation: object,
         groups: object,
-        bias: object,
         padding_mode: object,
-        algorithm: str | None,
-        dtype: npt.DTypeLike | None,
     ) -> None:
         axes = self._axes
         assert axes is not None
-        self.algorithm = None if algorithm is None else as_algorithm(algorithm)
-        self.in_channels = as_int(channels[0], "in_channels", 1)
-        self.out_channels = as_int(channels[1], "out_channels", 1)
+        self.in_channels = as_int(in_channels, "in_channels", 1)
+        self.out_channels = as_int(out_channels, "out_channels", 1)
         self.kernel_size = as_ints(kernel_size, "kernel_size", axes, 1)
         self.stride = as_ints(stride, "stride", axes, 1)
         self.dilation = as_ints(dilation, "dilation", axes, 1)
@@ -48,6 +47,8 @@ class _Convolution(Weighted):
                 f"groups: {self.in_channels} input and {self.out_channels} output channels cannot "
                 f"be split into {self.groups} groups"
             )
+
+    def _make_all(self, bias: object, dtype: npt.DTypeLike | None) -> None:
         first, second = self.out_channels, self.in_channels
         if self.transposed:
             first, second = second, first
@@ -57,7 +58,7 @@ class _Convolution(Weighted):
     def _batch_shape(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
         return self._one_sample(shape, self.in_channels)
 
-    def _options(self, sides: Sides) -> Any:
+    def _core_options(self, sides: Sides) -> Any:
         return core_options(self.stride, self.dilation, sides, self.groups, self.algorithm)
 
     def _describe(self, padding: object, output_padding: tuple[int, ...] = ()) -> str:
@@ -97,18 +98,25 @@ class _Conv(_Convolution):
         dtype: npt.DTypeLike | None = None,
     ) -> None:
         super().__init__()
-        channels = in_channels, out_channels
-        self._configure(
-            channels, kernel_size, stride, dilation, groups, bias, padding_mode, algorithm, dtype
-        )
+        self._set_options(
+            in_channels=in_channels, out_channels=out_channels, kernel_size=kernel_size,
+            stride=stride, padding=padding, dilation=dilation, groups=groups,
+            padding_mode=padding_mode, algorithm=algorithm,
+        )  # fmt: skip
+        self._make_all(bias, dtype)
+
+    def _settle(self, padding: object, algorithm: Any, **sizes: Any) -> None:
+        self.algorithm = None if algorithm is None else as_algorithm(algorithm)
+        self._settle_sizes(**sizes)
         self._sides = padding_sides(padding, self.kernel_size, self.dilation)
         even = all(before == after for before, after in self._sides)
-        named = isinstance(padding, str)
-        # As given, or one size per axis: both are what `repr` shows.
-        self.padding = tuple(p for p, _ in self._sides) if even and not named else padding
+        # A name as given, or one size or pair per axis: both are what `repr` shows.
+        self.padding: Any = padding
+        if not isinstance(padding, str):
+            self.padding = tuple(p for p, _ in self._sides) if even else self._sides
 
     def _lower(self, net: Any, value: int, name: str) -> int:
-        options = self._options(self._sides), self.padding_mode
+        options = self._core_options(self._sides), self.padding_mode
         return int(net.conv(value, name or "conv", self.weight, self.bias, *options))
 
     def extra_repr(self) -> str:
@@ -157,10 +165,15 @@ class _ConvTranspose(_Convolution):
         dtype: npt.DTypeLike | None = None,
     ) -> None:
         super().__init__()
-        channels = in_channels, out_channels
-        self._configure(
-            channels, kernel_size, stride, dilation, groups, bias, padding_mode, None, dtype
-        )
+        self._set_options(
+            in_channels=in_channels, out_channels=out_channels, kernel_size=kernel_size,
+            stride=stride, padding=padding, output_padding=output_padding, groups=groups,
+            dilation=dilation, padding_mode=padding_mode,
+        )  # fmt: skip
+        self._make_all(bias, dtype)
+
+    def _settle(self, padding: object, output_padding: object, **sizes: Any) -> None:
+        self._settle_sizes(**sizes)
         axes = len(self.stride)
         self.padding = as_ints(padding, "padding", axes, 0)
         self.output_padding = as_ints(output_padding, "output_padding", axes, 0)
@@ -168,7 +181,7 @@ class _ConvTranspose(_Convolution):
 
     def _lower(self, net: Any, value: int, name: str) -> int:
         pairs = zip(self.padding, self.output_padding, strict=True)
-        options = self._options(tuple((p, p - more) for p, more in pairs))
+        options = self._core_options(tuple((p, p - more) for p, more in pairs))
         return int(
             net.conv_transpose(value, name or "conv_transpose", self.weight, self.bias, options)
         )

@@ -16,6 +16,8 @@ from .module import Elementwise, Module
 class Linear(Weighted):
     """``x @ weight.T + bias`` on (n, in_features)."""
 
+    _fixed = ("in_features", "out_features")
+
     def __init__(
         self,
         in_features: int,
@@ -25,10 +27,13 @@ class Linear(Weighted):
         dtype: npt.DTypeLike | None = None,
     ) -> None:
         super().__init__()
-        self.in_features = as_int(in_features, "in_features", 1)
-        self.out_features = as_int(out_features, "out_features", 1)
+        self._set_options(in_features=in_features, out_features=out_features)
         biases = self.out_features if as_flag(bias, "bias") else 0
         self._make((self.out_features, self.in_features), biases, dtype)
+
+    def _settle(self, in_features: object, out_features: object) -> None:
+        self.in_features = as_int(in_features, "in_features", 1)
+        self.out_features = as_int(out_features, "out_features", 1)
 
     def _batch_shape(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
         return (1, *shape) if len(shape) == 1 else None
@@ -51,6 +56,9 @@ class Dropout(Elementwise):
 
     def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
         super().__init__()
+        self._set_options(p=p, inplace=inplace)
+
+    def _settle(self, p: object, inplace: object) -> None:
         self.p, self.inplace = as_number(p, "p"), as_flag(inplace, "inplace")
         if not 0 <= self.p <= 1:
             raise ValueError(f"p: expected a probability from 0 to 1, got {p}")
@@ -108,6 +116,9 @@ class Flatten(Module):
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
         super().__init__()
+        self._set_options(start_dim=start_dim, end_dim=end_dim)
+
+    def _settle(self, start_dim: object, end_dim: object) -> None:
         self.start_dim = _as_axis(start_dim, "start_dim")
         self.end_dim = _as_axis(end_dim, "end_dim")
 
@@ -123,6 +134,9 @@ class Unflatten(Module):
 
     def __init__(self, dim: int, unflattened_size: tuple[int, ...]) -> None:
         super().__init__()
+        self._set_options(dim=dim, unflattened_size=unflattened_size)
+
+    def _settle(self, dim: object, unflattened_size: object) -> None:
         self.dim = _as_axis(dim, "dim")
         if not isinstance(unflattened_size, Iterable):
             raise TypeError(f"unflattened_size: expected sizes, got {unflattened_size!r}")

@@ -26,6 +26,7 @@ _averages: set[int] = set()
 other modules may share them, and beside them, so that copies begin without."""
 
 _generator: np.random.Generator | None = None  # made when needed: NumPy loads its module late
+_last_change = object()  # of an option of any layer; each is another object
 
 
 def manual_seed(seed: int) -> None:
@@ -63,6 +64,10 @@ class Module:
 
     Networks take batches. A layer called by itself also takes what PyTorch's does: one sample
     without the batch's axis, and where it works on each value, any shape.
+
+    Options can be assigned to as well: the value is checked as the constructor's is, and every
+    network that the layer stands in runs with it from the next call on. Those that decided which
+    arrays the layer has, and their shapes, stay as they are.
     """
 
     training: bool = True
@@ -70,6 +75,9 @@ class Module:
     """Axes of the maps that a layer takes, (n, channels, ...), where its kind fixes them."""
     _indexed: Any = None  # what takes the network's place, where there are two outputs
     _shapes: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]] | None = None
+    _options: tuple[str, ...] = ()  # the constructor's arguments that attributes keep
+    _fixed: tuple[str, ...] = ()  # those among them that the arrays were made by
+    _changed: object = None  # the last change of an option
 
     def __init__(self) -> None:
         object.__setattr__(self, "_parameters", {})
@@ -82,6 +90,36 @@ class Module:
     _modules: dict[str, Module]
     _compiled: CompiledNetwork | None
 
+    def _set_options(self, **options: Any) -> None:
+        """For constructors: options that can be assigned to from now on."""
+        self._settle(**options)
+        object.__setattr__(self, "_options", tuple(options))
+
+    def _settle(self, *args: Any, **options: Any) -> None:
+        """Check options, all of them, and keep them and what follows from them as attributes.
+
+        Constructors and assignments both come here; no arrays are made, and none are asked for.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has options and does not check them")
+
+    def _change_option(self, name: str, value: object) -> None:
+        settled = object.__new__(type(self))  # what raises must change nothing here
+        settled._settle(**{each: getattr(self, each) for each in self._options} | {name: value})
+        before, after = getattr(self, name), getattr(settled, name)
+        if before == after:
+            return
+        if name in self._fixed:
+            raise ValueError(
+                f"{name}: expected {before!r}, with which the layer's arrays were made, got "
+                f"{after!r}; make a new layer"
+            )
+        # In this order: whoever sees the last change sees what has changed.
+        vars(self).update(vars(settled))
+        change = object()
+        object.__setattr__(self, "_changed", change)
+        global _last_change
+        _last_change = change
+
     def _add_parameter(self, name: str, array: FloatArray | None) -> None:
         self._parameters[name] = None if array is None else lasting(array)
 
@@ -90,7 +128,7 @@ class Module:
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles, which are lowered anew: they keep nothing for `backward`."""
-        return self.__dict__ | {"_compiled": None, "_shapes": None}
+        return self.__dict__ | {"_compiled": None, "_shapes": None, "_changed": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -124,6 +162,9 @@ class Module:
             if name in entries:
                 _assign(entries[name], value, name)
                 return
+        if name in self._options:
+            self._change_option(name, value)
+            return
         object.__setattr__(self, name, value)
 
     def _own_items(self) -> list[tuple[str, npt.NDArray[Any]]]:
@@ -267,10 +308,25 @@ class Module:
                 raise ValueError(f"{name}: the array is read-only; {otherwise}")
 
     def _network(self) -> CompiledNetwork:
-        if self._compiled is None:
-            object.__setattr__(self, "_compiled", CompiledNetwork(self))
-        assert self._compiled is not None
-        return self._compiled
+        """This module in the engine, with the options that its layers have now."""
+        compiled = self._compiled
+        if compiled is None or compiled.last_change is not _last_change:
+            return self._lowered_anew(compiled)
+        return compiled
+
+    def _lowered_anew(self, before: CompiledNetwork | None) -> CompiledNetwork:
+        """`before` itself where no option of a layer in it has changed since."""
+        last = _last_change  # asked for first: what changes meanwhile is seen by the next call
+        changes = tuple(module._changed for module in self.modules())
+        if before is not None and before.changes == changes:
+            before.last_change = last
+            return before
+        compiled = CompiledNetwork(self)
+        if before is not None:
+            compiled.go_on_from(before)
+        compiled.changes, compiled.last_change = changes, last
+        object.__setattr__(self, "_compiled", compiled)
+        return compiled
 
     def _batch_shape(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
         """The shape as a batch of what this layer alone takes besides batches; None for those."""

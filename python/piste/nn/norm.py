@@ -26,26 +26,19 @@ class _Norm(Module):
 class _ChannelNorm(_Norm):
     """Of each channel, with PyTorch's arguments on running statistics."""
 
-    num_features: int
-    eps: float
-    momentum: float | None
+    _fixed = ("num_features", "affine", "track_running_stats")
     affine: bool
     track_running_stats: bool
 
-    def _configure(
-        self,
-        num_features: int,
-        eps: float,
-        momentum: float | None,
-        affine: bool,
-        track_running_stats: bool,
-        bias: bool,
-        dtype: npt.DTypeLike | None,
-    ) -> None:
-        self.num_features = as_int(num_features, "num_features", 1)
-        self.eps, self.affine = as_finite(eps, "eps", 0), as_flag(affine, "affine")
+    def _settle(self, **options: Any) -> None:
+        self.num_features = as_int(options["num_features"], "num_features", 1)
+        self.eps = as_finite(options["eps"], "eps", 0)
+        momentum = options["momentum"]
         self.momentum = None if momentum is None else as_share(momentum, "momentum")
-        self.track_running_stats = as_flag(track_running_stats, "track_running_stats")
+        for name in ("affine", "track_running_stats"):
+            setattr(self, name, as_flag(options[name], name))
+
+    def _make_all(self, bias: bool, dtype: npt.DTypeLike | None) -> None:
         size, kind, tracked = self.num_features, as_dtype(dtype), self.track_running_stats
         self._make((size,), self.affine, as_flag(bias, "bias"), kind)
         self._add_buffer("running_mean", np.zeros(size, kind) if tracked else None)
@@ -73,8 +66,15 @@ class _BatchNorm(_ChannelNorm):
         dtype: npt.DTypeLike | None = None,
     ) -> None:
         super().__init__()
-        self._configure(num_features, eps, momentum, affine, track_running_stats, bias, dtype)
-        as_positive(eps, "eps")
+        self._set_options(
+            num_features=num_features, eps=eps, momentum=momentum, affine=affine,
+            track_running_stats=track_running_stats,
+        )  # fmt: skip
+        self._make_all(bias, dtype)
+
+    def _settle(self, **options: Any) -> None:
+        super()._settle(**options)
+        as_positive(options["eps"], "eps")
 
     def _lower(self, net: Any, value: int, name: str) -> int:
         sizes = self._axes, self.num_features
@@ -108,6 +108,8 @@ class BatchNorm3d(_BatchNorm):
 class GroupNorm(_Norm):
     """Normalisation of each sample's groups of channels (Wu and He 2018)."""
 
+    _fixed = ("num_channels", "affine")
+
     def __init__(
         self,
         num_groups: int,
@@ -119,6 +121,12 @@ class GroupNorm(_Norm):
         dtype: npt.DTypeLike | None = None,
     ) -> None:
         super().__init__()
+        self._set_options(num_groups=num_groups, num_channels=num_channels, eps=eps, affine=affine)
+        self._make((self.num_channels,), self.affine, as_flag(bias, "bias"), dtype)
+
+    def _settle(
+        self, num_groups: object, num_channels: object, eps: object, affine: object
+    ) -> None:
         self.num_groups = as_int(num_groups, "num_groups", 1)
         self.num_channels = as_int(num_channels, "num_channels", 1)
         if self.num_channels % self.num_groups:
@@ -126,7 +134,6 @@ class GroupNorm(_Norm):
                 f"num_groups: {num_channels} channels cannot be split into {num_groups} groups"
             )
         self.eps, self.affine = as_finite(eps, "eps"), as_flag(affine, "affine")
-        self._make((self.num_channels,), self.affine, as_flag(bias, "bias"), dtype)
 
     def _lower(self, net: Any, value: int, name: str) -> int:
         sizes = 0, self.num_channels, self.num_groups
@@ -151,7 +158,11 @@ class _InstanceNorm(_ChannelNorm):
         dtype: npt.DTypeLike | None = None,
     ) -> None:
         super().__init__()
-        self._configure(num_features, eps, momentum, affine, track_running_stats, bias, dtype)
+        self._set_options(
+            num_features=num_features, eps=eps, momentum=momentum, affine=affine,
+            track_running_stats=track_running_stats,
+        )  # fmt: skip
+        self._make_all(bias, dtype)
 
     def _batch_shape(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
         return self._one_sample(shape, self.num_features)
@@ -189,6 +200,8 @@ class InstanceNorm3d(_InstanceNorm):
 class LayerNorm(_Norm):
     """Normalisation over the last axes, with a weight per value (Ba et al. 2016)."""
 
+    _fixed = ("normalized_shape", "elementwise_affine")
+
     def __init__(
         self,
         normalized_shape: int | tuple[int, ...],
@@ -199,6 +212,12 @@ class LayerNorm(_Norm):
         dtype: npt.DTypeLike | None = None,
     ) -> None:
         super().__init__()
+        self._set_options(
+            normalized_shape=normalized_shape, eps=eps, elementwise_affine=elementwise_affine
+        )
+        self._make(self.normalized_shape, self.elementwise_affine, as_flag(bias, "bias"), dtype)
+
+    def _settle(self, normalized_shape: object, eps: object, elementwise_affine: object) -> None:
         sizes = (
             tuple(normalized_shape)
             if isinstance(normalized_shape, (tuple, list))
@@ -209,7 +228,6 @@ class LayerNorm(_Norm):
             raise ValueError("normalized_shape: expected at least one size, got ()")
         self.eps = as_finite(eps, "eps")
         self.elementwise_affine = as_flag(elementwise_affine, "elementwise_affine")
-        self._make(self.normalized_shape, self.elementwise_affine, as_flag(bias, "bias"), dtype)
 
     def _batch_shape(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
         return (1, *shape) if shape == self.normalized_shape else None
@@ -228,6 +246,9 @@ class LocalResponseNorm(Module):
 
     def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
         super().__init__()
+        self._set_options(size=size, alpha=alpha, beta=beta, k=k)
+
+    def _settle(self, size: object, alpha: object, beta: object, k: object) -> None:
         self.size = as_int(size, "size", 1)
         self.alpha, self.beta = as_finite(alpha, "alpha"), as_finite(beta, "beta")
         self.k = as_finite(k, "k")

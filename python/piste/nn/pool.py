@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy.typing as npt
@@ -15,10 +15,17 @@ from ._sizes import Sizes
 from .module import Module
 
 
+def _as_given(sizes: Any) -> Any:
+    """Checked sizes as they came, but for lists and arrays, which could be written to."""
+    if not isinstance(sizes, Iterable):
+        return sizes
+    return tuple(None if size is None else int(size) for size in sizes)
+
+
 class _Pool(Module):
     """Windows of a kernel; the arguments are kept as given, for `repr`."""
 
-    def _configure(
+    def _settle_window(
         self,
         kernel_size: object,
         stride: object | None,
@@ -28,8 +35,7 @@ class _Pool(Module):
     ) -> None:
         axes = self._axes
         assert axes is not None
-        self.kernel_size, self.padding, self.dilation = kernel_size, padding, dilation
-        self.stride = kernel_size if stride is None else stride
+        stride = kernel_size if stride is None else stride
         self.ceil_mode = as_flag(ceil_mode, "ceil_mode")
         kernel = as_ints(kernel_size, "kernel_size", axes, 1)
         pads = as_ints(padding, "padding", axes, 0)
@@ -40,11 +46,13 @@ class _Pool(Module):
                 )
         self._window = (
             lifted(kernel, 1),
-            lifted(as_ints(self.stride, "stride", axes, 1), 1),
+            lifted(as_ints(stride, "stride", axes, 1), 1),
             lifted(pads, 0),
             lifted(as_ints(dilation, "dilation", axes, 1), 1),
             self.ceil_mode,
         )
+        self.kernel_size, self.stride = _as_given(kernel_size), _as_given(stride)
+        self.padding, self.dilation = _as_given(padding), _as_given(dilation)
 
     def _batch_shape(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
         return self._one_sample(shape)
@@ -86,8 +94,8 @@ class _MayIndex(Module):
 
     def _set_indices(self, return_indices: object, pool: str, *options: Any) -> None:
         self.return_indices = as_flag(return_indices, "return_indices")
-        if self.return_indices:
-            self._indexed = _Indexed(f"{pool}{self._axes}d", *options)
+        named = f"{pool}{self._axes}d"
+        self._indexed = _Indexed(named, *options) if self.return_indices else None
 
     def _by_hand(self, x: object = None) -> Any:
         return self._indexed or super()._by_hand(x)
@@ -111,7 +119,13 @@ class _MaxPool(_Pool, _MayIndex):
         ceil_mode: bool = False,
     ) -> None:
         super().__init__()
-        self._configure(kernel_size, stride, padding, dilation, ceil_mode)
+        self._set_options(
+            kernel_size=kernel_size, stride=stride, padding=padding, dilation=dilation,
+            return_indices=return_indices, ceil_mode=ceil_mode,
+        )  # fmt: skip
+
+    def _settle(self, return_indices: object, **sizes: Any) -> None:
+        self._settle_window(**sizes)
         window = self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode
         self._set_indices(return_indices, "max_pool", *window)
 
@@ -124,6 +138,18 @@ class _MaxPool(_Pool, _MayIndex):
 
 
 class _AvgPool(_Pool):
+    def _settle(self, **options: Any) -> None:
+        self.count_include_pad = as_flag(options.pop("count_include_pad"), "count_include_pad")
+        self.divisor_override = options.pop("divisor_override", None)
+        self._divisor = as_divisor(self.divisor_override)
+        self._settle_window(**options, dilation=1)
+
+    def _lower(self, net: Any, value: int, name: str) -> int:
+        options = self._core_window(), self.count_include_pad, self._divisor
+        return int(net.avg_pool(value, name or "avg_pool", self._axes, *options))
+
+
+class _DividedPool(_AvgPool):
     def __init__(
         self,
         kernel_size: Sizes,
@@ -134,14 +160,10 @@ class _AvgPool(_Pool):
         divisor_override: int | None = None,
     ) -> None:
         super().__init__()
-        self.count_include_pad = as_flag(count_include_pad, "count_include_pad")
-        self.divisor_override = divisor_override
-        self._divisor = as_divisor(divisor_override)
-        self._configure(kernel_size, stride, padding, 1, ceil_mode)
-
-    def _lower(self, net: Any, value: int, name: str) -> int:
-        options = self._core_window(), self.count_include_pad, self._divisor
-        return int(net.avg_pool(value, name or "avg_pool", self._axes, *options))
+        self._set_options(
+            kernel_size=kernel_size, stride=stride, padding=padding, ceil_mode=ceil_mode,
+            count_include_pad=count_include_pad, divisor_override=divisor_override,
+        )  # fmt: skip
 
 
 class _AdaptivePool(Module):
@@ -149,14 +171,17 @@ class _AdaptivePool(Module):
 
     def __init__(self, output_size: int | Sequence[int | None] | None) -> None:
         super().__init__()
+        self._set_options(output_size=output_size)
+
+    def _settle(self, output_size: Any) -> None:
         axes = self._axes
         assert axes is not None
-        self.output_size = output_size
         each = output_size if isinstance(output_size, (tuple, list)) else (output_size,) * axes
         if len(each) != axes:
             raise ValueError(f"output_size: expected one size or {axes}, got {output_size!r}")
         sizes = tuple(0 if n is None else as_int(n, "output_size", 1) for n in each)
         self._size = lifted(sizes, 0)
+        self.output_size = _as_given(output_size)
 
     def _batch_shape(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
         return self._one_sample(shape)
@@ -175,8 +200,12 @@ class _AdaptiveMaxPool(_AdaptivePool, _MayIndex):
     def __init__(
         self, output_size: int | Sequence[int | None] | None, return_indices: bool = False
     ) -> None:
-        super().__init__(output_size)
-        self._set_indices(return_indices, "adaptive_max_pool", output_size)
+        Module.__init__(self)
+        self._set_options(output_size=output_size, return_indices=return_indices)
+
+    def _settle(self, output_size: Any, return_indices: object = False) -> None:
+        super()._settle(output_size)
+        self._set_indices(return_indices, "adaptive_max_pool", self.output_size)
 
     def _lower(self, net: Any, value: int, name: str) -> int:
         self._check_lowered(name or "adaptive_max_pool")
@@ -218,20 +247,26 @@ class AvgPool1d(_AvgPool):
         ceil_mode: bool = False,
         count_include_pad: bool = True,
     ) -> None:
-        super().__init__(kernel_size, stride, padding, ceil_mode, count_include_pad)
-        stride = kernel_size if stride is None else stride
-        self.kernel_size = as_ints(kernel_size, "kernel_size", 1, 1)
-        self.stride = as_ints(stride, "stride", 1, 1)
-        self.padding = as_ints(padding, "padding", 1, 0)
+        super().__init__()
+        self._set_options(
+            kernel_size=kernel_size, stride=stride, padding=padding, ceil_mode=ceil_mode,
+            count_include_pad=count_include_pad,
+        )  # fmt: skip
+
+    def _settle(self, **options: Any) -> None:
+        super()._settle(**options)
+        self.kernel_size = as_ints(self.kernel_size, "kernel_size", 1, 1)
+        self.stride = as_ints(self.stride, "stride", 1, 1)
+        self.padding = as_ints(self.padding, "padding", 1, 0)
 
 
-class AvgPool2d(_AvgPool):
+class AvgPool2d(_DividedPool):
     """Mean of each window, of (n, channels, h, w)."""
 
     _axes = 2
 
 
-class AvgPool3d(_AvgPool):
+class AvgPool3d(_DividedPool):
     """Mean of each window, of (n, channels, d, h, w)."""
 
     _axes = 3
