@@ -67,8 +67,6 @@ template <class T>
 class Plan;
 template <class T>
 struct Run;
-template <class T>
-class Undo;
 struct Node;
 
 /// A network whose layers are registered one by one and whose parameters belong to the caller.
@@ -191,7 +189,7 @@ class Network {
   template <class Change>
   bool change_gradient(Change&& change);
   void clip(const Optimizer<T>& optimizer);
-  void remember(const Optimizer<T>& optimizer);
+  void remember(const Optimizer<T>& optimizer, Undo<T>& undo) const;
   void diverged(const Run<T>& run, Index batch, const Shape& sample_shape, Optimizer<T>& optimizer,
                 Progress& progress);
   bool rehearse(const Optimizer<T>& optimizer) const;
@@ -209,10 +207,7 @@ class Network {
   bool timed_ = false;
   StepTimes times_;
   void (*question_)() = nullptr;
-  std::unique_ptr<Undo<T>> undo_;
   std::unique_ptr<Learning> learning_;
-  typename Optimizer<T>::Counters counters_before_;  // the last update
-  Index steps_since_ = 0;                            // and it, which undo_ would take back
 };
 
 }  // namespace piste

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <limits>
+#include <memory>
 #include <vector>
 
 #include "piste/kinds.h"
@@ -27,6 +28,9 @@ struct Averages {
   double decay = -1;
   Index start = 0, every = 0;  // from which update on, every so many; 0: only when called
 };
+
+template <class T>
+class Undo;  // what the last update changed, where it may have gone too far
 
 /// How the gradients of a network change its trainable arrays, one entry per array in order of
 /// registration.
@@ -63,6 +67,10 @@ struct Optimizer {
     Index rates_used = 0;
     Index averaged = 0;  // times that the averages were taken
   } counters;
+
+  /// The engine's. It is kept here, as a network may be lowered anew between two updates, and as it
+  /// holds on to the states.
+  std::shared_ptr<Undo<T>> undo;
 
   bool out_of_rates() const {
     return !rates.empty() &&

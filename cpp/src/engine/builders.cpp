@@ -66,8 +66,7 @@ Node convolution(NodeKind kind, int x, const std::string& name, const View<T>& w
 }  // namespace
 
 template <class T>
-Network<T>::Network()
-    : undo_(std::make_unique<Undo<T>>()), learning_(std::make_unique<Learning>()) {}
+Network<T>::Network() : learning_(std::make_unique<Learning>()) {}
 template <class T>
 Network<T>::~Network() = default;
 

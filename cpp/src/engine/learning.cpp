@@ -152,7 +152,7 @@ bool Network<T>::learn(Optimizer<T>& o, double divisor, bool last) {
     });
     ++counters.gathered;
     counters.divisor += divisor;
-    ++steps_since_;
+    ++undo_of(o).steps;
     return true;
   }
   if (o.accumulate > 1) {
@@ -184,8 +184,9 @@ bool Network<T>::learn(Optimizer<T>& o, double divisor, bool last) {
     }
   }
   if (careful && !rehearse(o)) return false;
-  undo_->clear();
-  if (far) remember(o);
+  Undo<T>& undo = undo_of(o);
+  undo.clear();
+  if (far) remember(o, undo);
   const auto step = update_kernels<T>().step[static_cast<int>(o.rule)];
   for_each_block([&](Index, std::size_t i, Index first, Index n) {
     step(parameters_[i].value.data + first, parameters_[i].gradient.data() + first,
@@ -195,7 +196,7 @@ bool Network<T>::learn(Optimizer<T>& o, double divisor, bool last) {
   if (!o.rates.empty()) ++counters.rates_used;
   counters.gathered = 0;
   counters.divisor = 0;
-  steps_since_ = 1;
+  undo.steps = 1;
   return true;
 }
 
@@ -227,10 +228,10 @@ bool Network<T>::rehearse(const Optimizer<T>& o) const {
 
 /// Keeps what the next update will change, in case that the step turns out to have gone too far.
 template <class T>
-void Network<T>::remember(const Optimizer<T>& o) {
-  counters_before_ = o.counters;
+void Network<T>::remember(const Optimizer<T>& o, Undo<T>& undo) const {
+  undo.counters = o.counters;
   const auto keep = [&](const View<T>& array) {
-    undo_->remember(array.data, array ? array.size() : 0);
+    undo.remember(array.data, array ? array.size() : 0);
   };
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     keep(parameters_[i].value);
@@ -239,8 +240,8 @@ void Network<T>::remember(const Optimizer<T>& o) {
   for (const View<T>& sum : o.sums) keep(sum);
   for (const View<T>& mean : o.averages.means) keep(mean);
   for (const Node& node : nodes_) {
-    undo_->remember(static_cast<T*>(node.running_mean), node.channels);
-    undo_->remember(static_cast<T*>(node.running_var), node.channels);
+    undo.remember(static_cast<T*>(node.running_mean), node.channels);
+    undo.remember(static_cast<T*>(node.running_var), node.channels);
   }
 }
 
@@ -258,12 +259,13 @@ void Network<T>::diverged(const Run<T>& run, Index batch, const Shape& sample_sh
         return update_kernels<T>().all_finite(p.gradient.data(),
                                               static_cast<Index>(p.gradient.size()));
       });
-  if (update_overflows || progress.layer == nodes_[0].name || !undo_->run()) return;
-  optimizer.counters = counters_before_;
+  Undo<T>& undo = undo_of(optimizer);
+  if (update_overflows || progress.layer == nodes_[0].name || !undo.run()) return;
+  optimizer.counters = undo.counters;
   for (const Node& node : nodes_)
-    if (node.batches_tracked) *node.batches_tracked -= steps_since_;
-  progress.undone = steps_since_;
-  progress.step -= steps_since_;
+    if (node.batches_tracked) *node.batches_tracked -= undo.steps;
+  progress.undone = undo.steps;
+  progress.step -= undo.steps;
 }
 
 /// Rare and slow: runs the batch layer by layer to name the first that is not finite.

@@ -213,7 +213,7 @@ Index Network<T>::train_linear(const Node& layer, Run<T>& run, View<const std::i
   Index batch = first, end = n;
   Kept<T> kept(weight.value, bias.value, progress, batch);
   const Index updates = optimizer.counters.updates;
-  undo_->clear();
+  undo_of(optimizer).clear();
   descent.begin(order.data[batch]);
   while (batch < end) {
     if (batch - kept.batch == kept_steps) kept.keep(weight.value, bias.value, progress, batch);

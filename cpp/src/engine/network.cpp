@@ -212,13 +212,13 @@ void Network<T>::train(const Input& x, const Target<T>& y, View<const std::int64
     if (!sound) return diverged(run, count, sample, optimizer, progress);
     p.commit();
     if (optimizer.averages_are_due()) optimizer.average();
-    undo_->step_done();
+    undo_of(optimizer).step_done();
     ++progress.batches;
     progress.samples += count;
     progress.correct += static_cast<Index>(correct);
     progress.loss_sum += progress.loss * static_cast<double>(count);
     // Whether an epoch's last step went too far no loss of a next step tells: it is asked for here.
-    if (optimizer.update_at_end && batch + 1 == batches && !undo_->empty()) {
+    if (optimizer.update_at_end && batch + 1 == batches && !optimizer.undo->empty()) {
       run.step = step + progress.batches;
       const double last = std::exchange(progress.loss, loss_now());
       if (!std::isfinite(progress.loss)) return diverged(run, count, sample, optimizer, progress);

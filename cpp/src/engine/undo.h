@@ -2,9 +2,10 @@
 
 #include <algorithm>
 #include <cstring>
+#include <memory>
 #include <vector>
 
-#include "piste/index.h"
+#include "piste/optimizer.h"
 
 namespace piste {
 
@@ -13,6 +14,9 @@ namespace piste {
 template <class T>
 class Undo {
  public:
+  typename Optimizer<T>::Counters counters;  // before the last update
+  Index steps = 0;                           // it and those since, which would be taken back
+
   void clear() { arrays_.clear(); }
   bool empty() const { return arrays_.empty(); }
 
@@ -45,5 +49,11 @@ class Undo {
   };
   std::vector<Array> arrays_;
 };
+
+template <class T>
+Undo<T>& undo_of(Optimizer<T>& optimizer) {
+  if (!optimizer.undo) optimizer.undo = std::make_shared<Undo<T>>();
+  return *optimizer.undo;
+}
 
 }  // namespace piste
