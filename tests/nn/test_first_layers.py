@@ -51,9 +51,9 @@ def test_any_first_convolution(data):
     kernel, stride = sizes(1, 5, "kernel"), sizes(1, 3, "stride")
     dilation, padding = sizes(1, 3, "dilation"), sizes(0, 3, "padding")
     spans = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
-    most = (70, 25, 12)[axes - 1]
-    extents = [data.draw(st.integers(max(s - 2 * p, 1), most), "extent")
-               for s, p in zip(spans, padding, strict=True)]  # fmt: skip
+    least = [max(span - 2 * p, 1) for span, p in zip(spans, padding, strict=True)]
+    most = (70, 25, 13)[axes - 1]
+    extents = [data.draw(st.integers(low, most), "extent") for low in least]
     channels, filters = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 6))
     dtype = data.draw(st.sampled_from([np.float32, np.float64]), "dtype")
     nn.manual_seed(data.draw(st.integers(0, 99), "seed"))
