@@ -20,11 +20,12 @@ struct Training {
   Index steps = 0;                  // batches trained on
   std::vector<std::int64_t> order;  // of one batch as it comes: 0, 1, ...
 
-  /// Some steps; they count also where an exception ends the call.
+  /// Some steps, of an epoch or one by itself; they count also where an exception ends the call.
   void run(BoundNetwork<T>& bound, const Input& x, const Target<T>& y,
            View<const std::int64_t> samples, Index batch_size, Index first_batch, double time_limit,
-           const Loss<T>& loss, Progress& made) {
+           const Loss<T>& loss, bool in_epoch, Progress& made) {
     const Exclusive::Hold hold(bound.exclusive);
+    optimizer.update_at_end = in_epoch;
     struct Count {
       Index& steps;
       const Progress& made;
@@ -64,9 +65,8 @@ std::unique_ptr<TrainCall> make_call(py::object self, py::object network, py::ar
                input = as_input(x), target = as_target<T>(y, sample_weight.cast<View<const T>>()),
                samples = order.cast<View<const std::int64_t>>(), batch_size, first_batch,
                time_limit, &chosen_loss = loss.cast<const Loss<T>&>(), &made = call->progress] {
-    training.optimizer.update_at_end = true;
     training.run(bound, input, target, samples, batch_size, first_batch, time_limit, chosen_loss,
-                 made);
+                 true, made);
   };
   return call;
 }
@@ -82,8 +82,7 @@ std::variant<double, Progress> step(Training<T>& training, BoundNetwork<T>& boun
   {
     const GilReleased released;
     const FixedThreads threads;
-    training.optimizer.update_at_end = false;
-    training.run(bound, input, target, {}, input.shape[0], 0, 0.0, loss, made);
+    training.run(bound, input, target, {}, input.shape[0], 0, 0.0, loss, false, made);
   }
   if (made.diverged) return made;
   return made.loss;
