@@ -6,36 +6,28 @@ import contextlib
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from . import _core
 from ._arrays import FloatArray, describe
 from ._augment import Augment
 from ._fitting import AnyCallback, Calls, divergence, finish, fit, prepare
-from ._network import CompiledNetwork
+from ._lowered import LoweredTraining
 from ._samples import Layout, Samples
 from .functional._arguments import as_int, as_positive
 from .history import History
-from .nn import module
-from .nn._loss import LoweredLoss
 from .nn.losses import Loss
 from .nn.module import Module
 from .optim import EMA, SWA, Optimizer, Schedule
 from .optim.schedules import as_schedule
-from .optim.state import OptimizerState
 
 if TYPE_CHECKING:
     from .plan import Mode, Plan
 
-_EVALUATION_BATCH = 256
-# What a trainer cannot hand on as it is.
-_IN_CORE = ("_lowered", "_augmentation", "_lowered_loss", "_state", "_training")
 
-
-class Trainer:
+class Trainer(LoweredTraining):
     """Trains a model by gradient descent; every step is one call into C++.
 
     Copies (by `copy.deepcopy` or `pickle`) have models of their own and go on with the same bits.
@@ -119,55 +111,6 @@ class Trainer:
         self._augment = augment
         self._compile(as_schedule(schedule, optimizer))
 
-    def _compile(self, schedule: Schedule | None) -> None:
-        """Make all that lives in the core."""
-        model, augment = self._model, self._augment
-        self._lowered = model._network()
-        dtype = self._lowered.dtype
-        self._lowered_loss = LoweredLoss()
-        self._augmentation = None if augment is None else augment._lower(dtype)
-        self._state = OptimizerState(
-            self._optimizer,
-            [name for name, _ in model.named_parameters()],
-            model.parameters(),
-            averaged={name: a for name, a in model._named_state() if a.dtype.kind == "f"},
-            schedule=schedule,
-            averaging=self._average,
-            clip_value=self._clip_grad_value or math.inf,
-            clip_norm=self._clip_grad_norm or math.inf,
-            accumulate=self._accumulation_steps,
-        )
-        make: Any = _core.TrainingF32 if dtype == np.float32 else _core.TrainingF64
-        self._training = make(self._state.core, self._seed, self._augmentation)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """For copies and pickles, which go on with the same bits."""
-        if self._averaged_now:
-            raise RuntimeError("copy: not inside averaged_weights()")
-        state = self._state
-        kept = {name: value for name, value in vars(self).items() if name not in _IN_CORE}
-        return kept | {
-            "_fitting": None,
-            "_state": (state.schedule, state.counters, state.arrays()),
-            "steps": self.steps,
-        }
-
-    def __setstate__(self, kept: dict[str, Any]) -> None:
-        schedule, counters, arrays = kept.pop("_state")
-        steps = kept.pop("steps")
-        vars(self).update(kept)
-        self._compile(schedule)
-        self.steps = steps
-        self._state.restore(counters, arrays)
-
-    @property
-    def _network(self) -> CompiledNetwork:
-        """The model in the engine: another one once an option of a layer has changed."""
-        network = self._lowered
-        if network.last_change is not module._last_change:
-            network = self._lowered = self._model._network()
-        return network
-
     @property
     def model(self) -> Module:
         """The module that is trained."""
@@ -192,15 +135,6 @@ class Trainer:
     def loss(self, loss: Loss) -> None:
         _check_kind(loss, Loss, "loss")
         self._objective = loss
-
-    @property
-    def steps(self) -> int:
-        """Batches trained on."""
-        return int(self._training.steps)
-
-    @steps.setter
-    def steps(self, steps: int) -> None:
-        self._training.steps = as_int(steps, "steps", 0)
 
     @property
     def seed(self) -> int:
@@ -463,24 +397,6 @@ class Trainer:
             self, samples, held_out, epochs, batch_size, shuffle, tuple(callbacks), progress,
             slice_seconds,
         )  # fmt: skip
-
-    def _evaluate(self, samples: Samples) -> tuple[float, float]:
-        loss = self._loss(samples)
-        result = samples.network.net.evaluate(
-            samples.images,
-            samples.targets,
-            _EVALUATION_BATCH,
-            loss,
-            samples.weights,
-            self._augmentation,
-        )
-        return result.loss, samples.share(result.correct, self.loss)
-
-    def _loss(self, samples: Samples) -> Any:
-        """The engine's loss of the outputs for such samples."""
-        network = samples.network
-        shape = network.output_shape(samples.images)[1:]
-        return self._lowered_loss(self._objective, network.dtype, shape)
 
 
 def _check_kind(value: object, kind: type, name: str) -> None:
