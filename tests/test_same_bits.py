@@ -112,7 +112,7 @@ def in_process(code, *arguments, **environment):
 @pytest.mark.parametrize("isa", ["baseline", "avx2", "avx512", "avx2x2", "neon"])
 def test_every_isa_trains_whole_networks(isa, tmp_path):
     if isa not in _core.available_isas():
-        pytest.skip(f"this CPU does not run {isa}")
+        pytest.skip(f"{isa} is not built, or this CPU does not run it")
     code = (
         "import sys, numpy as np, test_same_bits as t\n"
         "from piste import _core\n"

@@ -28,7 +28,7 @@ function(piste_add_kernels)
     piste_add_isa(avx512 64 -march=x86-64-v4 -mprefer-vector-width=512)
     if(PISTE_TEST_ISA)
       # The 16-lane code on machines without AVX-512: the compiler splits each vector in two. It is
-      # there to be right, not fast: small code keeps the wheel small.
+      # there to be right, not fast; as a third of a wheel it would be there for developers alone.
       piste_add_isa(avx2x2 64 -march=x86-64-v3 -Os)
     endif()
   elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")

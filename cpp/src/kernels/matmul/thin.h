@@ -165,22 +165,18 @@ void stream_steps_of(const Stream<T>& p, Index i, Index k, Index begin, Index en
 
 // Of a product of some rows and little depth, vectors of c stay in registers for all of it: rows of
 // b are read some vectors at a time, which is bad for memory, but b is in the cache.
-#if PISTE_VECTOR_BYTES == 64 || defined(__aarch64__)
-constexpr int block_rows = 12, block_vectors = 2;  // 24 + 2 + 1 of 32 registers
-#else
-constexpr int block_rows = 6, block_vectors = 2;  // 12 + 2 + 1 of 16
-#endif
+constexpr int block_rows = 6, block_vectors = 2;  // 12 + 2 + 1 of 16 registers
 constexpr Index least_block_rows = 4, least_block_depth = 8, most_block_depth = 128;
 
-template <class T, int Rows, int Vectors>
+template <class T, int Rows>
 void block_tile(const Stream<T>& p, Index i, Index j) {
   constexpr int lanes = Vec<T>::lanes;
-  Vec<T> sum[Rows][Vectors];
+  Vec<T> sum[Rows][block_vectors];
   T* const c = p.c + i * p.c_stride + j;
-#pragma GCC unroll 12
+#pragma GCC unroll 6
   for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 2
-    for (int v = 0; v < Vectors; ++v)
+    for (int v = 0; v < block_vectors; ++v)
       sum[r][v] = p.accumulate ? Vec<T>::load(c + r * p.c_stride + v * lanes)
                   : p.bias     ? Vec<T>::load(p.bias + j + v * lanes)
                                : Vec<T>(p.row_bias ? p.row_bias[i + r] : T(0));
@@ -188,45 +184,42 @@ void block_tile(const Stream<T>& p, Index i, Index j) {
   const Index a_row = p.a_row, a_step = p.a_step, b_stride = p.b_stride;
 #pragma GCC unroll 2
   for (Index k = 0; k < p.depth; ++k, a += a_step, b += b_stride) {
-    Vec<T> row[Vectors];
+    Vec<T> row[block_vectors];
 #pragma GCC unroll 2
-    for (int v = 0; v < Vectors; ++v) row[v] = Vec<T>::load(b + v * lanes);
-#pragma GCC unroll 12
+    for (int v = 0; v < block_vectors; ++v) row[v] = Vec<T>::load(b + v * lanes);
+#pragma GCC unroll 6
     for (int r = 0; r < Rows; ++r) {
       const Vec<T> x = loaded_once(Vec<T>(a[r * a_row]));
 #pragma GCC unroll 2
-      for (int v = 0; v < Vectors; ++v) sum[r][v] = fma(x, row[v], sum[r][v]);
+      for (int v = 0; v < block_vectors; ++v) sum[r][v] = fma(x, row[v], sum[r][v]);
     }
   }
-#pragma GCC unroll 12
+#pragma GCC unroll 6
   for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 2
-    for (int v = 0; v < Vectors; ++v) {
+    for (int v = 0; v < block_vectors; ++v) {
       if (p.relu) sum[r][v] = at_least_zero(sum[r][v]);
       sum[r][v].store(c + r * p.c_stride + v * lanes);
     }
 }
 
-template <class T, int Vectors, int Rows = block_rows>
+// Parts of 4 rows or more, of at most block_rows each, have at least 3.
+template <class T, int Rows = block_rows>
 void block_tile_of(Index rows, const Stream<T>& p, Index i, Index j) {
-  if constexpr (Rows > 1)
-    if (rows < Rows) return block_tile_of<T, Vectors, Rows - 1>(rows, p, i, j);
-  block_tile<T, Rows, Vectors>(p, i, j);
+  if constexpr (Rows > 3)
+    if (rows < Rows) return block_tile_of<T, Rows - 1>(rows, p, i, j);
+  block_tile<T, Rows>(p, i, j);
 }
 
-/// Columns in whole vectors; returns how many those are.
+/// The columns of whole blocks; returns how many those are.
 template <class T>
 Index blocks(const Stream<T>& p) {
-  constexpr Index lanes = Vec<T>::lanes, width = block_vectors * lanes;
+  constexpr Index width = block_vectors * Vec<T>::lanes;
   const Index parts = (p.rows + block_rows - 1) / block_rows, rows = (p.rows + parts - 1) / parts;
-  const auto each_part = [&](auto&& run) {
-    for (Index i = 0; i < p.rows; i += rows) run(i, p.rows - i < rows ? p.rows - i : rows);
-  };
   Index j = 0;
   for (; j + width <= p.columns; j += width)
-    each_part([&](Index i, Index n) { block_tile_of<T, block_vectors>(n, p, i, j); });
-  for (; j + lanes <= p.columns; j += lanes)
-    each_part([&](Index i, Index n) { block_tile_of<T, 1>(n, p, i, j); });
+    for (Index i = 0; i < p.rows; i += rows)
+      block_tile_of<T>(p.rows - i < rows ? p.rows - i : rows, p, i, j);
   return j;
 }
 

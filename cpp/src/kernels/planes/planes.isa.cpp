@@ -190,12 +190,16 @@ void dots_tile(const kernels::PlaneDots<T>& a, Index k) {
         sum, [&](int f) __attribute__((always_inline)) { return masked(dy + f * dy_stride); },
         [&](int t) __attribute__((always_inline)) { return masked(x[t]); });
   }
+  Vec<T> sums[Filters * Taps];  // in memory, where a short loop may find them
 #pragma GCC unroll 8
   for (int f = 0; f < Filters; ++f)
 #pragma GCC unroll 12
+    for (int t = 0; t < Taps; ++t) sums[f * Taps + t] = sum[f][t];
+  for (int f = 0; f < Filters; ++f)
     for (int t = 0; t < Taps; ++t) {
       T* to = a.gradient + f * a.depth + k + t;
-      *to = a.accumulate ? *to + sum[f][t].sum() : sum[f][t].sum();
+      const T total = sums[f * Taps + t].sum();
+      *to = a.accumulate ? *to + total : total;
     }
 }
 
