@@ -410,6 +410,25 @@ def test_a_loss_of_one_s_own_may_set_an_option_twice():
     np.testing.assert_allclose(Balanced([1, 3]).weight, [0.25, 0.75])
 
 
+def test_a_loss_of_one_s_own_has_options_that_only_it_knows():
+    class Focal(nn.CrossEntropyLoss):
+        def __init__(self, gamma=2.0):
+            super().__init__()
+            self.gamma = gamma
+
+    class Other(nn.Loss):
+        def __init__(self, reduction="mean"):
+            super().__init__(reduction)
+
+    focal, other = Focal(), Other()
+    focal.gamma = 3.0
+    focal.label_smoothing = 0.5
+    other.reduction = "sum"
+    assert (focal.gamma, focal.label_smoothing, other.reduction) == (3.0, 0.5, "sum")
+    with pytest.raises(ValueError, match="label_smoothing: expected"):
+        focal.label_smoothing = 2
+
+
 def test_a_weight_that_is_written_to_is_checked_again():
     loss = nn.CrossEntropyLoss(np.ones(2))
     model = nn.Sequential(nn.Linear(3, 2))

@@ -59,17 +59,20 @@ class Loss:
 
     def __setattr__(self, name: str, value: object) -> None:
         """Options that are set later are checked, and changed, as the constructor does."""
-        if name in vars(self) and name in self._option_names():
+        if name[:1] != "_" and name in vars(self):
             value = self._as_option(name, value)
         object.__setattr__(self, name, value)
         object.__setattr__(self, "_changes", self._changes + 1)
 
     def _as_option(self, name: str, value: object) -> object:
-        # Classes of others may set what they like in constructors that take what they like.
+        # Classes of others may have constructors of their own, and options that only they know.
         kinds = (c for c in type(self).__mro__ if c.__module__.startswith("piste.nn."))
         kind: type[Loss] = next(kinds)
-        options = {other: getattr(self, other) for other in kind._option_names()}
-        return value if kind is Loss else vars(kind(**{**options, name: value}))[name]
+        names = () if kind is Loss else kind._option_names()
+        if name not in names:
+            return value
+        options = {other: getattr(self, other) for other in names}
+        return vars(kind(**{**options, name: value}))[name]
 
     def __call__(self, input: npt.ArrayLike, target: npt.ArrayLike) -> FloatArray:
         """The loss: one number of shape (), or without reduction one for each value or row."""

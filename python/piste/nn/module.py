@@ -376,8 +376,7 @@ class Module:
             For an input that does not fit, or where running statistics are read-only and training
             would update them.
         """
-        frozen = self._indexed is None and not self._network().net.writeable()
-        if self.training and frozen:
+        if self.training and self._indexed is None and not self._network().net.writeable():
             self._check_writeable("eval() leaves the statistics as they are", parameters=False)
         output: FloatArray
         output, shapes = self._run(x, lambda network, batch: network.forward(batch, self.training))
