@@ -9,12 +9,13 @@ import numpy as np
 
 from . import _core
 from ._arrays import describe
+from ._settled import Settled
 from .functional._arguments import as_int, as_share
 
 _MOST_PADDING = 1 << 20
 
 
-class Augment:
+class Augment(Settled):
     """What a trainer does to images: `Trainer(..., augment=Augment(0.5, 4, mean, std))`.
 
     Images to train on are cut out and mirrored at random, drawn anew for every sample of every
@@ -53,11 +54,6 @@ class Augment:
             raise ValueError(f"std: expected numbers above 0, got {std}")
         if self.mean and self.std and len(self.mean) != len(self.std):
             raise ValueError(f"std: expected {len(self.mean)} numbers as mean has, got {std}")
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if name in vars(self):  # which the trainers that have it have read
-            raise AttributeError(f"{name}: cannot be changed; make another Augment")
-        object.__setattr__(self, name, value)
 
     def _lower(self, dtype: np.dtype[Any]) -> Any:
         """The engine's object."""

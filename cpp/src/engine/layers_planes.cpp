@@ -3,8 +3,7 @@
 
 #include "base/aligned.h"
 #include "engine/weighted_op.h"
-#include "ops/plane_gradient.h"
-#include "ops/plane_products.h"
+#include "ops/conv_planes.h"
 
 namespace piste {
 namespace {
@@ -14,9 +13,8 @@ class PlanesOp final : public ConvolutionOp<T> {
  public:
   PlanesOp(Plan<T>& plan, const ConvGeometry& g, const Site<T>& site)
       : ConvolutionOp<T>(plan, site),
-        map_(forward_map(g)),
-        product_(map_, forward_target(g), weights_of(g), 1),
-        gradient_sums_(map_, 1, g.channels, g.filters, 1) {
+        product_(forward_product<T>(g, 1)),
+        gradient_sums_(weight_gradient<T>(g, 1)) {
     packed_ = plan.fixed_tensor(product_.packed_size());
   }
 
@@ -91,12 +89,6 @@ class PlanesOp final : public ConvolutionOp<T> {
     }
   };
 
-  static PlaneWeights weights_of(const ConvGeometry& g) {
-    return {1,          g.filters,
-            g.channels, g.channels * g.taps(),
-            g.taps(),   {g.kernel[0], g.kernel[1], g.kernel[2]}};
-  }
-
   static Index slack() { return kernel_table<T>().lanes; }  // that is read behind planes
   static Index planes_bytes(const Value<T>& v) {
     return Index(round_up((v.sample_values() + slack()) * sizeof(T), alignment));
@@ -114,7 +106,6 @@ class PlanesOp final : public ConvolutionOp<T> {
 
   using WeightedOp<T>::x_, WeightedOp<T>::weight_, ConvolutionOp<T>::y_, ConvolutionOp<T>::bias_,
       ConvolutionOp<T>::packed_, ConvolutionOp<T>::gradients_;
-  PlaneMap map_;
   PlaneProduct<T> product_;
   PlaneGradient<T> gradient_sums_;
 };

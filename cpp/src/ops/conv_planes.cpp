@@ -5,24 +5,12 @@
 
 #include "base/parallel.h"
 #include "base/workspace.h"
-#include "ops/plane_gradient.h"
-#include "ops/plane_products.h"
 
 namespace piste {
 namespace {
 
 constexpr Index task_flops = 1 << 20;   // at least so much work per task
 constexpr Index pack_values = 1 << 14;  // and so many weights per task
-
-template <class T>
-PlaneProduct<T> forward_product(const ConvGeometry& g, Index n) {
-  const Index filters = g.filters / g.groups, channels = g.channels / g.groups, taps = g.taps();
-  return {
-      forward_map(g),
-      forward_target(g),
-      {g.groups, filters, channels, channels * taps, taps, {g.kernel[0], g.kernel[1], g.kernel[2]}},
-      n};
-}
 
 template <class T>
 PlaneProduct<T> backward_product(const ConvGeometry& g, Index n) {
@@ -56,6 +44,21 @@ Index pages(Index values, std::size_t size) { return Index(round_up(values * siz
 }  // namespace
 
 template <class T>
+PlaneProduct<T> forward_product(const ConvGeometry& g, Index n) {
+  const Index filters = g.filters / g.groups, channels = g.channels / g.groups, taps = g.taps();
+  return {
+      forward_map(g),
+      forward_target(g),
+      {g.groups, filters, channels, channels * taps, taps, {g.kernel[0], g.kernel[1], g.kernel[2]}},
+      n};
+}
+
+template <class T>
+PlaneGradient<T> weight_gradient(const ConvGeometry& g, Index n) {
+  return {forward_map(g), g.groups, g.channels / g.groups, g.filters / g.groups, n};
+}
+
+template <class T>
 void conv_planes(const ConvGeometry& geometry, Index n, const T* x, const T* weight, const T* bias,
                  T* y) {
   const ConvGeometry g = with_long_rows(geometry);
@@ -82,8 +85,7 @@ void conv_planes_backward(const ConvGeometry& geometry, Index n, const T* dy, co
                           const T* weight, T* dx, T* dweight, T* dbias) {
   const ConvGeometry g = with_long_rows(geometry);
   const PlaneProduct<T> product = backward_product<T>(g, n);
-  const PlaneGradient<T> gradient(forward_map(g), g.groups, g.channels / g.groups,
-                                  g.filters / g.groups, n);
+  const PlaneGradient<T> gradient = weight_gradient<T>(g, n);
   const Split split = tasks_of(product);
   const Index gradient_tasks = dweight || dbias ? gradient.tasks() : 0;
   const Index tasks = gradient_tasks + (dx ? split.count : 0);
@@ -117,5 +119,10 @@ template void conv_planes_backward(const ConvGeometry&, Index, const float*, con
                                    const float*, float*, float*, float*);
 template void conv_planes_backward(const ConvGeometry&, Index, const double*, const double*,
                                    const double*, double*, double*, double*);
+
+template PlaneProduct<float> forward_product(const ConvGeometry&, Index);
+template PlaneProduct<double> forward_product(const ConvGeometry&, Index);
+template PlaneGradient<float> weight_gradient(const ConvGeometry&, Index);
+template PlaneGradient<double> weight_gradient(const ConvGeometry&, Index);
 
 }  // namespace piste

@@ -1,6 +1,8 @@
 #pragma once
 
 #include "ops/conv_nhwc.h"
+#include "ops/plane_gradient.h"
+#include "ops/plane_products.h"
 
 namespace piste {
 
@@ -14,5 +16,12 @@ void conv_planes(const ConvGeometry& g, Index n, const T* x, const T* weight, co
 template <class T>
 void conv_planes_backward(const ConvGeometry& g, Index n, const T* dy, const T* x, const T* weight,
                           T* dx, T* dweight, T* dbias);
+
+/// What those are made of, for callers that share out the work themselves: of n samples, and a
+/// geometry as with_long_rows() leaves it.
+template <class T>
+PlaneProduct<T> forward_product(const ConvGeometry& g, Index n);
+template <class T>
+PlaneGradient<T> weight_gradient(const ConvGeometry& g, Index n);
 
 }  // namespace piste

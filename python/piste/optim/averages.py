@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from .._settled import Settled
 from ..functional._arguments import as_int, as_share
 
 Interval = Literal["step", "epoch"]
@@ -15,18 +16,13 @@ def check_interval(interval: object) -> None:
         raise ValueError(f"interval: expected 'step' or 'epoch', got {interval!r}")
 
 
-class Averaging:
+class Averaging(Settled):
     """Which average a trainer keeps beside the weights, and how often it adds to it."""
 
     start: int
     every: int = 1
     interval: Interval = "step"
     _decay: float  # below 0: the plain mean
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if name in vars(self):
-            raise AttributeError(f"{name}: cannot be changed; make another {type(self).__name__}")
-        object.__setattr__(self, name, value)
 
     def _describe(self) -> dict[str, Any]:
         arguments = {name: value for name, value in vars(self).items() if name[0] != "_"}
