@@ -307,3 +307,16 @@ def test_folders_of_their_own_may_appear_later(tmp_path):
     saved = ModelCheckpoint(tmp_path / "{epoch}" / "w")
     make().fit(IMAGES, LABELS, epochs=2, callbacks=[make_folder, saved])
     assert (tmp_path / "2" / "w").is_file()
+
+
+def test_a_loss_that_a_callback_sets_is_held_to_its_targets():
+    model = nn.Sequential(nn.Linear(3, 1))
+    trainer = piste.Trainer(model, nn.MSELoss(), SGD(0.0))
+    x, y = np.ones((8, 3), np.float32), np.full((8, 1), 7.4)
+
+    def change(trainer, history):
+        trainer.loss = nn.BCEWithLogitsLoss()
+
+    with pytest.raises(ValueError, match="y: expected targets from 0 to 1"):
+        trainer.fit(x, y, epochs=3, callbacks=[change], progress=False)
+    assert len(trainer.history) == 1

@@ -110,3 +110,12 @@ def test_not_while_the_averages_stand_in():
         pytest.raises(RuntimeError, match=r"copy: not inside averaged_weights\(\)"),
     ):
         copy.deepcopy(trainer)
+
+
+def test_steps_have_no_end_that_a_training_reaches(tmp_path):
+    trainer = piste.Trainer(nn.Sequential(nn.Linear(3, 1)), nn.MSELoss(), optim.SGD(0.1))
+    trainer.steps = 2**31 - 1
+    trainer.step(np.ones((2, 3)), np.ones((2, 1)))
+    trainer.save(tmp_path / "file")
+    for other in (copy.deepcopy(trainer), piste.Trainer.load(tmp_path / "file")):
+        assert other.steps == trainer.steps == 2**31

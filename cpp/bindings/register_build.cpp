@@ -1,5 +1,6 @@
 #include <pybind11/stl.h>
 
+#include <cstring>
 #include <memory>
 #include <utility>
 
@@ -42,6 +43,21 @@ void register_build(py::module_& module) {
   module.def(
       "lasting", [](std::size_t bytes) { return array_in(lasting_memory(bytes), bytes); },
       py::arg("bytes"));
+  module.def(
+      "overwrite",
+      [](const std::vector<py::array>& targets, const std::vector<py::array>& sources) {
+        check(targets.size() == sources.size(), "overwrite", "expected ", targets.size(),
+              " sources, got ", sources.size());
+        const auto contiguous = [](const py::array& a) { return a.flags() & py::array::c_style; };
+        for (std::size_t i = 0; i < targets.size(); ++i)
+          check(contiguous(targets[i]) && contiguous(sources[i]) && targets[i].writeable() &&
+                    targets[i].dtype().is(sources[i].dtype()) &&
+                    targets[i].nbytes() == sources[i].nbytes(),
+                "overwrite", "source ", i, " is not of its target's kind");
+        for (std::size_t i = 0; i < targets.size(); ++i)
+          std::memcpy(const_cast<void*>(targets[i].data()), sources[i].data(), sources[i].nbytes());
+      },
+      py::arg("targets"), py::arg("sources"));
   module.def("num_threads", &num_threads);
   module.def("set_num_threads", &set_num_threads, py::arg("n"));
 }

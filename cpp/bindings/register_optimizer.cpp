@@ -41,17 +41,19 @@ void define(py::module_& module, const char* name) {
            py::keep_alive<1, 4>())
       .def(
           "set_averages",
-          [](O& o, Views<const T> sources, Views<T> means, double decay, Index start, Index every) {
+          [](O& o, Views<T> sources, Views<T> means, double decay, Index start, Index every) {
             check(sources.size() == means.size(), "optimizer", "expected ", sources.size(),
                   " means, got ", means.size());
             for (std::size_t i = 0; i < means.size(); ++i)
               check(sources[i].size() == means[i].size(), "optimizer", "mean ", i, " has shape ",
                     means[i].shape, ", its source ", sources[i].shape);
-            o.averages = {std::move(sources), std::move(means), decay, start, every};
+            o.averages = {std::move(sources), std::move(means), decay, start, every, false};
           },
           py::arg("sources"), py::arg("means"), py::arg("decay"), py::arg("start"),
           py::arg("every"), py::keep_alive<1, 2>(), py::keep_alive<1, 3>())
       .def("average", &O::average, py::call_guard<GilReleased>())
+      .def("put_averages", &O::put_averages, py::arg("in_place"))
+      .def_property_readonly("averages_in_place", [](const O& o) { return o.averages.in_place; })
       .def(
           "set_options",
           [](O& o, std::vector<Hyperparameters> options) {

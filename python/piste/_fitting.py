@@ -153,7 +153,7 @@ def _end_epoch(
     trainer: Trainer, history: History, record: dict[str, float], held_out: Samples | None
 ) -> None:
     if held_out is not None:
-        held_out.follow(trainer._network)
+        held_out.follow(trainer._network, trainer.loss)
         record["val_loss"], record["val_accuracy"] = trainer._evaluate(held_out)
     for name, value in record.items():
         getattr(history, name).append(value)
@@ -181,7 +181,7 @@ def _epoch(
         slice_seconds = min(slice_seconds, _BAR_SECONDS)
     try:
         while done < batches:
-            samples.follow(trainer._network)
+            samples.follow(trainer._network, trainer.loss)
             result = yield from run(trainer, samples, order, size, done, slice_seconds, total)
             done += result.batches
             total = result.loss_sum

@@ -11,7 +11,7 @@ from . import _core
 from ._augment import Augment
 from ._network import CompiledNetwork
 from ._samples import Samples
-from .functional._arguments import as_int
+from .functional._arguments import COUNTLESS, as_int
 from .nn import module
 from .nn._loss import LoweredLoss
 from .nn.losses import Loss
@@ -36,7 +36,6 @@ class LoweredTraining:
     _clip_grad_norm: float | None
     _accumulation_steps: int
     _average: Averaging | None
-    _averaged_now: bool
     _augment: Augment | None
 
     def _compile(self, schedule: Schedule | None) -> None:
@@ -62,7 +61,7 @@ class LoweredTraining:
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles, which go on with the same bits."""
-        if self._averaged_now:
+        if self._state.core.averages_in_place:
             raise RuntimeError("copy: not inside averaged_weights()")
         state = self._state
         kept = {name: value for name, value in vars(self).items() if name not in _IN_CORE}
@@ -95,7 +94,7 @@ class LoweredTraining:
 
     @steps.setter
     def steps(self, steps: int) -> None:
-        self._training.steps = as_int(steps, "steps", 0)
+        self._training.steps = as_int(steps, "steps", 0, COUNTLESS)
 
     def _evaluate(self, samples: Samples) -> tuple[float, float]:
         loss = self._loss(samples)

@@ -23,11 +23,12 @@ class Samples:
     def __init__(
         self,
         network: CompiledNetwork,
+        loss: Loss,
         images: npt.NDArray[Any],
         targets: npt.NDArray[Any],
         weights: FloatArray | None,
     ) -> None:
-        self.network = network
+        self.network, self.loss, self._changes = network, loss, loss._changes
         self.images, self.targets, self.weights = images, targets, weights
 
     def __len__(self) -> int:
@@ -67,7 +68,7 @@ class Samples:
                 raise ValueError("sample_weight: expected finite values of at least 0")
         if not len(images):
             raise ValueError("x: expected at least one sample, got none")
-        return cls(network, images, targets, weights)
+        return cls(network, loss, images, targets, weights)
 
     @classmethod
     def held_out(
@@ -95,14 +96,19 @@ class Samples:
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(f"validation_data: {error}") from None
 
-    def follow(self, network: CompiledNetwork) -> None:
-        """Go on with the model's `network`: another one where a layer's option has changed since.
+    def follow(self, network: CompiledNetwork, loss: Loss) -> None:
+        """Go on with the model's `network` and the `loss`, where an option has changed since.
 
         Raises
         ------
         ValueError
-            Where its outputs have another shape than those that the targets were checked for.
+            Where outputs have another shape than those that the targets were checked for, or the
+            loss takes other targets.
         """
+        if loss is not self.loss or loss._changes != self._changes:
+            expected = self.network.output_shape(self.images)
+            self.targets = _targets(self.targets, expected, loss, network.dtype)
+            self.loss, self._changes = loss, loss._changes
         if network is self.network:
             return
         before, now = self.network.output_shape(self.images), network.output_shape(self.images)

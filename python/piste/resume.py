@@ -12,7 +12,7 @@ import numpy as np
 from . import serialize
 from ._arrays import check_kind, describe
 from .checkpoint import load_arrays, save_arrays
-from .functional._arguments import as_int, as_number
+from .functional._arguments import as_number
 from .history import History
 from .optim import Schedule
 
@@ -24,16 +24,16 @@ _FORMAT = 2  # of the files
 
 def save_trainer(trainer: Trainer, path: str | os.PathLike[str]) -> None:
     """See `Trainer.save`."""
-    if trainer._averaged_now:
+    if trainer._state.core.averages_in_place:
         raise RuntimeError("save: not inside averaged_weights()")
-    steps, history = as_int(trainer.steps, "steps", 0), _as_lists(trainer.history)
+    history = _as_lists(trainer.history)
     trainer.optimizer.options(trainer._state.names)  # raises for what could not be loaded again
     arrays = {f"model.{k}": v for k, v in trainer.model.state_dict().items()}
     schedule = trainer.schedule
     state = {
         "format": _FORMAT,
         "seed": trainer.seed,
-        "steps": steps,
+        "steps": trainer.steps,
         "counters": trainer._state.counters,
         "rng": trainer._rng.bit_generator.state,
         "history": history,
@@ -94,7 +94,7 @@ def load_trainer(
             check_kind(weights[name], array, name)
         trainer.model.load_state_dict(weights)
         trainer._state.restore(state["counters"], arrays)
-        trainer.steps = as_int(state["steps"], "steps", 0)
+        trainer.steps = state["steps"]
         trainer._rng.bit_generator.state = _generator_state(state["rng"])
         trainer.history = _history(state["history"])
     except serialize.NeedsSchedule as error:

@@ -18,6 +18,7 @@ from ._lowered import LoweredTraining
 from ._samples import Layout, Samples
 from .functional._arguments import as_int, as_positive
 from .history import History
+from .nn import module
 from .nn.losses import Loss
 from .nn.module import Module
 from .optim import EMA, SWA, Optimizer, Schedule
@@ -105,7 +106,6 @@ class Trainer(LoweredTraining):
         self._clip_grad_norm = _bound(clip_grad_norm, "clip_grad_norm")
         self._accumulation_steps = as_int(accumulation_steps, "accumulation_steps", 1)
         self._average = average
-        self._averaged_now = False
         self._fitting: int | None = None  # the thread that is inside `fit`
         self._rng = np.random.Generator(np.random.PCG64(self._seed))
         self._augment = augment
@@ -187,14 +187,15 @@ class Trainer(LoweredTraining):
         if self._averages_in_use:
             raise RuntimeError("averaged_weights: already in use")
         self._model._check_writeable("averages cannot take its place")
-        with self._model._holding_averages():
-            self._state.swap_averages()
-            self._averaged_now = True
-            try:
-                yield
-            finally:
-                self._state.swap_averages()
-                self._averaged_now = False
+        core, arrays = self._state.core, [id(array) for _, array in self._model._named_state()]
+        module._averaged.update(dict.fromkeys(arrays, core))
+        try:
+            core.put_averages(True)  # one call, which no signal divides
+            yield
+        finally:
+            core.put_averages(False)
+            for array in arrays:
+                module._averaged.pop(array, None)
 
     @property
     def _averages_in_use(self) -> bool:

@@ -459,3 +459,61 @@ def test_a_trainer_follows_every_option_and_another_loss():
             DIRECT[np.dtype(np.float32)].check(trainer.step(x, y), trainer.loss(model(x), y))
     trainer.loss = nn.MultiMarginLoss()
     DIRECT[np.dtype(np.float32)].check(trainer.step(x, y), trainer.loss(model(x), y))
+
+
+def test_a_class_of_one_s_own_has_the_options_that_it_passes_on():
+    class Narrow(nn.HuberLoss):
+        def __init__(self):
+            super().__init__(delta=0.1)
+
+    class Weighted(nn.CrossEntropyLoss):
+        def __init__(self, *args, gamma=2.0, **options):
+            super().__init__(weight=[1, 2, 30], **options)
+            self.gamma = gamma
+
+    x, y = np.full((4, 3), 2.0), np.zeros((4, 3))
+    expected = nn.HuberLoss(delta=0.1)
+    assert Narrow()(x, y) == expected(x, y)
+    own = Narrow()
+    own.forward(x, y)
+    expected.forward(x, y)
+    np.testing.assert_array_equal(own.backward(), expected.backward())
+    assert repr(own) == "Narrow(reduction='mean', delta=0.1)"
+    logits, labels_ = np.arange(12.0).reshape(4, 3) % 5, np.array([0, 1, 2, 1])
+    loss = Weighted(gamma=1.0)
+    assert loss(logits, labels_) == nn.CrossEntropyLoss([1, 2, 30])(logits, labels_)
+    with pytest.raises(ValueError, match="delta: expected"):
+        own.delta = -5
+    with pytest.raises(ValueError, match="label_smoothing: expected"):
+        loss.label_smoothing = 7
+    loss.weight = [3, 2, 1]
+    model = nn.Sequential(nn.Linear(3, 3))
+    value = piste.Trainer(model, loss, SGD(0.0)).step(logits.astype(np.float32), labels_)
+    DIRECT[np.dtype(np.float32)].check(value, loss(model(logits.astype(np.float32)), labels_))
+
+
+@pytest.mark.parametrize("method", ["__call__", "forward", "backward"])
+def test_a_pass_written_in_python_is_refused_in_training(method):
+    def own(self, *args):
+        return 100 * getattr(nn.MSELoss, method)(self, *args)
+
+    loss = type("Louder", (nn.MSELoss,), {method: own})()
+    trainer = piste.Trainer(nn.Sequential(nn.Linear(3, 1)), loss, SGD(0.1))
+    with pytest.raises(TypeError, match=f"Louder overrides {method}"):
+        trainer.step(np.ones((2, 3), np.float32), np.ones((2, 1)))
+
+
+def test_a_loss_that_comes_from_none_of_the_package_s_is_refused_in_training():
+    class Mine(nn.Loss):
+        pass
+
+    trainer = piste.Trainer(nn.Sequential(nn.Linear(3, 1)), Mine(), SGD(0.1))
+    with pytest.raises(TypeError, match="Mine is no loss of piste's nor derived from one"):
+        trainer.step(np.ones((2, 3), np.float32), np.ones((2, 1)))
+
+
+def test_least_squares_stay_a_sum():
+    loss = nn.LeastSquaresLoss()
+    with pytest.raises(AttributeError, match="reduction: LeastSquaresLoss has 'sum' alone"):
+        loss.reduction = "mean"
+    assert loss.reduction == "sum"

@@ -197,3 +197,36 @@ def test_what_a_trainer_has_read_is_not_changed_afterwards(average):
         with pytest.raises(AttributeError, match=f"^{name}: cannot be changed; make another "):
             setattr(average, name, 1)
     assert repr(average) == before
+
+
+def test_weights_that_become_read_only_inside_come_back_all_the_same():
+    model = nn.Sequential(nn.Linear(3, 1))
+    trainer = piste.Trainer(model, nn.MSELoss(), SGD(0.1), average=EMA(0.5))
+    for _ in range(3):
+        trainer.step(np.ones((2, 3)), np.ones((2, 1)))
+    before = model.state_dict()
+    with trainer.averaged_weights():
+        assert not np.array_equal(model[0].weight, before["0.weight"])
+        model[0].weight.flags.writeable = False
+    for name, array in model.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
+    model[0].weight.flags.writeable = True
+    copy.deepcopy(trainer).step(np.ones((2, 3)), np.ones((2, 1)))
+
+
+def test_averages_change_places_once_whatever_is_asked_for_again():
+    model = nn.Sequential(nn.Linear(3, 1))
+    trainer = piste.Trainer(model, nn.MSELoss(), SGD(0.1), average=EMA(0.5))
+    for _ in range(3):
+        trainer.step(np.ones((2, 3)), np.ones((2, 1)))
+    weight, core = model[0].weight.copy(), trainer._state.core
+    core.put_averages(False)
+    np.testing.assert_array_equal(model[0].weight, weight)
+    core.put_averages(True)
+    averaged = model[0].weight.copy()
+    assert core.averages_in_place
+    assert not np.array_equal(averaged, weight)
+    core.put_averages(True)
+    np.testing.assert_array_equal(model[0].weight, averaged)
+    core.put_averages(False)
+    np.testing.assert_array_equal(model[0].weight, weight)

@@ -230,3 +230,41 @@ def test_a_trainer_follows_what_is_set_and_what_is_written_to_groups():
     follow(0.25, 0.25, 0.2, 0)
     optimizer.groups.clear()
     follow(0.2, 0.2, 0.2, 0.2)
+
+
+def test_what_is_written_to_groups_is_checked_and_kept_as_numbers(tmp_path):
+    rate, names = np.array(0.1), ["0"]
+    optimizer = SGD(0.1, groups=[{"params": names, "lr": 0.1}])
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
+    trainer = piste.Trainer(model, nn.MSELoss(), optimizer)
+    x, y = np.ones((4, 2)), np.ones((4, 1))
+    names.append("1")
+    optimizer.groups[0]["lr"] = rate
+    trainer.step(x, y)
+    rate[...] = 0
+    before = model[0].weight.copy()
+    trainer.step(x, y)
+    np.testing.assert_array_equal(model[0].weight, before)
+    assert list(trainer.learning_rates().values()) == [0.0, 0.0, 0.1, 0.1]
+    trainer.save(tmp_path / "file")
+    assert piste.Trainer.load(tmp_path / "file").optimizer.groups == [{"params": ["0"], "lr": 0.0}]
+
+
+@pytest.mark.parametrize(
+    ("group", "error", "message"),
+    [
+        ({"params": "01", "lr": 0}, TypeError, "expected 'params' to be a list of names"),
+        ({"params": ["1"], "betas": (0, 0)}, ValueError, "expected 'params' and hyperparameters"),
+        ({"lr": 0}, ValueError, "expected 'params' and hyperparameters"),
+        ({"params": ["1"], "lr": np.ones(2)}, TypeError, "lr: expected a number"),
+    ],
+)
+def test_bad_groups_put_into_the_list_are_refused(group, error, message):
+    optimizer = SGD(0.1)
+    trainer = piste.Trainer(
+        nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1)), nn.MSELoss(), optimizer
+    )
+    optimizer.groups.append(group)
+    with pytest.raises(error, match=message):
+        trainer.step(np.ones((4, 2)), np.ones((4, 1)))
+    assert trainer.steps == 0

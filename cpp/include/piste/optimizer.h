@@ -23,10 +23,10 @@ struct Hyperparameters {
 /// Averages of arrays over a training: exponential, or (with a decay below 0) the plain mean.
 template <class T>
 struct Averages {
-  std::vector<View<const T>> sources;
-  std::vector<View<T>> means;
+  std::vector<View<T>> sources, means;
   double decay = -1;
   Index start = 0, every = 0;  // from which update on, every so many; 0: only when called
+  bool in_place = false;       // have they changed places with their sources?
 };
 
 template <class T>
@@ -83,6 +83,8 @@ struct Optimizer {
   }
   /// Adds the sources as they are to the averages.
   void average();
+  /// Makes averages and sources change places, unless they stand as they are wanted.
+  void put_averages(bool in_place);
 };
 
 }  // namespace piste

@@ -301,7 +301,7 @@ void Optimizer<T>::average() {
   const double weight =
       averages.decay < 0 ? 1 / static_cast<double>(counters.averaged + 1) : 1 - averages.decay;
   for (std::size_t i = 0; i < averages.means.size(); ++i) {
-    const View<const T>& source = averages.sources[i];
+    const View<T>& source = averages.sources[i];
     for_each_part(source.size(), [&](Index first, Index n) {
       T* const mean = averages.means[i].data + first;
       if (counters.averaged)
@@ -311,6 +311,16 @@ void Optimizer<T>::average() {
     });
   }
   ++counters.averaged;
+}
+
+template <class T>
+void Optimizer<T>::put_averages(bool in_place) {
+  if (averages.in_place == in_place) return;
+  for (std::size_t i = 0; i < averages.means.size(); ++i) {
+    const View<T>& source = averages.sources[i];
+    std::swap_ranges(source.data, source.data + source.size(), averages.means[i].data);
+  }
+  averages.in_place = in_place;
 }
 
 template struct Optimizer<float>;

@@ -13,6 +13,9 @@ from .._arrays import describe
 LARGEST = 2**31 - 1
 """The core multiplies two such values in 64 bits."""
 
+COUNTLESS = 2**62
+"""Steps that no training reaches, though each is a sample of a small model."""
+
 
 def as_flag(value: object, name: str) -> bool:
     """`value` as a bool.
@@ -27,8 +30,8 @@ def as_flag(value: object, name: str) -> bool:
     return bool(value)
 
 
-def as_int(value: object, name: str, minimum: int) -> int:
-    """`value` as an int of at least `minimum`; bool and float are refused.
+def as_int(value: object, name: str, minimum: int, largest: int = LARGEST) -> int:
+    """`value` as an int from `minimum` to `largest`; bool and float are refused.
 
     Raises
     ------
@@ -43,8 +46,8 @@ def as_int(value: object, name: str, minimum: int) -> int:
         number = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         raise TypeError(f"{name}: expected an integer, got {describe(value)}") from None
-    if not minimum <= number <= LARGEST:
-        raise ValueError(f"{name}: expected an integer from {minimum} to {LARGEST}, got {number}")
+    if not minimum <= number <= largest:
+        raise ValueError(f"{name}: expected an integer from {minimum} to {largest}, got {number}")
     return number
 
 

@@ -65,14 +65,15 @@ class Loss:
         object.__setattr__(self, "_changes", self._changes + 1)
 
     def _as_option(self, name: str, value: object) -> object:
-        # Classes of others may have constructors of their own, and options that only they know.
-        kinds = (c for c in type(self).__mro__ if c.__module__.startswith("piste.nn."))
-        kind: type[Loss] = next(kinds)
-        names = () if kind is Loss else kind._option_names()
-        if name not in names:
-            return value
-        options = {other: getattr(self, other) for other in names}
-        return vars(kind(**{**options, name: value}))[name]
+        kind, names = self._kind_of(), self._option_names()
+        if name in names:
+            options = {other: getattr(self, other) for other in names}
+            value = vars(kind(**{**options, name: value}))[name]
+        elif name == "reduction":
+            if kind is not Loss:
+                raise AttributeError(f"reduction: {kind.__name__} has {self.reduction!r} alone")
+            value = as_reduction(value)
+        return value
 
     def __call__(self, input: npt.ArrayLike, target: npt.ArrayLike) -> FloatArray:
         """The loss: one number of shape (), or without reduction one for each value or row."""
@@ -116,8 +117,15 @@ class Loss:
         return {name: getattr(self, name) for name in self._option_names()}
 
     @classmethod
+    def _kind_of(cls) -> type[Loss]:
+        """The class of the package that this one is or comes from."""
+        return next(kind for kind in cls.__mro__ if kind.__module__.startswith("piste.nn."))
+
+    @classmethod
     def _option_names(cls) -> list[str]:
-        names = inspect.signature(cls.__init__).parameters
+        """Of that class: those of others may have constructors of any kind."""
+        kind = cls._kind_of()
+        names = () if kind is Loss else inspect.signature(kind.__init__).parameters
         return [name for name in names if name not in ("self", "size_average", "reduce")]
 
     def _engine(self, dtype: np.dtype[Any], shape: tuple[int, ...]) -> dict[str, Any]:
@@ -125,6 +133,7 @@ class Loss:
         return {"pointwise": self._pointwise}
 
     def _lower(self, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
+        self._check_passes()
         if self.reduction == "none":
             raise ValueError("reduction: training needs 'mean' or 'sum', got 'none'")
         options = {
@@ -134,6 +143,22 @@ class Loss:
         }
         make: Any = _core.LossF32 if dtype == np.float32 else _core.LossF64
         return make(**options)
+
+    def _check_passes(self) -> None:
+        """Refuse what is written in Python: the engine would never run it."""
+        name = type(self).__name__
+        if self._kind_of() is Loss:
+            raise TypeError(
+                f"loss: {name} is no loss of piste's nor derived from one, which the engine knows; "
+                "call it in a loop of your own, with model.forward and model.backward"
+            )
+        for method in ("__call__", "forward", "backward"):
+            own = getattr(self, method)
+            if getattr(own, "__func__", own) is not getattr(self._kind_of(), method):
+                raise TypeError(
+                    f"loss: {name} overrides {method}, but training runs in C++, which does not "
+                    "call it; use it in a loop of your own, with model.forward and model.backward"
+                )
 
     def __repr__(self) -> str:
         return (

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import math
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from .. import _core
 from .._arrays import FloatArray, as_array, as_float, check_shape, describe, lasting
 from .._network import CompiledNetwork
 from ..functional._arguments import as_int
@@ -21,11 +23,12 @@ _COMPOSE = "compose layers of piste.nn instead, by Sequential, Residual and Conc
 
 _DEEPEST_SHOWN = 100  # by repr; the spaces before its lines grow with the depth's square
 
-_averages: set[int] = set()
-"""Identities of the arrays that hold averages, inside `Trainer.averaged_weights`: of arrays, as
-other modules may share them, and beside them, so that copies begin without."""
+_averaged: dict[int, Any] = {}
+"""By the identity of arrays, as other modules may share them, the core's optimiser that puts
+averages into their place, inside `Trainer.averaged_weights`."""
 
 _generator: np.random.Generator | None = None  # made when needed: NumPy loads its module late
+_changing = threading.Lock()
 _last_change = object()  # of an option of any layer; each is another object
 
 
@@ -103,6 +106,10 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} has options and does not check them")
 
     def _change_option(self, name: str, value: object) -> None:
+        with _changing:  # options are read and written all together
+            self._settle_anew(name, value)
+
+    def _settle_anew(self, name: str, value: object) -> None:
         settled = object.__new__(type(self))  # what raises must change nothing here
         settled._settle(**{each: getattr(self, each) for each in self._options} | {name: value})
         before, after = getattr(self, name), getattr(settled, name)
@@ -247,23 +254,15 @@ class Module:
             if array.dtype.kind not in "fiu":
                 raise TypeError(f"{name}: expected numbers, got dtype {array.dtype}")
             _check_range(array, own[name].dtype, name)
-        for name, array in arrays.items():
-            own[name][...] = array
-
-    @contextlib.contextmanager
-    def _holding_averages(self) -> Iterator[None]:
-        """Inside, nothing trains this module or loads weights into it."""
-        held = {id(array) for _, array in self._named_state()}
-        _averages.update(held)
-        try:
-            yield
-        finally:
-            _averages.difference_update(held)
+        # All of them in one call, which no signal divides.
+        sources = [np.array(array, own[name].dtype, order="C") for name, array in arrays.items()]
+        _core.overwrite([own[name] for name in arrays], sources)
 
     def _holds_averages(self) -> bool:
-        if not _averages:  # each step asks
+        if not _averaged:  # each step asks
             return False
-        return any(id(array) in _averages for _, array in self._named_state())
+        cores = (_averaged.get(id(array)) for _, array in self._named_state())
+        return any(core is not None and core.averages_in_place for core in cores)
 
     def train(self, mode: bool = True) -> Module:
         """Switch this module and all below it to training (or evaluation)."""
@@ -272,7 +271,11 @@ class Module:
         return self
 
     def eval(self) -> Module:
-        """Switch to evaluation: dropout off, batch norm by its running statistics."""
+        """Switch to evaluation: dropout off, batch norm by its running statistics.
+
+        The module whose `forward` is called decides for all below it; a `Trainer` trains all layers
+        in training mode, whatever they were switched to.
+        """
         return self.train(False)
 
     def _lower(self, net: Any, value: int, name: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from .. import _core, functional
@@ -17,6 +18,8 @@ from .module import Module
 
 def _as_given(sizes: Any) -> Any:
     """Checked sizes as they came, but for lists and arrays, which could be written to."""
+    if isinstance(sizes, np.ndarray) and sizes.ndim == 0:
+        return int(sizes)
     if not isinstance(sizes, Iterable):
         return sizes
     return tuple(None if size is None else int(size) for size in sizes)

@@ -80,7 +80,7 @@ class Optimizer:
                 )
             own = {name: _as_option(name, v) for name, v in group.items() if name != "params"}
             self._check({**self._defaults(), **own})
-            result.append({"params": names, **own})
+            result.append({"params": list(names), **own})
         return result
 
     def _defaults(self) -> dict[str, Any]:
@@ -95,7 +95,8 @@ class Optimizer:
             Where groups name no parameter, or one of them twice, or a hyperparameter has been set
             to nonsense.
         """
-        for group in self.groups:
+        groups = self._as_groups(self.groups)  # which may have been written to
+        for group in groups:
             for wanted in group["params"]:
                 if not any(_matches(name, wanted) for name in names):
                     raise ValueError(f"groups: no parameter {wanted!r}; there are {list(names)}")
@@ -104,7 +105,7 @@ class Optimizer:
             options = self._defaults()
             named = [
                 (wanted, group)
-                for group in self.groups
+                for group in groups
                 for wanted in group["params"]
                 if _matches(name, wanted)
             ]
@@ -130,7 +131,8 @@ class Optimizer:
                 _as_option(name, value)
 
     def _describe(self) -> dict[str, Any]:
-        return {"class": type(self).__name__, **self._defaults(), "groups": self.groups}
+        groups = self._as_groups(self.groups)
+        return {"class": type(self).__name__, **self._defaults(), "groups": groups}
 
     def __repr__(self) -> str:
         options = ", ".join(f"{k}={v}" for k, v in self._defaults().items())

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from .. import _core
 from .._arrays import FloatArray, check_kind
-from ..functional._arguments import as_finite, as_int
+from ..functional._arguments import COUNTLESS, as_finite, as_int
 from ..history import History
 from .averages import Averaging
 from .optimizers import Optimizer
@@ -70,7 +70,6 @@ class OptimizerState:
         self.core: Any = make(optimizer._rule, rows, self.sums)
         self.core.clip_value, self.core.clip_norm = clip_value, clip_norm
         self.core.accumulate = accumulate
-        self._averaged = averaged
         self.means: dict[str, FloatArray] = {}
         if averaging is not None:
             self.means = {name: np.zeros_like(array) for name, array in averaged.items()}
@@ -215,13 +214,6 @@ class OptimizerState:
             if since > 0 and since % averaging.every == 0:
                 self.core.average()
 
-    def swap_averages(self) -> None:
-        """Exchange the averages with what they are averages of."""
-        for name, mean in self.means.items():
-            kept = mean.copy()
-            mean[...] = self._averaged[name]
-            self._averaged[name][...] = kept
-
     def arrays(self) -> dict[str, FloatArray]:
         """All that a checkpoint must hold, by name; the arrays are those in use."""
         result = {
@@ -244,10 +236,10 @@ class OptimizerState:
         """
         updates, gathered, divisor, averaged = counters
         self.counters = (
-            as_int(updates, "updates", 0),
+            as_int(updates, "updates", 0, COUNTLESS),
             as_int(gathered, "gathered", 0),
             as_finite(divisor, "divisor", 0),
-            as_int(averaged, "averaged", 0),
+            as_int(averaged, "averaged", 0, COUNTLESS),
         )
         for name, array in self.arrays().items():
             check_kind(arrays[name], array, name)
