@@ -185,7 +185,7 @@ void test_every_rule_learns() {
       h.eps = 1e-8;
       h.amsgrad = h.centered = true;
       h.lr = 0.01;
-      const std::vector<T>& owner = model.arrays[model.trainable[i]];
+      std::vector<T>& owner = model.arrays[model.trainable[i]];
       const Shape shape{static_cast<Index>(owner.size())};
       for (View<T>& state : o.states[i]) state = model.array(shape, 0);
       o.sums.push_back(model.array(shape, 0));
