@@ -139,10 +139,13 @@ void define_runs(py::class_<BoundNetwork<T>>& c) {
   });
   c.def(
       "predict",
-      [](B& b, const py::array& x, View<T> out, const Augmentation<T>* augmentation) {
+      [](B& b, const py::array& x, View<T> out, const py::object& augmentation) {
         const auto input = as_input(x);
+        // As a pointer, None would be looked for among other modules' classes in each call.
+        const Augmentation<T>* given =
+            augmentation.is_none() ? nullptr : augmentation.cast<const Augmentation<T>*>();
         const Call call(b);
-        b.network.predict(input, out, augmentation);
+        b.network.predict(input, out, given);
       },
       py::arg("x"), py::arg("out"), py::arg("augmentation") = py::none());
   c.def("forward",

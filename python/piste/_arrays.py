@@ -35,11 +35,11 @@ def empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     """
     kind = np.dtype(dtype)
     size = math.prod(shape) * kind.itemsize
+    if size in _POOLED_BYTES:
+        return _core.empty(size).view(kind).reshape(shape)
     if size > sys.maxsize:
         raise ValueError(f"a result of shape {shape} and dtype {kind} has more bytes than an array")
-    if size not in _POOLED_BYTES:
-        return np.empty(shape, kind)
-    return _core.empty(size).view(kind).reshape(shape)
+    return np.empty(shape, kind)
 
 
 def empty_like(array: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -58,7 +58,7 @@ class CompiledNetwork:
         if len(dtypes) > 1:
             names = sorted(str(dtype) for dtype in dtypes)
             raise TypeError(f"all layers of a network need one dtype, got {' and '.join(names)}")
-        self._has_floats = bool(dtypes)
+        self.has_floats = bool(dtypes)
         self.dtype: np.dtype[Any] = dtypes.pop() if dtypes else np.dtype(dtype)
         single = self.dtype == np.float32
         self.net: Any = _core.NetworkF32() if single else _core.NetworkF64()
@@ -96,7 +96,7 @@ class CompiledNetwork:
         """This network; where its `module` has no floats of its own, one in the dtype of `x`."""
         double = isinstance(x, np.ndarray) and x.dtype.kind == "f" and x.dtype.itemsize == 8
         dtype = np.dtype(np.float64 if double else np.float32)
-        if self._has_floats or dtype == self.dtype:
+        if self.has_floats or dtype == self.dtype:
             return self
         if self._twin is None:
             self._twin = CompiledNetwork(module, dtype)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -298,7 +298,7 @@ class Module:
     def _by_hand(self, x: object = None) -> Any:
         """What calls of this module itself run on: without floats of its own, in `x`'s dtype."""
         network = self._network()
-        return network if x is None else network.in_dtype_of(x, self)
+        return network if x is None or network.has_floats else network.in_dtype_of(x, self)
 
     def _check_writeable(self, otherwise: str, *, parameters: bool = True) -> None:
         """Refuse read-only arrays, whose memory the engine would write to all the same.
@@ -352,23 +352,24 @@ class Module:
         """That of the output for an input of `shape` for which `_batch_shape` gave a batch."""
         return output.shape[1:]
 
-    def _run(self, x: npt.ArrayLike, run: Callable[[Any, Any], Any]) -> tuple[Any, Any]:
-        """The output, and where it is not a batch's the shapes that `backward` takes and gives."""
-        network = self._by_hand(x)
+    def _batch_for(self, network: Any, x: object) -> tuple[int, ...] | None:
+        """`_batch_shape` for an array that `network` is to take; None for a batch as it is."""
         shape = getattr(x, "shape", None)
         if not isinstance(shape, tuple) or network is self._indexed:
-            return run(network, x), None
-        batch = self._batch_shape(shape)
-        if batch is None:
-            return run(network, x), None
-        output = run(network, as_array(x, "x").reshape(batch))
-        result = output.reshape(self._output_shape(shape, output))
-        return result, (result.shape, output.shape, shape)
+            return None
+        return self._batch_shape(shape)
 
     def __call__(self, x: npt.ArrayLike) -> FloatArray:
         """Predict: evaluation mode whatever `training` says; nothing is kept for `backward`."""
-        output: FloatArray = self._run(x, lambda network, batch: network.predict(batch))[0]
-        return output
+        network = self._by_hand(x)
+        batch = self._batch_for(network, x)
+        output: FloatArray
+        if batch is None:
+            output = network.predict(x)
+            return output
+        array = as_array(x, "x")
+        output = network.predict(array.reshape(batch))
+        return output.reshape(self._output_shape(array.shape, output))
 
     def forward(self, x: npt.ArrayLike) -> FloatArray:
         """Output for `x`, keeping what `backward` needs; by `training`'s mode.
@@ -381,8 +382,16 @@ class Module:
         """
         if self.training and self._indexed is None and not self._network().net.writeable():
             self._check_writeable("eval() leaves the statistics as they are", parameters=False)
+        network = self._by_hand(x)
+        batch = self._batch_for(network, x)
         output: FloatArray
-        output, shapes = self._run(x, lambda network, batch: network.forward(batch, self.training))
+        if batch is None:
+            output, shapes = network.forward(x, self.training), None
+        else:
+            array = as_array(x, "x")
+            output = network.forward(array.reshape(batch), self.training)
+            result = output.reshape(self._output_shape(array.shape, output))
+            output, shapes = result, (result.shape, output.shape, array.shape)
         object.__setattr__(self, "_shapes", shapes)
         return output
 
