@@ -66,11 +66,11 @@ class WinogradOp final : public ConvolutionOp<T> {
     // The first group's memory takes the sum: nothing else reads this block of it.
     T* sum = memory.fixed(gradients_);
     for (Index f = 0; f < forward_.frequencies(); ++f) {
-      const Index at = (f * depth + first) * width;
+      const Index at = f * u_frequency() + first * width;
       gemm.sum(parts.data, groups, at, sum + at, channels * width);
     }
     forward_.unpack_gradient(sum + first * width, first, channels, 0, g_.filters, width,
-                             depth * width, weight_.gradient);
+                             u_frequency(), weight_.gradient);
   }
 
   const char* algorithm() const override {
@@ -91,7 +91,8 @@ class WinogradOp final : public ConvolutionOp<T> {
   static constexpr Index map_channels = 64;  // of the output at a time
 
   Index channel_blocks() const { return (g_.channels + block_channels - 1) / block_channels; }
-  Index gradient_size() const { return forward_.frequencies() * g_.channels * y_.width; }
+  Index u_frequency() const { return Winograd<T>::frequency_stride(g_.channels, y_.width); }
+  Index gradient_size() const { return forward_.frequencies() * u_frequency(); }
 
   // Scratch memory: a strip's bordered source, its transform, then the products or the transform
   // of the output's gradient.
@@ -147,7 +148,7 @@ class WinogradOp final : public ConvolutionOp<T> {
       w.transform_gradient(dy + w.first_pixel(strip) * width, width, strip, z, z_frequency());
       for (Index f = 0; f < w.frequencies(); ++f)
         kernels.multiply_gradient(v + f * v_frequency(w), w.in_stride(), depth,
-                                  z + f * z_frequency(), width, width, u + f * depth * width, width,
+                                  z + f * z_frequency(), width, width, u + f * u_frequency(), width,
                                   strip.tiles, i > 0 || !chunk.first_of_group);
     }
   }

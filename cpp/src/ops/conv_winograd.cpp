@@ -5,6 +5,7 @@
 #include "base/parallel.h"
 #include "base/workspace.h"
 #include "dispatch/dispatch.h"
+#include "ops/winograd_memory.h"
 
 namespace piste {
 namespace {
@@ -12,26 +13,7 @@ namespace {
 // Transformed weights up to this size are made first and read by all strips; larger ones are made
 // panel by panel, each of which then meets all transformed tiles.
 constexpr Index packed_bytes_limit = 5 << 20;
-// Tiles of x and dy that are transformed before their products are added to the gradient.
-constexpr Index gradient_bytes = 12 << 20;
-constexpr Index map_channels = 64;   // whose products are finished together
-constexpr Index block_filters = 64;  // of a task of the weight gradient
-constexpr Index slack = 64;          // values that may be read or written past an end
-
-/// Parts of one workspace, in values, each on a page of its own.
-template <class T>
-class Layout {
- public:
-  Index add(Index values) {
-    const Index at = bytes_;
-    bytes_ += Index(round_up((values + slack) * sizeof(T), 4096));
-    return at;
-  }
-  Index bytes() const { return bytes_; }
-
- private:
-  Index bytes_ = 0;
-};
+constexpr Index map_channels = 64;  // whose products are finished together
 
 template <class T>
 void rows_to_planes(const Winograd<T>& w, const typename Winograd<T>::Strip& strip, const T* rows,
@@ -157,85 +139,9 @@ bool winograd_map(const typename Winograd<T>::Pass& pass, int m, Index n, const 
   return sound;
 }
 
-template <class T>
-bool winograd_weight_gradient(const ConvGeometry& g, int m, Index n, const T* x, const T* dy,
-                              T* dweight) {
-  const auto& table = kernel_table<T>();
-  const auto pass = Winograd<T>::forward_pass(g);
-  const Winograd<T> w(pass, m);
-  const Index strips = w.strips(n), strip_tiles = w.strip_tiles();
-  const Index tile_bytes = w.frequencies() * (w.in_stride() + w.out_stride()) * Index(sizeof(T));
-  const Index chunk = std::clamp<Index>(gradient_bytes / (tile_bytes * strip_tiles), 1, strips);
-  const Index chunks = (strips + chunk - 1) / chunk;
-  const Index v_frequency = Winograd<T>::frequency_stride(chunk * strip_tiles, w.in_stride());
-  const Index z_frequency = Winograd<T>::frequency_stride(chunk * strip_tiles, w.out_stride());
-  // Blocks of the weight, each of which one task sums over all tiles.
-  const Index block_channels = g.channels * g.filters > 128 * 128 ? 32 : 16;
-  const Index channel_blocks = (g.channels + block_channels - 1) / block_channels;
-  const Index filter_blocks = (g.filters + block_filters - 1) / block_filters;
-  const Index blocks = channel_blocks * filter_blocks;
-  const Index u_values = w.frequencies() * block_channels * block_filters;
-
-  Layout<T> shared, worker;
-  const Index v_at = shared.add(w.frequencies() * v_frequency);
-  const Index z_at = shared.add(w.frequencies() * z_frequency);
-  const Index sums_at = shared.add(chunks > 1 ? blocks * u_values : 0);
-  const Index border_at = worker.add(w.border_values());
-  const Index scratch_at =
-      worker.add(std::max(w.border_scratch_values(), w.strip_tiles() * m * m * w.out_stride()));
-  const Index u_at = worker.add(u_values);
-  Workspace workspace(shared.bytes() + parallel_workers(std::max(chunk, blocks)) * worker.bytes());
-  const auto own = [&](int id, Index at) {
-    return workspace.as<T>(shared.bytes() + id * worker.bytes() + at);
-  };
-  T *v = workspace.as<T>(v_at), *z = workspace.as<T>(z_at);
-  const Index pixels = g.out_pixels();
-  std::atomic<bool> sound{true};
-  for (Index c = 0; c < chunks; ++c) {
-    const Index first = c * chunk, count = std::min(chunk, strips - first);
-    const Index first_tile = w.strip(first, n).tile;
-    const auto end = w.strip(first + count - 1, n);
-    const Index tiles = end.tile + end.tiles - first_tile;
-    parallel_for(count, [&](Index i, int id) {
-      const auto strip = w.strip(first + i, n);
-      const Index at = strip.tile - first_tile;
-      T *border = own(id, border_at), *scratch = own(id, scratch_at);
-      w.border_from_planes(x, strip, border, scratch);
-      w.transform(border, strip, v + at * w.in_stride(), v_frequency);
-      const Index each = w.strip_pixels(strip) / strip.samples;
-      for (Index s = 0; s < strip.samples; ++s)
-        table.layout->transpose(
-            dy + (strip.sample + s) * g.filters * pixels + w.first_pixel(strip) % pixels, pixels,
-            scratch + s * each * w.out_stride(), w.out_stride(), g.filters, each, w.out_stride());
-      w.transform_gradient(scratch, w.out_stride(), strip, z + at * w.out_stride(), z_frequency);
-    });
-    parallel_for(blocks, [&](Index block, int id) {
-      const Index channel = block % channel_blocks * block_channels;
-      const Index filter = block / channel_blocks * block_filters;
-      const Index channels = std::min(block_channels, g.channels - channel);
-      const Index filters = std::min(block_filters, w.out_stride() - filter);
-      T* u = chunks > 1 ? workspace.as<T>(sums_at) + block * u_values : own(id, u_at);
-      for (Index f = 0; f < w.frequencies(); ++f)
-        table.winograd->multiply_gradient(v + f * v_frequency + channel, w.in_stride(), channels,
-                                          z + f * z_frequency + filter, w.out_stride(), filters,
-                                          u + f * channels * filters, filters, tiles, c > 0);
-      if (c + 1 < chunks) return;
-      if (!table.update->all_finite(u, w.frequencies() * channels * filters))
-        sound.store(false, std::memory_order_relaxed);
-      w.unpack_gradient(u, channel, channels, filter, std::min(filters, g.filters - filter),
-                        filters, channels * filters, dweight);
-    });
-  }
-  return sound;
-}
-
 template bool winograd_map<float>(const Winograd<float>::Pass&, int, Index, const float*,
                                   const float*, const float*, float*);
 template bool winograd_map<double>(const Winograd<double>::Pass&, int, Index, const double*,
                                    const double*, const double*, double*);
-template bool winograd_weight_gradient(const ConvGeometry&, int, Index, const float*, const float*,
-                                       float*);
-template bool winograd_weight_gradient(const ConvGeometry&, int, Index, const double*,
-                                       const double*, double*);
 
 }  // namespace piste

@@ -174,21 +174,21 @@ Index Winograd<T>::panel_width(Index panel) const {
 }
 template <class T>
 Index Winograd<T>::panel_offset(Index panel) const {
-  return panel * panel_ * frequencies() * pass_.in_channels;
+  return panel * frequencies() * panel_frequency(0);
 }
 
 template <class T>
 void Winograd<T>::pack(const T* weight, Index panel, T* packed) const {
   const auto& table = kernel_table<T>();
   const Index width = panel_width(panel), first = panel * panel_;
+  const Index frequency = panel_frequency(panel);
   const Index valid = std::min(width, pass_.out_channels - first), depth = pass_.in_channels;
   alignas(alignment) T buffer[chunk_channels * 9 * 64];
   if (pass_.backward) {
     for (Index k = 0; k < depth; ++k) {
       table.layout->transpose(weight + (k * pass_.out_channels + first) * 9, 9, buffer, width,
                               valid, 9, width);
-      table.winograd->weight(m_, buffer + 8 * width, -width, width, packed + k * width,
-                             depth * width);
+      table.winograd->weight(m_, buffer + 8 * width, -width, width, packed + k * width, frequency);
     }
     return;
   }
@@ -198,7 +198,7 @@ void Winograd<T>::pack(const T* weight, Index panel, T* packed) const {
                             count * 9, width);
     for (Index i = 0; i < count; ++i)
       table.winograd->weight(m_, buffer + i * 9 * width, width, width, packed + (c + i) * width,
-                             depth * width);
+                             frequency);
   }
 }
 
@@ -210,7 +210,7 @@ void Winograd<T>::multiply(const T* v, Index v_frequency, const T* packed, Index
   for (Index f = 0; f < frequencies(); ++f)
     for (Index panel = first; panel < last; ++panel) {
       const Index width = panel_width(panel);
-      const T* u = packed + panel_offset(panel) - panel_offset(first) + f * depth * width;
+      const T* u = packed + panel_offset(panel) - panel_offset(first) + f * panel_frequency(panel);
       kernels.multiply(static_cast<int>(width / lanes_), v + f * v_frequency, in_stride_, u,
                        s + f * s_frequency + (panel - first) * panel_, s_stride, tiles, depth);
     }

@@ -40,8 +40,9 @@ class Winograd {
   Index frequencies() const { return Index(m_ + 2) * (m_ + 2); }
   Index in_stride() const { return in_stride_; }
   Index out_stride() const { return out_stride_; }
-  /// Values between frequencies of `tiles` tiles with `stride` channels; never a page apart.
-  static Index frequency_stride(Index tiles, Index stride) { return tiles * stride + 16; }
+  /// Values between frequencies of `rows` (tiles, channels of weights) with `stride` values; never
+  /// pages apart, where all frequencies of one row would share the same few lines of the cache.
+  static Index frequency_stride(Index rows, Index stride) { return rows * stride + 16; }
 
   // Source rows with their zero border, channels last.
   Index border_values() const;
@@ -52,11 +53,12 @@ class Winograd {
   /// v[frequency][tile][in_stride] of the strip's tiles.
   void transform(const T* border, const Strip& strip, T* v, Index frequency) const;
 
-  // Weights (filters, channels, 3, 3) to panels of [frequency][in_channels][width].
+  // Weights (filters, channels, 3, 3) to panels of [frequency][in_channels][width], each frequency
+  // `panel_frequency` values from the last.
   Index panels() const;
   Index panel_width(Index panel) const;
   Index panel_offset(Index panel) const;
-  Index packed_size() const { return frequencies() * pass_.in_channels * out_stride_; }
+  Index packed_size() const { return panel_offset(panels()); }
   void pack(const T* weight, Index panel, T* packed) const;
 
   /// s[frequency][tile][stride] for the channels of panels [first, last); `packed` starts with the
@@ -81,6 +83,9 @@ class Winograd {
                        Index u_stride, Index u_frequency, T* gradient) const;
 
  private:
+  Index panel_frequency(Index panel) const {
+    return frequency_stride(pass_.in_channels, panel_width(panel));
+  }
   template <class Copy>
   T* border_lines(const Strip& strip, T* border, Copy copy) const;
 
