@@ -98,7 +98,7 @@ class WinogradOp final : public ConvolutionOp<T> {
   // of the output's gradient.
   static Index v_at(const Winograd<T>& w) { return rounded(w.border_values()); }
   static Index v_frequency(const Winograd<T>& w) {
-    return Winograd<T>::frequency_stride(w.strip_tiles(), w.in_stride());
+    return Winograd<T>::frequency_stride(w.strip_tiles(), w.v_stride());
   }
   static Index v_values(const Winograd<T>& w) { return rounded(w.frequencies() * v_frequency(w)); }
   static Index s_stride(const Winograd<T>& w) { return std::min(w.out_stride(), map_channels); }
@@ -109,7 +109,7 @@ class WinogradOp final : public ConvolutionOp<T> {
     return v_at(w) + v_values(w) + rounded(w.frequencies() * s_frequency(w));
   }
   Index z_frequency() const {
-    return Winograd<T>::frequency_stride(forward_.strip_tiles(), y_.width);
+    return Winograd<T>::frequency_stride(forward_.strip_tiles(), forward_.z_stride());
   }
   Index z_values() const { return rounded(forward_.frequencies() * z_frequency()); }
   static Index rounded(Index values) { return (values + 15) / 16 * 16 + 16; }
@@ -147,9 +147,9 @@ class WinogradOp final : public ConvolutionOp<T> {
       w.transform(border, strip, v, v_frequency(w));
       w.transform_gradient(dy + w.first_pixel(strip) * width, width, strip, z, z_frequency());
       for (Index f = 0; f < w.frequencies(); ++f)
-        kernels.multiply_gradient(v + f * v_frequency(w), w.in_stride(), depth,
-                                  z + f * z_frequency(), width, width, u + f * u_frequency(), width,
-                                  strip.tiles, i > 0 || !chunk.first_of_group);
+        kernels.multiply_gradient(v + f * v_frequency(w), w.v_stride(), depth,
+                                  z + f * z_frequency(), w.z_stride(), width, u + f * u_frequency(),
+                                  width, strip.tiles, i > 0 || !chunk.first_of_group);
     }
   }
 

@@ -73,7 +73,7 @@ bool winograd_map(const typename Winograd<T>::Pass& pass, int m, Index n, const 
   const Index strips = w.strips(n), panels = w.panels();
   const bool whole = w.packed_size() * Index(sizeof(T)) <= packed_bytes_limit;
   const Index tiles = whole ? w.strip_tiles() : n * w.sample_tiles();
-  const Index v_frequency = Winograd<T>::frequency_stride(tiles, w.in_stride());
+  const Index v_frequency = Winograd<T>::frequency_stride(tiles, w.v_stride());
   const Index group = panels_together(w), groups = (panels + group - 1) / group;
 
   Layout<T> shared, worker;
@@ -122,7 +122,7 @@ bool winograd_map(const typename Winograd<T>::Pass& pass, int m, Index n, const 
   parallel_for(strips, [&](Index i, int id) {
     const auto strip = w.strip(i, n);
     w.border_from_planes(from, strip, own(id, border_at), own(id, scratch_at));
-    w.transform(own(id, border_at), strip, v + strip.tile * w.in_stride(), v_frequency);
+    w.transform(own(id, border_at), strip, v + strip.tile * w.v_stride(), v_frequency);
   });
   parallel_for(groups, [&](Index g, int id) {
     const Index first = g * group, last = std::min(first + group, panels);
@@ -131,7 +131,7 @@ bool winograd_map(const typename Winograd<T>::Pass& pass, int m, Index n, const 
       w.pack(weight, panel, u + w.panel_offset(panel) - w.panel_offset(first));
     for (Index i = 0; i < strips; ++i) {
       const auto strip = w.strip(i, n);
-      if (!stage.run(strip, v + strip.tile * w.in_stride(), v_frequency, u, first, last,
+      if (!stage.run(strip, v + strip.tile * w.v_stride(), v_frequency, u, first, last,
                      own(id, s_at), own(id, rows_at)))
         sound.store(false, std::memory_order_relaxed);
     }

@@ -51,8 +51,8 @@ bool gradient_by_groups(const GradientStage<T>& stage, const ConvGeometry& g, In
   const Winograd<T>& w = stage.w;
   const Index strips = w.strips(n), width = w.out_stride();
   const Split groups(strips, 1, std::min(gradient_groups, strips));
-  const Index v_frequency = Winograd<T>::frequency_stride(w.strip_tiles(), w.in_stride());
-  const Index z_frequency = Winograd<T>::frequency_stride(w.strip_tiles(), width);
+  const Index v_frequency = Winograd<T>::frequency_stride(w.strip_tiles(), w.v_stride());
+  const Index z_frequency = Winograd<T>::frequency_stride(w.strip_tiles(), w.z_stride());
   const Index u_frequency = Winograd<T>::frequency_stride(g.channels, width);
   const Index u_values = w.frequencies() * u_frequency;
 
@@ -73,9 +73,9 @@ bool gradient_by_groups(const GradientStage<T>& stage, const ConvGeometry& g, In
       const auto strip = w.strip(i, n);
       stage.run(strip, own(id, border_at), own(id, scratch_at), v, v_frequency, z, z_frequency);
       for (Index f = 0; f < w.frequencies(); ++f)
-        table.winograd->multiply_gradient(v + f * v_frequency, w.in_stride(), g.channels,
-                                          z + f * z_frequency, width, width, u + f * u_frequency,
-                                          width, strip.tiles, i > groups.begin(group));
+        table.winograd->multiply_gradient(
+            v + f * v_frequency, w.v_stride(), g.channels, z + f * z_frequency, w.z_stride(), width,
+            u + f * u_frequency, width, strip.tiles, i > groups.begin(group));
     }
   });
   const T* parts[gradient_groups];
@@ -104,11 +104,11 @@ bool gradient_by_blocks(const GradientStage<T>& stage, const ConvGeometry& g, In
   const auto& table = kernel_table<T>();
   const Winograd<T>& w = stage.w;
   const Index strips = w.strips(n), strip_tiles = w.strip_tiles();
-  const Index tile_bytes = w.frequencies() * (w.in_stride() + w.out_stride()) * Index(sizeof(T));
+  const Index tile_bytes = w.frequencies() * (w.v_stride() + w.z_stride()) * Index(sizeof(T));
   const Index chunk = std::clamp<Index>(gradient_bytes / (tile_bytes * strip_tiles), 1, strips);
   const Index chunks = (strips + chunk - 1) / chunk;
-  const Index v_frequency = Winograd<T>::frequency_stride(chunk * strip_tiles, w.in_stride());
-  const Index z_frequency = Winograd<T>::frequency_stride(chunk * strip_tiles, w.out_stride());
+  const Index v_frequency = Winograd<T>::frequency_stride(chunk * strip_tiles, w.v_stride());
+  const Index z_frequency = Winograd<T>::frequency_stride(chunk * strip_tiles, w.z_stride());
   // Blocks of the weight, each of which one task sums over all tiles.
   const Index block_channels = g.channels * g.filters > 128 * 128 ? 32 : 16;
   const Index channel_blocks = (g.channels + block_channels - 1) / block_channels;
@@ -138,8 +138,8 @@ bool gradient_by_blocks(const GradientStage<T>& stage, const ConvGeometry& g, In
     parallel_for(count, [&](Index i, int id) {
       const auto strip = w.strip(first + i, n);
       const Index at = strip.tile - first_tile;
-      stage.run(strip, own(id, border_at), own(id, scratch_at), v + at * w.in_stride(), v_frequency,
-                z + at * w.out_stride(), z_frequency);
+      stage.run(strip, own(id, border_at), own(id, scratch_at), v + at * w.v_stride(), v_frequency,
+                z + at * w.z_stride(), z_frequency);
     });
     parallel_for(blocks, [&](Index block, int id) {
       const Index channel = block % channel_blocks * block_channels;
@@ -149,9 +149,9 @@ bool gradient_by_blocks(const GradientStage<T>& stage, const ConvGeometry& g, In
       T* u = chunks > 1 ? workspace.as<T>(sums_at) + block * u_values : own(id, u_at);
       for (Index f = 0; f < w.frequencies(); ++f) {
         T* const sum = u + f * u_frequency;
-        table.winograd->multiply_gradient(v + f * v_frequency + channel, w.in_stride(), channels,
-                                          z + f * z_frequency + filter, w.out_stride(), filters,
-                                          sum, filters, tiles, c > 0);
+        table.winograd->multiply_gradient(v + f * v_frequency + channel, w.v_stride(), channels,
+                                          z + f * z_frequency + filter, w.z_stride(), filters, sum,
+                                          filters, tiles, c > 0);
         if (c + 1 == chunks && !table.update->all_finite(sum, channels * filters))
           sound.store(false, std::memory_order_relaxed);
       }

@@ -74,6 +74,15 @@ Winograd<T>::Winograd(const Pass& pass, int m) : pass_(pass), m_(m) {
     rows_ = high_, samples_ = std::max<Index>(wanted / std::max<Index>(high_ * wide_, 1), 1);
 }
 
+/// The weight gradient takes a few channels of all tiles at a time. Were the tiles a power of two
+/// apart, those would share a fraction of the cache; few lines are taken whole.
+template <class T>
+Index Winograd<T>::tile_stride(Index channels) {
+  constexpr Index line = 64 / Index(sizeof(T));
+  const Index lines = channels / line;
+  return channels % line == 0 && lines >= 16 && lines % 2 == 0 ? channels + line : channels;
+}
+
 template <class T>
 Index Winograd<T>::strips(Index n) const {
   return parts(n, samples_) * parts(high_, rows_);
@@ -159,7 +168,7 @@ void Winograd<T>::transform(const T* border, const Strip& strip, T* v, Index fre
   const Index line = (wide_ * m_ + 2) * in_stride_, sample = (strip.rows * m_ + 2) * line;
   for (Index i = 0; i < strip.samples; ++i)
     for (Index row = 0; row < strip.rows; ++row)
-      for (Index column = 0; column < wide_; ++column, v += in_stride_)
+      for (Index column = 0; column < wide_; ++column, v += v_stride())
         kernels.data(m_, border + i * sample + row * m_ * line + column * m_ * in_stride_, line,
                      in_stride_, in_stride_, v, frequency);
 }
@@ -211,7 +220,7 @@ void Winograd<T>::multiply(const T* v, Index v_frequency, const T* packed, Index
     for (Index panel = first; panel < last; ++panel) {
       const Index width = panel_width(panel);
       const T* u = packed + panel_offset(panel) - panel_offset(first) + f * panel_frequency(panel);
-      kernels.multiply(static_cast<int>(width / lanes_), v + f * v_frequency, in_stride_, u,
+      kernels.multiply(static_cast<int>(width / lanes_), v + f * v_frequency, v_stride(), u,
                        s + f * s_frequency + (panel - first) * panel_, s_stride, tiles, depth);
     }
 }
@@ -242,7 +251,7 @@ void Winograd<T>::transform_gradient(const T* rows, Index stride, const Strip& s
   const Index line = pass_.out[1] * stride;
   for (Index i = 0; i < strip.samples; ++i)
     for (Index row = 0; row < strip.rows; ++row)
-      for (Index column = 0; column < wide_; ++column, z += out_stride_)
+      for (Index column = 0; column < wide_; ++column, z += z_stride())
         kernels.result_gradient(
             m_, rows + (i * lines + row * m_) * line + column * m_ * stride, line, stride,
             out_stride_, static_cast<int>(std::min<Index>(m_, lines - row * m_)),

@@ -40,6 +40,9 @@ class Winograd {
   Index frequencies() const { return Index(m_ + 2) * (m_ + 2); }
   Index in_stride() const { return in_stride_; }
   Index out_stride() const { return out_stride_; }
+  /// Values between tiles of transformed inputs and of transformed gradients of the output.
+  Index v_stride() const { return tile_stride(in_stride_); }
+  Index z_stride() const { return tile_stride(out_stride_); }
   /// Values between frequencies of `rows` (tiles, channels of weights) with `stride` values; never
   /// pages apart, where all frequencies of one row would share the same few lines of the cache.
   static Index frequency_stride(Index rows, Index stride) { return rows * stride + 16; }
@@ -50,7 +53,7 @@ class Winograd {
   void border_from_rows(const T* rows, Index stride, const Strip& strip, T* border) const;
   Index border_scratch_values() const { return pass_.in[0] * pass_.in[1] * in_stride_; }
 
-  /// v[frequency][tile][in_stride] of the strip's tiles.
+  /// v[frequency][tile][v_stride] of the strip's tiles.
   void transform(const T* border, const Strip& strip, T* v, Index frequency) const;
 
   // Weights (filters, channels, 3, 3) to panels of [frequency][in_channels][width], each frequency
@@ -71,7 +74,7 @@ class Winograd {
   bool finish(const T* s, Index frequency, Index s_stride, const Strip& strip, Index channels,
               const T* bias, bool relu, T* rows, Index stride) const;
 
-  /// z of the output's gradient, given as the strip's rows.
+  /// z[frequency][tile][z_stride] of the output's gradient, given as the strip's rows.
   void transform_gradient(const T* rows, Index stride, const Strip& strip, T* z,
                           Index frequency) const;
   Index strip_pixels(const Strip& strip) const;  // of the output
@@ -83,6 +86,7 @@ class Winograd {
                        Index u_stride, Index u_frequency, T* gradient) const;
 
  private:
+  static Index tile_stride(Index channels);
   Index panel_frequency(Index panel) const {
     return frequency_stride(pass_.in_channels, panel_width(panel));
   }
