@@ -110,13 +110,13 @@ void Matmul<T>::run_panels(const Product<T>& p, const Block& block, Index first,
   if (!p.c.transposed) return multiply_panels(p, block, first, end, c, memory, scratch);
   Product<T> q = p;
   q.c = {scratch, panels_.begin(end) - panels_.begin(first)};
-  q.accumulate = p.bias || p.line_bias || p.accumulate;
-  q.line_bias = nullptr;
+  // What runs along c is a value for each of the rows that are computed.
+  q.line_bias = p.bias;
+  q.bias = nullptr;
+  q.accumulate = p.line_bias || p.accumulate;
   for (Index i = 0; i < block.rows && q.accumulate; ++i)
     for (Index j = 0; j < block.columns; ++j)
-      *q.c.at(i, j) = p.accumulate  ? c[j * p.c.stride + i]
-                      : p.line_bias ? p.line_bias[block.column + j]
-                                    : p.bias[block.row + i];
+      *q.c.at(i, j) = p.accumulate ? c[j * p.c.stride + i] : p.line_bias[block.column + j];
   multiply_panels(q, block, first, end, q.c.data, memory, scratch + c_values());
   kernels_.layout->transpose(q.c.data, q.c.stride, c, p.c.stride, block.rows, block.columns,
                              block.rows);
