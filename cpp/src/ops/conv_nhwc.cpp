@@ -30,8 +30,9 @@ Conv<T>::Conv(const ConvGeometry& geometry, bool leaves_out, bool gradients)
   if (gradients) make_backward();
   // One vector of channels that all taps find inside: fuller tiles than from the side of x.
   const bool inside = !x_border_.needed && g_.pad[0] + g_.pad[1] + g_.pad[2] == 0;
-  spreads_ = x_padded && inside && g_.groups == 1 && taps_ > 1 &&
+  spreads_ = x_padded && g_.x_stride % lanes == 0 && inside && g_.groups == 1 && taps_ > 1 &&
              backward_.padded() == backward_.lanes && backward_.depth <= longest_chain;
+  if (spreads_) make_runs();
 }
 
 template <class T>
@@ -59,7 +60,6 @@ void Conv<T>::make_forward() {
                                 w * g_.dilation[2]) *
                                g_.x_stride);
       }
-  tap_offsets_ = all_.offsets;
   all_.run = forward_.depth;
   merge_taps(x_border_, all_,
              g_.groups == 1 && g_.x_stride == g_.channels && !leaves_out(x_border_));
@@ -182,6 +182,7 @@ Index Conv<T>::scratch_bytes() const {
   Index border = 0;  // with a vector that may be read past the end
   for (const Border* b : {&x_border_, &dy_border_})
     if (b->needed) border = std::max(border, b->samples(1 << 20) * b->pixels() * b->stride + 64);
+  border = std::max(border, spread_values());
   return Index(round_up(pointers(), alignment)) + border * Index(sizeof(T));
 }
 
@@ -339,32 +340,6 @@ void Conv<T>::forward(const T* x, const T* packed, const T* bias, bool relu, T* 
       pixels = 0;
     }
     if (pixels > 0) run(pixels);
-  }
-}
-
-/// Every pixel of dy to all that its taps read.
-template <class T>
-void Conv<T>::spread(const T* dy, const T* packed, T* dx, Index n, const Scratch& s) const {
-  const auto& kernels = *kernel_table<T>().gemm;
-  const Index pixels = n * g_.out_pixels();
-  std::fill_n(dx, n * g_.in_pixels() * g_.x_stride, T(0));
-  kernels::SpreadTile<T> tile;
-  tile.offsets = tap_offsets_.data();
-  tile.panels = s.panels;
-  tile.taps = taps_;
-  tile.channels = backward_.depth;
-  for (Index t = 0; t < taps_; ++t)
-    s.panels[t] = packed + backward_.offset(0, 0) + t * backward_.depth * backward_.lanes;
-  for (Index first = 0; first < pixels; first += range_pixels) {
-    const Index count = std::min(range_pixels, pixels - first);
-    // What is written stands where the forward pass reads, and the other way round.
-    point(all_, g_.in_pixels() * g_.x_stride, dx, g_.out_pixels() * g_.y_stride, const_cast<T*>(dy),
-          first, count, s);
-    for (Index row = 0; row < count; row += kernels.spread_rows) {
-      tile.from = s.out + row;
-      tile.to = const_cast<T* const*>(s.rows) + row;
-      kernels.spread(static_cast<int>(std::min<Index>(kernels.spread_rows, count - row)), tile);
-    }
   }
 }
 

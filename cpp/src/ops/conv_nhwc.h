@@ -43,7 +43,7 @@ class Conv {
 
   // Sizes in values; `gradient` is the layout that backward_weight sums in.
   Index packed_forward_size() const { return forward_.packed_size(); }
-  Index packed_backward_size() const { return backward_.packed_size(); }
+  Index packed_backward_size() const { return backward_.packed_size() + runs_size(); }
   Index gradient_size() const;
   Index scratch_bytes() const;
 
@@ -136,6 +136,14 @@ class Conv {
     Index pixels() const { return count[0] * count[1] * count[2]; }
   };
 
+  /// Of backward_data by spreading: what taps next to each other give to pixels whose channels
+  /// stand one behind the other, with nothing between. A run's vectors are full but for the last.
+  struct Runs {
+    Index taps = 1;  // of a run
+    Index values = 0, padded = 0;
+    std::vector<Index> offsets;  // [runs], from the first
+  };
+
   /// Input positions first, first + stride, ... of one axis and the kernel positions that reach
   /// them, each with the output position that it meets the first of them from.
   struct AxisPart {
@@ -183,7 +191,16 @@ class Conv {
                      const Scratch& s) const;
   void depthwise_products(const T* dy, Index pixels, T* gradient, Index first_part, Index last_part,
                           bool accumulate, const Scratch& s) const;
+  void make_runs();
+  Index runs_size() const { return Index(runs_.offsets.size()) * runs_.padded * backward_.depth; }
+  /// Without channels between those of pixels, what is spread needs no memory of its own.
+  bool spreads_in_place() const {
+    return g_.x_stride == g_.channels && runs_.values == runs_.padded;
+  }
+  Index spread_values() const;
+  void pack_runs(const T* weight, T* packed, Index filter) const;
   void spread(const T* dy, const T* packed, T* dx, Index n, const Scratch& s) const;
+  void spread_sample(const T* dy, const T* packed, T* dense, const Scratch& s) const;
   void run_lines(kernels::GemmTile<T>& tile, Index line_rows, Index pixels, const Scratch& s) const;
   void run_tiles(const Product& product, const Phase& phase, const T* packed, const T* bias,
                  bool relu, Index out_stride, Index pixels, const Scratch& s, bool finite) const;
@@ -196,10 +213,10 @@ class Conv {
   Product forward_, backward_;
   Index pack_tasks_;
   Border x_border_, dy_border_;
-  Phase all_;                       // forward
-  std::vector<Phase> phases_;       // backward_data
-  bool spreads_;                    // backward_data: dy to where the taps read
-  std::vector<Index> tap_offsets_;  // in x
+  Phase all_;                  // forward
+  std::vector<Phase> phases_;  // backward_data
+  bool spreads_;               // backward_data: dy to where the taps read
+  Runs runs_;                  // then
 };
 
 }  // namespace piste

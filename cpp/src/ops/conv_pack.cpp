@@ -55,6 +55,7 @@ void Conv<T>::pack_backward(const T* weight, T* packed, Index task) const {
   const Share share(p.groups * p.depth, pack_tasks_, task);
   for (Index unit = share.begin; unit < share.end; ++unit) {
     const Index group = unit / p.depth, filter = unit % p.depth;
+    if (spreads_) pack_runs(weight, packed + p.packed_size(), filter);
     for (Index block = 0; block < p.blocks(); ++block) {
       const Index width = p.width(block), first = block * p.panel;
       const Index valid = std::min(width, p.columns - first);

@@ -23,15 +23,16 @@ struct GemmTile {
   bool accumulate = false;  // what stands in out is added, before the maximum
 };
 
-/// to[r][offsets[t] + j] += sum over channels c of from[r][c] * panels[t][c][j], for rows r, taps t
-/// and j < lanes: what pixels give to those that their taps read. Whole vectors stand there.
+/// to[r][offsets[t] + j] += sum over channels c of from[r][c] * panels[t][c][j], for rows r, runs t
+/// and j < values: what pixels give to those that their taps read. Whole vectors may be read and
+/// written there. Rows next to each other are best far apart in `to`: then none waits for another.
 template <class T>
 struct SpreadTile {
-  const T* const* from;    // [rows]
-  T* const* to;            // [rows]
-  const Index* offsets;    // [taps]
-  const T* const* panels;  // [taps]: [channels][lanes]
-  Index taps, channels;
+  Index rows, runs, channels, values;
+  const T* const* from;  // [rows]
+  T* const* to;          // [rows]
+  const Index* offsets;  // [runs]
+  const T* panels;       // [runs][channels][values, up to whole vectors]
 };
 
 /// gradient[c][j] (+)= sum over pixels p of x[p][first_channel + c] * dy[p][first_column + j]: the
@@ -58,8 +59,10 @@ struct GemmKernels {
   /// which are read once: line_rows[channels] rows, for those channels where that is not 0.
   int line_rows[longest_line + 1];
   void (*line)(const GemmTile<T>& tile);
-  int spread_rows;  // that spread() takes at most
-  void (*spread)(int rows, const SpreadTile<T>& tile);
+  void (*spread)(const SpreadTile<T>& tile);
+  /// rows[p * stride + c] = dense[p * channels + c] for c < channels, else 0, for p < pixels;
+  /// stride is a multiple of the lanes. `dense` is read up to a vector past its end.
+  void (*widen)(const T* dense, Index channels, T* rows, Index stride, Index pixels);
   void (*outer)(int vectors, const OuterTile<T>& tile);
   /// out[i] = parts[0][offset + i] + parts[1][offset + i] + ..., in that order, for i < n.
   void (*sum)(const T* const* parts, Index count, Index offset, T* out, Index n);

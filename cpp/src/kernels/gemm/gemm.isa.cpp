@@ -1,5 +1,7 @@
 #include "kernels/gemm/gemm.h"
 
+#include <iterator>
+
 #include "simd/products.h"
 
 namespace piste::PISTE_ISA {
@@ -10,11 +12,11 @@ namespace {
 // each) keep the multipliers busy.
 #if defined(__AVX512F__)
 constexpr int tile_vectors = 3, tile_rows[3] = {12, 12, 8};  // at most 24 + 3 + 1 of 32
-constexpr int outer_channels = 8, spread_rows = 12;
+constexpr int outer_channels = 8, spread_rows[] = {0, 12, 12, 8, 6};
 constexpr int line_rows[] = {0, 0, 0, 16, 0, 16, 0, 16};  // and a vector per tap
 #else
 constexpr int tile_vectors = 2, tile_rows[3] = {10, 6, 0};  // at most 12 + 2 + 1 of 16
-constexpr int outer_channels = 6, spread_rows = 6;
+constexpr int outer_channels = 6, spread_rows[] = {0, 8, 6, 4};
 constexpr int line_rows[] = {0, 0, 0, 12, 0, 10, 0, 8};  // and a vector per tap
 #endif
 
@@ -140,39 +142,83 @@ void line(const kernels::GemmTile<T>& a) {
   line_of<T, 7>(a);
 }
 
-template <class T, int Rows, int Taps>
-void spread_of(const kernels::SpreadTile<T>& a, Index tap) {
+template <class T, int Rows, int Vectors>
+void spread_of(const kernels::SpreadTile<T>& a, Index row, Index run, Index first) {
   constexpr int lanes = Vec<T>::lanes;
-  Vec<T> sum[Rows][Taps];
+  Vec<T> sum[Rows][Vectors];
+  const T* from[Rows];
 #pragma GCC unroll 16
-  for (int r = 0; r < Rows; ++r)
-#pragma GCC unroll 2
-    for (int t = 0; t < Taps; ++t) sum[r][t] = Vec<T>::zero();
-  const T *row[Rows], *panel[Taps];
-#pragma GCC unroll 16
-  for (int r = 0; r < Rows; ++r) row[r] = a.from[r];
-#pragma GCC unroll 2
-  for (int t = 0; t < Taps; ++t) panel[t] = a.panels[tap + t];
+  for (int r = 0; r < Rows; ++r) {
+    from[r] = a.from[row + r];
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; ++v) sum[r][v] = Vec<T>::zero();
+  }
+  const Index width = (a.values + lanes - 1) / lanes * lanes;
+  const T* panel = a.panels + run * a.channels * width + first;
   add_products(
-      sum, a.channels, [&](int r, Index c) __attribute__((always_inline)) { return row[r][c]; },
-      [&](Index c, int t)
-          __attribute__((always_inline)) { return Vec<T>::load(panel[t] + c * lanes); });
-#pragma GCC unroll 2
-  for (int t = 0; t < Taps; ++t)
+      sum, a.channels, [&](int r, Index c) __attribute__((always_inline)) { return from[r][c]; },
+      [=](Index c, int v)
+          __attribute__((always_inline)) { return Vec<T>::load(panel + c * width + v * lanes); });
+  // What stands behind a run gets nothing: 0 times infinity is no 0.
+  const Index left = a.values - first - (Vectors - 1) * lanes;
+  if (left < lanes) {
+    const auto mask = Vec<T>::first(static_cast<int>(left));
 #pragma GCC unroll 16
-    for (int r = 0; r < Rows; ++r) {
-      T* to = a.to[r] + a.offsets[tap + t];
-      (Vec<T>::load(to) + sum[r][t]).store(to);
+    for (int r = 0; r < Rows; ++r)
+      sum[r][Vectors - 1] = Vec<T>::select(mask, sum[r][Vectors - 1], Vec<T>::zero());
+  }
+  const Index at = a.offsets[run] + first;
+#pragma GCC unroll 16
+  for (int r = 0; r < Rows; ++r) {
+    T* to = a.to[row + r] + at;
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; ++v)
+      (Vec<T>::load(to + v * lanes) + sum[r][v]).store(to + v * lanes);
+  }
+}
+
+template <class T, int Rows, int Vectors>
+void spread_rest(const kernels::SpreadTile<T>& a, Index row, Index run, Index first) {
+  if constexpr (Rows > 1)
+    if (a.rows - row < Rows) return spread_rest<T, Rows - 1, Vectors>(a, row, run, first);
+  spread_of<T, Rows, Vectors>(a, row, run, first);
+}
+
+template <class T, int Vectors>
+void spread_columns(Index vectors, const kernels::SpreadTile<T>& a, Index run, Index first) {
+  if constexpr (Vectors > 1)
+    if (vectors < Vectors) return spread_columns<T, Vectors - 1>(vectors, a, run, first);
+  constexpr int rows = spread_rows[Vectors];
+  Index row = 0;
+  for (; row + rows <= a.rows; row += rows) spread_of<T, rows, Vectors>(a, row, run, first);
+  if (row < a.rows) spread_rest<T, rows, Vectors>(a, row, run, first);
+}
+
+template <class T>
+void spread(const kernels::SpreadTile<T>& a) {
+  constexpr int most = std::size(spread_rows) - 1;
+  const Index vectors = (a.values + Vec<T>::lanes - 1) / Vec<T>::lanes;
+  const Index shares = (vectors + most - 1) / most;  // as even as can be
+  for (Index run = 0; run < a.runs; ++run)
+    for (Index i = 0; i < shares; ++i) {
+      const Index first = vectors * i / shares, end = vectors * (i + 1) / shares;
+      spread_columns<T, most>(end - first, a, run, first * Vec<T>::lanes);
     }
 }
 
-template <class T, int Rows = spread_rows>
-void spread(int rows, const kernels::SpreadTile<T>& a) {
-  if constexpr (Rows > 1)
-    if (rows < Rows) return spread<T, Rows - 1>(rows, a);
-  Index tap = 0;
-  for (; tap + 2 <= a.taps; tap += 2) spread_of<T, Rows, 2>(a, tap);
-  if (tap < a.taps) spread_of<T, Rows, 1>(a, tap);
+template <class T>
+void widen(const T* dense, Index channels, T* rows, Index stride, Index pixels) {
+  constexpr int lanes = Vec<T>::lanes;
+  for (Index p = 0; p < pixels; ++p, dense += channels, rows += stride)
+    for (Index c = 0; c < stride; c += lanes) {
+      const Index left = channels - c;
+      Vec<T> y = Vec<T>::zero();
+      if (left >= lanes)
+        y = Vec<T>::load(dense + c);
+      else if (left > 0)
+        y = Vec<T>::select(Vec<T>::first(static_cast<int>(left)), Vec<T>::load(dense + c), y);
+      y.store(rows + c);
+    }
 }
 
 template <class T, int Channels, int Vectors>
@@ -282,8 +328,8 @@ constexpr kernels::GemmKernels<T> kernels_of{
     tile<T>,
     {0, 0, 0, line_rows[3], 0, line_rows[5], 0, line_rows[7]},
     line<T>,
-    spread_rows,
     spread<T>,
+    widen<T>,
     outer<T>,
     sum<T>,
     column_sums<T>};
