@@ -9,8 +9,9 @@
 namespace piste {
 namespace {
 
-// Sums of gradients, transformed, up to this size stay in a core's cache.
-constexpr Index sum_bytes = 640 << 10;
+// Transformed gradients up to this size are summed by groups of strips: a strip's tiles go from the
+// transforms to the sums within the cache. Larger sums would themselves be read too often.
+constexpr Index sum_bytes = 1536 << 10;
 constexpr Index gradient_groups = 8;  // each with a sum of its own; the same for any batch
 // Tiles of x and dy that are otherwise transformed before their products are added to the gradient.
 constexpr Index gradient_bytes = 12 << 20;
