@@ -52,7 +52,11 @@ THRESHOLDS = (
         "c to c at 12": lambda c: Layer((16, c, 12, 12), c, 3),
         "c to c at 28": lambda c: Layer((8, c, 28, 28), c, 3),
         "c to 64 at 28": lambda c: Layer((8, c, 28, 28), 64, 3),
-        "64 to c at 28": lambda c: Layer((8, 64, 28, 28), c, 3),
+    }),
+    Threshold("winograd_any_filters", "direct", "winograd", False, (2, 4, 6, 8, 10, 12, 16, 24), {
+        "c to 1 at 28": lambda c: Layer((8, c, 28, 28), 1, 3),
+        "c to 3 at 12": lambda c: Layer((16, c, 12, 12), 3, 3),
+        "c to 6 at 28": lambda c: Layer((8, c, 28, 28), 6, 3),
     }),
     Threshold("planes_channels", "planes", "rows", True, (1, 2, 3, 4, 6, 8, 12, 16, 24, 32), {
         "3x3 to 32 at 28": lambda c: Layer((8, c, 28, 28), 32, 3),
@@ -106,7 +110,7 @@ def excess(losses: Sequence[float], cut: int) -> float:
 
 
 def tune(threshold: Threshold, seconds: float) -> None:
-    standing = re.search(rf"{threshold.name} = (\d+);", HEADER.read_text())
+    standing = re.search(rf"\b{threshold.name} = (\d+)[,;]", HEADER.read_text())
     assert standing, f"{HEADER} has no {threshold.name}"
     print(f"## {threshold.name}\n\n{threshold.below} / {threshold.above}, forward and backward\n")
     shown = [size**2 if threshold.name.endswith("pixels") else size for size in threshold.sizes]

@@ -11,8 +11,9 @@ namespace piste {
 namespace conv_choice {
 
 // Winograd's method from so many channels and filters on: with fewer its transforms cost more than
-// the products they save.
-inline constexpr Index winograd_channels = 8;
+// the products they save. From the second number of channels on with however few filters, whose
+// products leave vectors empty either way.
+inline constexpr Index winograd_channels = 8, winograd_any_filters = 10;
 
 // On the planes up to so many channels of a group: NHWC rows of fewer fill no vector.
 inline constexpr Index planes_channels = 8;

@@ -42,8 +42,10 @@ bool Winograd<T>::takes(const ConvGeometry& g) {
 template <class T>
 bool Winograd<T>::chosen(const ConvGeometry& g, Algorithm algorithm) {
   if (algorithm == Algorithm::winograd) return takes(g);
+  using namespace conv_choice;
   return algorithm == Algorithm::automatic && takes(g) &&
-         std::min(g.channels, g.filters) >= conv_choice::winograd_channels;
+         (std::min(g.channels, g.filters) >= winograd_channels ||
+          g.channels >= winograd_any_filters);
 }
 
 template <class T>
