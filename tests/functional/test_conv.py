@@ -282,6 +282,39 @@ def test_winograd_with_panels_of_every_width(filters):
     check(problem, np.float32, ["winograd"])
 
 
+# Sums of the weight gradient by groups of strips and by blocks; tiles of 256 channels and more.
+@pytest.mark.parametrize(
+    ("n", "channels", "filters", "size"),
+    [(21, 24, 20, (9, 14)), (40, 16, 64, (4, 4)), (3, 132, 140, (10, 9)), (5, 256, 272, (6, 5))],
+)
+def test_winograd_with_sums_of_every_size(n, channels, filters, size):
+    problem = {
+        "x": (n, channels, *size), "weight": (filters, channels, 3, 3), "stride": (1, 1),
+        "padding": ((1, 1), (0, 0)), "dilation": (1, 1), "groups": 1, "bias": True,
+        "seed": n,
+    }  # fmt: skip
+    check(problem, np.float32, ["winograd"])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("filters", range(1, 10))
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride", "pad", "dilation"),
+    [
+        ((17, 19), 3, 1, 1, 1), ((9, 33), 5, 1, 2, 1), ((7, 7), 3, 1, 0, 2), ((21, 30), 4, 2, 1, 1),
+        ((40,), 3, 1, 1, 1), ((5, 6, 9), 3, 1, 1, 1),
+    ],
+)  # fmt: skip
+def test_few_filters_of_many_channels(size, kernel, stride, pad, dilation, filters, dtype):
+    axes = len(size)
+    problem = {
+        "x": (2, 21, *size), "weight": (filters, 21, *(kernel,) * axes), "stride": (stride,) * axes,
+        "padding": ((pad, pad),) * axes, "dilation": (dilation,) * axes, "groups": 1, "bias": True,
+        "seed": filters,
+    }  # fmt: skip
+    check(problem, dtype)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("groups", [1, 3, 12])
 @pytest.mark.parametrize(

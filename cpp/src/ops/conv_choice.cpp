@@ -19,14 +19,26 @@ bool short_rows(const ConvGeometry& g, Index lanes) {
              static_cast<double>((vectors + conv_choice::depthwise_plane) * lanes);
 }
 
+/// How much n values fill of the vectors that they take.
+double fill(Index n, Index lanes) {
+  return static_cast<double>(n) / static_cast<double>((n + lanes - 1) / lanes * lanes);
+}
+
 /// Whether some channels' planes have rows that leave much of their vectors empty, where the
 /// filters fill theirs.
 bool fills_rows(const ConvGeometry& g, Index lanes) {
-  const auto full = [&](Index n) {
-    return static_cast<double>(n) / static_cast<double>((n + lanes - 1) / lanes * lanes);
-  };
   return g.taps() > 1 && g.channels / g.groups > conv_choice::narrow_channels &&
-         full(g.out[2]) <= conv_choice::narrow_row && full(g.filters / g.groups) >= 1;
+         fill(g.out[2], lanes) <= conv_choice::narrow_row && fill(g.filters / g.groups, lanes) >= 1;
+}
+
+/// Whether a pixel's filters leave more of their vectors empty than rows of outputs do of theirs,
+/// what is copied around them counted.
+bool few_filters(const ConvGeometry& g, Pass pass, Index lanes) {
+  if (g.taps() == 1) return false;
+  const Index row = g.out[2], border = g.dilation[2] * (g.kernel[2] - 1);
+  double filled = fill(row, lanes) * static_cast<double>(row) / static_cast<double>(row + border);
+  if (!all(g.stride, 1)) filled *= conv_choice::strided_row / (pass == Pass::forward ? 1 : 2);
+  return fill(g.filters / g.groups, lanes) <= filled;
 }
 
 }  // namespace
@@ -48,6 +60,7 @@ DirectWay direct_way(const ConvGeometry& g, Algorithm algorithm, Pass pass, Inde
   const Index few = single ? conv_choice::planes_pointwise_channels : conv_choice::planes_channels;
   if (g.channels / g.groups <= few)
     return pass == Pass::forward && fills_rows(g, lanes) ? DirectWay::rows : DirectWay::planes;
+  if (few_filters(g, pass, lanes)) return DirectWay::planes;
   if (pointwise && g.out_pixels() >= conv_choice::pointwise_pixels) return DirectWay::pointwise;
   return DirectWay::rows;
 }

@@ -21,6 +21,9 @@ inline constexpr Index planes_channels = 8;
 // more of their vectors than that and the filters fill theirs.
 inline constexpr Index narrow_channels = 4;
 inline constexpr double narrow_row = 0.65;
+// On the planes with more channels too, where a pixel's filters fill less of their vectors than
+// rows of outputs of theirs; by a stride rows count so much of what they fill, half of it backward.
+inline constexpr double strided_row = 0.7;
 // As planes_channels, for pointwise convolutions, whose planes need no copy either way.
 inline constexpr Index planes_pointwise_channels = 16;
 
