@@ -9,10 +9,11 @@
 namespace piste {
 namespace {
 
-// Transformed gradients up to this size are summed by groups of strips: a strip's tiles go from the
-// transforms to the sums within the cache. Larger sums would themselves be read too often.
+// Transformed gradients up to this size are summed by groups of strips, if there is a strip for
+// each: its tiles go from the transforms to the sums within the cache. Larger sums would themselves
+// be read too often.
 constexpr Index sum_bytes = 1536 << 10;
-constexpr Index gradient_groups = 8;  // each with a sum of its own; the same for any batch
+constexpr Index gradient_groups = 8;
 // Tiles of x and dy that are otherwise transformed before their products are added to the gradient.
 constexpr Index gradient_bytes = 12 << 20;
 constexpr Index block_filters = 64;  // of a task of the weight gradient
@@ -51,7 +52,7 @@ bool gradient_by_groups(const GradientStage<T>& stage, const ConvGeometry& g, In
   const auto& table = kernel_table<T>();
   const Winograd<T>& w = stage.w;
   const Index strips = w.strips(n), width = w.out_stride();
-  const Split groups(strips, 1, std::min(gradient_groups, strips));
+  const Split groups(strips, 1, gradient_groups);
   const Index v_frequency = Winograd<T>::frequency_stride(w.strip_tiles(), w.v_stride());
   const Index z_frequency = Winograd<T>::frequency_stride(w.strip_tiles(), w.z_stride());
   const Index u_frequency = Winograd<T>::frequency_stride(g.channels, width);
@@ -172,8 +173,9 @@ bool winograd_weight_gradient(const ConvGeometry& g, int m, Index n, const T* x,
   const Winograd<T> w(Winograd<T>::forward_pass(g), m);
   const GradientStage<T> stage{w, x, dy, g.filters, g.out_pixels(), m};
   const Index sum = w.frequencies() * g.channels * w.out_stride() * Index(sizeof(T));
-  return sum <= sum_bytes ? gradient_by_groups(stage, g, n, dweight)
-                          : gradient_by_blocks(stage, g, n, dweight);
+  return sum <= sum_bytes && w.strips(n) >= gradient_groups
+             ? gradient_by_groups(stage, g, n, dweight)
+             : gradient_by_blocks(stage, g, n, dweight);
 }
 
 template bool winograd_weight_gradient(const ConvGeometry&, int, Index, const float*, const float*,
