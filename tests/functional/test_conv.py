@@ -285,7 +285,13 @@ def test_winograd_with_panels_of_every_width(filters):
 # Sums of the weight gradient by groups of strips and by blocks; tiles of 256 channels and more.
 @pytest.mark.parametrize(
     ("n", "channels", "filters", "size"),
-    [(41, 24, 20, (9, 14)), (3, 24, 20, (9, 14)), (40, 16, 64, (4, 4)), (3, 132, 140, (10, 9)), (5, 256, 272, (6, 5))],
+    [
+        (41, 24, 20, (9, 14)),
+        (3, 24, 20, (9, 14)),
+        (40, 16, 64, (4, 4)),
+        (3, 132, 140, (10, 9)),
+        (5, 256, 272, (6, 5)),
+    ],
 )
 def test_winograd_with_sums_of_every_size(n, channels, filters, size):
     problem = {
