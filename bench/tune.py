@@ -53,10 +53,11 @@ THRESHOLDS = (
         "c to c at 28": lambda c: Layer((8, c, 28, 28), c, 3),
         "c to 64 at 28": lambda c: Layer((8, c, 28, 28), 64, 3),
     }),
-    Threshold("winograd_any_filters", "direct", "winograd", False, (2, 4, 6, 8, 10, 12, 16, 24), {
-        "c to 1 at 28": lambda c: Layer((8, c, 28, 28), 1, 3),
-        "c to 3 at 12": lambda c: Layer((16, c, 12, 12), 3, 3),
-        "c to 6 at 28": lambda c: Layer((8, c, 28, 28), 6, 3),
+    Threshold("winograd_filters", "direct", "winograd", False, (1, 2, 3, 4, 5, 6, 7), {
+        "16 to f at 28": lambda f: Layer((8, 16, 28, 28), f, 3),
+        "64 to f at 28": lambda f: Layer((8, 64, 28, 28), f, 3),
+        "32 to f at 56": lambda f: Layer((4, 32, 56, 56), f, 3),
+        "64 to f at 12": lambda f: Layer((16, 64, 12, 12), f, 3),
     }),
     Threshold("planes_channels", "planes", "rows", True, (1, 2, 3, 4, 6, 8, 12, 16, 24, 32), {
         "3x3 to 32 at 28": lambda c: Layer((8, c, 28, 28), 32, 3),

@@ -142,10 +142,12 @@ void define_runs(py::class_<BoundNetwork<T>>& c) {
       [](B& b, const py::array& x, View<T> out, const py::object& augmentation) {
         const auto input = as_input(x);
         // As a pointer, None would be looked for among other modules' classes in each call.
-        const Augmentation<T>* given =
-            augmentation.is_none() ? nullptr : augmentation.cast<const Augmentation<T>*>();
+        const bool given = !augmentation.is_none();
+        if (given && !py::isinstance<Augmentation<T>>(augmentation))
+          throw py::type_error("augmentation: expected one of the network's dtype");
+        const auto* augment = given ? augmentation.cast<const Augmentation<T>*>() : nullptr;
         const Call call(b);
-        b.network.predict(input, out, given);
+        b.network.predict(input, out, augment);
       },
       py::arg("x"), py::arg("out"), py::arg("augmentation") = py::none());
   c.def("forward",

@@ -96,7 +96,7 @@ class CompiledNetwork:
         """This network; where its `module` has no floats of its own, one in the dtype of `x`."""
         double = isinstance(x, np.ndarray) and x.dtype.kind == "f" and x.dtype.itemsize == 8
         dtype = np.dtype(np.float64 if double else np.float32)
-        if self.has_floats or dtype == self.dtype:
+        if dtype == self.dtype:
             return self
         if self._twin is None:
             self._twin = CompiledNetwork(module, dtype)

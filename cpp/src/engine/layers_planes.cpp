@@ -14,7 +14,7 @@ class PlanesOp final : public ConvolutionOp<T> {
   PlanesOp(Plan<T>& plan, const ConvGeometry& g, const Site<T>& site)
       : ConvolutionOp<T>(plan, site),
         product_(forward_product<T>(g, 1)),
-        gradient_sums_(weight_gradient<T>(g, 1)) {
+        gradient_sums_(weight_gradient<T>(g, 1, 1)) {
     packed_ = plan.fixed_tensor(product_.packed_size());
   }
 

@@ -31,10 +31,10 @@ bool fills_rows(const ConvGeometry& g, Index lanes) {
          fill(g.out[2], lanes) <= conv_choice::narrow_row && fill(g.filters / g.groups, lanes) >= 1;
 }
 
-/// Whether a pixel's filters leave more of their vectors empty than rows of outputs do of theirs,
-/// what is copied around them counted.
+/// Whether a pixel's filters leave more of their vector empty than rows of outputs do of theirs,
+/// what is copied beside them counted.
 bool few_filters(const ConvGeometry& g, Pass pass, Index lanes) {
-  if (g.taps() == 1) return false;
+  if (g.taps() == 1 || g.filters / g.groups >= lanes) return false;
   const Index row = g.out[2], border = g.dilation[2] * (g.kernel[2] - 1);
   double filled = fill(row, lanes) * static_cast<double>(row) / static_cast<double>(row + border);
   if (!all(g.stride, 1)) filled *= conv_choice::strided_row / (pass == Pass::forward ? 1 : 2);

@@ -11,9 +11,10 @@ namespace piste {
 namespace conv_choice {
 
 // Winograd's method from so many channels and filters on: with fewer its transforms cost more than
-// the products they save. From the second number of channels on with however few filters, whose
-// products leave vectors empty either way.
-inline constexpr Index winograd_channels = 8, winograd_any_filters = 10;
+// the products they save.
+inline constexpr Index winograd_channels = 8;
+// From so many filters on already, where there are so many channels.
+inline constexpr Index winograd_filters = 5, winograd_deep = 16;
 
 // On the planes up to so many channels of a group: NHWC rows of fewer fill no vector.
 inline constexpr Index planes_channels = 8;
@@ -21,8 +22,9 @@ inline constexpr Index planes_channels = 8;
 // more of their vectors than that and the filters fill theirs.
 inline constexpr Index narrow_channels = 4;
 inline constexpr double narrow_row = 0.65;
-// On the planes with more channels too, where a pixel's filters fill less of their vectors than
-// rows of outputs of theirs; by a stride rows count so much of what they fill, half of it backward.
+// On the planes with more channels too, where a pixel's filters fill less of their one vector than
+// rows of outputs, and what is copied beside them, of theirs. By a stride rows count so much of
+// what they fill, half of it backward.
 inline constexpr double strided_row = 0.7;
 // As planes_channels, for pointwise convolutions, whose planes need no copy either way.
 inline constexpr Index planes_pointwise_channels = 16;

@@ -30,8 +30,8 @@ Conv<T>::Conv(const ConvGeometry& geometry, bool leaves_out, bool gradients)
   if (gradients) make_backward();
   // One vector of channels that all taps find inside: fuller tiles than from the side of x.
   const bool inside = !x_border_.needed && g_.pad[0] + g_.pad[1] + g_.pad[2] == 0;
-  spreads_ = x_padded && g_.x_stride % lanes == 0 && inside && g_.groups == 1 && taps_ > 1 &&
-             backward_.padded() == backward_.lanes && backward_.depth <= longest_chain;
+  spreads_ = gradients && x_padded && g_.x_stride % lanes == 0 && inside && g_.groups == 1 &&
+             taps_ > 1 && backward_.padded() == backward_.lanes && backward_.depth <= longest_chain;
   if (spreads_) make_runs();
 }
 

@@ -138,9 +138,12 @@ class Conv {
 
   /// Of backward_data by spreading: what taps next to each other give to pixels whose channels
   /// stand one behind the other, with nothing between. A run's vectors are full but for the last.
+  /// Where that saves none, a run is one tap, and what is spread goes where it belongs.
   struct Runs {
+    bool dense = false;
     Index taps = 1;  // of a run
     Index values = 0, padded = 0;
+    Index stride = 0;            // from pixel to pixel
     std::vector<Index> offsets;  // [runs], from the first
   };
 
@@ -193,14 +196,10 @@ class Conv {
                           bool accumulate, const Scratch& s) const;
   void make_runs();
   Index runs_size() const { return Index(runs_.offsets.size()) * runs_.padded * backward_.depth; }
-  /// Without channels between those of pixels, what is spread needs no memory of its own.
-  bool spreads_in_place() const {
-    return g_.x_stride == g_.channels && runs_.values == runs_.padded;
-  }
   Index spread_values() const;
   void pack_runs(const T* weight, T* packed, Index filter) const;
   void spread(const T* dy, const T* packed, T* dx, Index n, const Scratch& s) const;
-  void spread_sample(const T* dy, const T* packed, T* dense, const Scratch& s) const;
+  void spread_sample(const T* dy, const T* packed, T* to, const Scratch& s) const;
   void run_lines(kernels::GemmTile<T>& tile, Index line_rows, Index pixels, const Scratch& s) const;
   void run_tiles(const Product& product, const Phase& phase, const T* packed, const T* bias,
                  bool relu, Index out_stride, Index pixels, const Scratch& s, bool finite) const;

@@ -11,6 +11,7 @@ namespace {
 
 constexpr Index task_flops = 1 << 20;   // at least so much work per task
 constexpr Index pack_values = 1 << 14;  // and so many weights per task
+constexpr Index gradient_parts = 8;     // sums of the weight's gradient that are joined
 
 template <class T>
 PlaneProduct<T> backward_product(const ConvGeometry& g, Index n) {
@@ -54,8 +55,8 @@ PlaneProduct<T> forward_product(const ConvGeometry& g, Index n) {
 }
 
 template <class T>
-PlaneGradient<T> weight_gradient(const ConvGeometry& g, Index n) {
-  return {forward_map(g), g.groups, g.channels / g.groups, g.filters / g.groups, n};
+PlaneGradient<T> weight_gradient(const ConvGeometry& g, Index n, Index most_parts) {
+  return {forward_map(g), g.groups, g.channels / g.groups, g.filters / g.groups, n, most_parts};
 }
 
 template <class T>
@@ -85,7 +86,7 @@ void conv_planes_backward(const ConvGeometry& geometry, Index n, const T* dy, co
                           const T* weight, T* dx, T* dweight, T* dbias) {
   const ConvGeometry g = with_long_rows(geometry);
   const PlaneProduct<T> product = backward_product<T>(g, n);
-  const PlaneGradient<T> gradient = weight_gradient<T>(g, n);
+  const PlaneGradient<T> gradient = weight_gradient<T>(g, n, gradient_parts);
   const Split split = tasks_of(product);
   const Index gradient_tasks = dweight || dbias ? gradient.tasks() : 0;
   const Index tasks = gradient_tasks + (dx ? split.count : 0);
@@ -122,7 +123,7 @@ template void conv_planes_backward(const ConvGeometry&, Index, const double*, co
 
 template PlaneProduct<float> forward_product(const ConvGeometry&, Index);
 template PlaneProduct<double> forward_product(const ConvGeometry&, Index);
-template PlaneGradient<float> weight_gradient(const ConvGeometry&, Index);
-template PlaneGradient<double> weight_gradient(const ConvGeometry&, Index);
+template PlaneGradient<float> weight_gradient(const ConvGeometry&, Index, Index);
+template PlaneGradient<double> weight_gradient(const ConvGeometry&, Index, Index);
 
 }  // namespace piste

@@ -18,10 +18,10 @@ void conv_planes_backward(const ConvGeometry& g, Index n, const T* dy, const T* 
                           T* dx, T* dweight, T* dbias);
 
 /// What those are made of, for callers that share out the work themselves: of n samples, and a
-/// geometry as with_long_rows() leaves it.
+/// geometry as with_long_rows() leaves it; the gradient in at most so many partial sums.
 template <class T>
 PlaneProduct<T> forward_product(const ConvGeometry& g, Index n);
 template <class T>
-PlaneGradient<T> weight_gradient(const ConvGeometry& g, Index n);
+PlaneGradient<T> weight_gradient(const ConvGeometry& g, Index n, Index most_parts);
 
 }  // namespace piste

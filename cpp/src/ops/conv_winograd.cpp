@@ -76,7 +76,7 @@ bool winograd_map(const typename Winograd<T>::Pass& pass, int m, Index n, const 
   const Index v_frequency = Winograd<T>::frequency_stride(tiles, w.v_stride());
   const Index group = panels_together(w), groups = (panels + group - 1) / group;
 
-  Layout<T> shared, worker;
+  WinogradLayout<T> shared, worker;
   const Index bias_at = shared.add(w.out_stride());
   const Index packed_at = shared.add(whole ? w.packed_size() : 0);
   const Index all_v_at = shared.add(whole ? 0 : w.frequencies() * v_frequency);

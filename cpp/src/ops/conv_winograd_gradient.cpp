@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <atomic>
 
+#include "base/parallel.h"
 #include "base/workspace.h"
 #include "dispatch/dispatch.h"
 #include "ops/conv_winograd.h"
@@ -58,7 +59,7 @@ bool gradient_by_groups(const GradientStage<T>& stage, const ConvGeometry& g, In
   const Index u_frequency = Winograd<T>::frequency_stride(g.channels, width);
   const Index u_values = w.frequencies() * u_frequency;
 
-  Layout<T> shared, worker;
+  WinogradLayout<T> shared, worker;
   const Index u_at = shared.add(u_values * groups.count);
   const Index border_at = worker.add(w.border_values());
   const Index scratch_at = worker.add(stage.scratch_values());
@@ -82,20 +83,24 @@ bool gradient_by_groups(const GradientStage<T>& stage, const ConvGeometry& g, In
   });
   const T* parts[gradient_groups];
   for (Index group = 0; group < groups.count; ++group) parts[group] = sums + group * u_values;
-  const Index blocks = (g.channels + sum_channels - 1) / sum_channels;
+  const Index channel_blocks = (g.channels + sum_channels - 1) / sum_channels;
+  const Index filter_blocks = (g.filters + block_filters - 1) / block_filters;
   std::atomic<bool> sound{true};
-  parallel_for(blocks, [&](Index block, int) {
-    const Index first = block * sum_channels;
-    const Index channels = std::min(sum_channels, g.channels - first);
+  parallel_for(channel_blocks * filter_blocks, [&](Index block, int) {
+    const Index channel = block % channel_blocks * sum_channels;
+    const Index filter = block / channel_blocks * block_filters;
+    const Index channels = std::min(sum_channels, g.channels - channel);
+    const Index filters = std::min(block_filters, width - filter);
     // The first group's memory takes the sum: nothing else reads this block of it.
-    for (Index f = 0; f < w.frequencies(); ++f) {
-      const Index at = f * u_frequency + first * width;
-      table.gemm->sum(parts, groups.count, at, sums + at, channels * width);
-      if (!table.update->all_finite(sums + at, channels * width))
-        sound.store(false, std::memory_order_relaxed);
-    }
-    w.unpack_gradient(sums + first * width, first, channels, 0, g.filters, width, u_frequency,
-                      dweight);
+    for (Index f = 0; f < w.frequencies(); ++f)
+      for (Index c = channel; c < channel + channels; ++c) {
+        const Index at = f * u_frequency + c * width + filter;
+        table.gemm->sum(parts, groups.count, at, sums + at, filters);
+        if (!table.update->all_finite(sums + at, filters))
+          sound.store(false, std::memory_order_relaxed);
+      }
+    w.unpack_gradient(sums + channel * width + filter, channel, channels, filter,
+                      std::min(filters, g.filters - filter), width, u_frequency, dweight);
   });
   return sound;
 }
@@ -119,7 +124,7 @@ bool gradient_by_blocks(const GradientStage<T>& stage, const ConvGeometry& g, In
   const Index u_frequency = Winograd<T>::frequency_stride(block_channels, block_filters);
   const Index u_values = w.frequencies() * u_frequency;
 
-  Layout<T> shared, worker;
+  WinogradLayout<T> shared, worker;
   const Index v_at = shared.add(w.frequencies() * v_frequency);
   const Index z_at = shared.add(w.frequencies() * z_frequency);
   const Index sums_at = shared.add(chunks > 1 ? blocks * u_values : 0);

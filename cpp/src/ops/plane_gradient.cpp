@@ -9,7 +9,7 @@
 namespace piste {
 namespace {
 
-constexpr Index max_parts = 8;          // partial sums
+constexpr Index max_parts = 64;         // partial sums
 constexpr Index least_tasks = 16;       // that filters are shared out to reach
 constexpr Index parts_bytes = 1 << 20;  // that all parts together may take
 
@@ -26,7 +26,7 @@ PlaneReader<T> reader_for(const PlaneMap& map, Index channels, bool dots) {
 
 template <class T>
 PlaneGradient<T>::PlaneGradient(const PlaneMap& map, Index groups, Index channels, Index filters,
-                                Index samples)
+                                Index samples, Index most_parts)
     : map_(map),
       groups_(groups),
       filters_(filters),
@@ -39,7 +39,8 @@ PlaneGradient<T>::PlaneGradient(const PlaneMap& map, Index groups, Index channel
       padded_(by_dots_ ? filters : (filters + lanes_ - 1) / lanes_ * lanes_),
       reader_(reader_for<T>(map, channels, by_dots_)) {
   const Index bytes = size() * Index(sizeof(T));
-  parts_ = std::min({samples_, max_parts, std::max<Index>(parts_bytes / bytes, 1)});
+  parts_ = std::min(
+      {samples_ * reader_.boxes(), most_parts, max_parts, std::max<Index>(parts_bytes / bytes, 1)});
   const Index panels = groups_ * ((filters_ + panel_ - 1) / panel_);
   ranges_ = std::clamp<Index>(least_tasks / parts_, 1, panels);
 }
@@ -73,32 +74,33 @@ void PlaneGradient<T>::run(Index task, const T* x, const T* dy, T* gradients, st
   const Index part = task % parts_, range = task / parts_;
   T* sums = gradients + part * size();
   const Index panels = (filters_ + panel_ - 1) / panel_;
-  const Split all_samples(samples_, 1, parts_), shares(groups_ * panels, 1, ranges_);
+  const Index boxes = reader_.boxes();
+  const Split all(samples_ * boxes, 1, parts_), shares(groups_ * panels, 1, ranges_);
   const Index begin = shares.begin(range), end = shares.end(range);
   const Index channels = depth_ / map_.taps();
   const T* const dy_end = dy + samples_ * groups_ * filters_ * plane_ + behind;
-  for (Index i = all_samples.begin(part); i < all_samples.end(part); ++i)
-    for (Index group = begin / panels; group * panels < end; ++group)
-      for (Index n = 0; n < reader_.boxes(); ++n) {
-        const PlaneBox box = reader_.box(n);
-        const Index planes = i * groups_ + group;
-        const T* from = reader_.read(x + planes * channels * map_.source_pixels(), box, s.copy);
-        const Index origin =
-            (box.first[0] * map_.axis[1].out + box.first[1]) * map_.axis[2].out + box.first[2];
-        const bool accumulate = accumulates || i > all_samples.begin(part) || n > 0;
-        for (Index p = std::max(begin - group * panels, Index{0});
-             p < std::min(end - group * panels, panels); ++p) {
-          const Index first = p * panel_, count = std::min(panel_, filters_ - first);
-          const T* dy_box = dy + (planes * filters_ + first) * plane_ + origin;
-          sum_bias(dy_box, box.pixels(), sums + bias_at() + group * filters_ + first, count,
-                   accumulate);
-          T* gradient = sums + group * depth_ * padded_ + first;
-          if (by_dots_)
-            dots(box, from, dy_box, dy_end, gradient, accumulate, s);
-          else
-            outer(box, from, dy_box, count, gradient, accumulate, s);
-        }
+  for (Index unit = all.begin(part); unit < all.end(part); ++unit) {
+    const PlaneBox box = reader_.box(unit % boxes);
+    const Index origin =
+        (box.first[0] * map_.axis[1].out + box.first[1]) * map_.axis[2].out + box.first[2];
+    const bool accumulate = accumulates || unit > all.begin(part);
+    for (Index group = begin / panels; group * panels < end; ++group) {
+      const Index planes = unit / boxes * groups_ + group;
+      const T* from = reader_.read(x + planes * channels * map_.source_pixels(), box, s.copy);
+      for (Index p = std::max(begin - group * panels, Index{0});
+           p < std::min(end - group * panels, panels); ++p) {
+        const Index first = p * panel_, count = std::min(panel_, filters_ - first);
+        const T* dy_box = dy + (planes * filters_ + first) * plane_ + origin;
+        sum_bias(dy_box, box.pixels(), sums + bias_at() + group * filters_ + first, count,
+                 accumulate);
+        T* gradient = sums + group * depth_ * padded_ + first;
+        if (by_dots_)
+          dots(box, from, dy_box, dy_end, gradient, accumulate, s);
+        else
+          outer(box, from, dy_box, count, gradient, accumulate, s);
       }
+    }
+  }
 }
 
 template <class T>

@@ -6,12 +6,14 @@
 
 namespace piste {
 
-/// The gradients of a convolution's weight and bias from planes: partial sums over some samples and
-/// for some filters, in independent tasks, then joined.
+/// The gradients of a convolution's weight and bias from planes: partial sums over some boxes of
+/// samples and for some filters, in independent tasks, then joined.
 template <class T>
 class PlaneGradient {
  public:
-  PlaneGradient(const PlaneMap& map, Index groups, Index channels, Index filters, Index samples);
+  /// In at most so many parts.
+  PlaneGradient(const PlaneMap& map, Index groups, Index channels, Index filters, Index samples,
+                Index most_parts);
 
   Index tasks() const { return parts_ * ranges_; }
   Index parts() const { return parts_; }

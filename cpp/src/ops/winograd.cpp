@@ -45,7 +45,7 @@ bool Winograd<T>::chosen(const ConvGeometry& g, Algorithm algorithm) {
   using namespace conv_choice;
   return algorithm == Algorithm::automatic && takes(g) &&
          (std::min(g.channels, g.filters) >= winograd_channels ||
-          g.channels >= winograd_any_filters);
+          (g.channels >= winograd_deep && g.filters >= winograd_filters));
 }
 
 template <class T>

@@ -1,16 +1,15 @@
 #pragma once
 
 #include "base/aligned.h"
-#include "base/parallel.h"
+#include "piste/index.h"
 
 namespace piste {
 
-constexpr Index slack = 64;  // values that may be read or written past an end
-
-/// Parts of one workspace, in values, each on a page of its own.
+/// Parts of one workspace, each on a page of its own.
 template <class T>
-class Layout {
+class WinogradLayout {
  public:
+  /// Where, in bytes, so many values begin.
   Index add(Index values) {
     const Index at = bytes_;
     bytes_ += Index(round_up((values + slack) * sizeof(T), 4096));
@@ -19,6 +18,7 @@ class Layout {
   Index bytes() const { return bytes_; }
 
  private:
+  static constexpr Index slack = 64;  // values that may be read or written past an end
   Index bytes_ = 0;
 };
 
