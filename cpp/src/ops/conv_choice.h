@@ -5,9 +5,10 @@
 
 namespace piste {
 
-/// What decides how a convolution is computed. By measurement on Zen 3 with AVX2, which
-/// bench/results/tune.md shows and `python bench/tune.py` repeats; those of narrow rows on Zen 4,
-/// with AVX2 and AVX-512, and those of depthwise layers by bench/shapes/grid.json on Zen 3.
+/// What decides how a convolution is computed. By measurement on Zen 3 and Zen 4 with AVX2, of
+/// which bench/results/tune.md shows the latter and `python bench/tune.py` repeats it; those of
+/// narrow rows on Zen 4, with AVX2 and AVX-512, that of strided rows there with AVX2, and those of
+/// depthwise layers by bench/shapes/grid.json on Zen 3.
 namespace conv_choice {
 
 // Winograd's method from so many channels and filters on: with fewer its transforms cost more than
