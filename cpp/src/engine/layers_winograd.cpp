@@ -66,11 +66,11 @@ class WinogradOp final : public ConvolutionOp<T> {
     // The first group's memory takes the sum: nothing else reads this block of it.
     T* sum = memory.fixed(gradients_);
     for (Index f = 0; f < forward_.frequencies(); ++f) {
-      const Index at = f * u_frequency() + first * width;
+      const Index at = f * forward_.u_frequency() + first * width;
       gemm.sum(parts.data, groups, at, sum + at, channels * width);
     }
     forward_.unpack_gradient(sum + first * width, first, channels, 0, g_.filters, width,
-                             u_frequency(), weight_.gradient);
+                             forward_.u_frequency(), weight_.gradient);
   }
 
   const char* algorithm() const override {
@@ -91,8 +91,7 @@ class WinogradOp final : public ConvolutionOp<T> {
   static constexpr Index map_channels = 64;  // of the output at a time
 
   Index channel_blocks() const { return (g_.channels + block_channels - 1) / block_channels; }
-  Index u_frequency() const { return Winograd<T>::frequency_stride(g_.channels, y_.width); }
-  Index gradient_size() const { return forward_.frequencies() * u_frequency(); }
+  Index gradient_size() const { return forward_.u_values(); }
 
   // Scratch memory: a strip's bordered source, its transform, then the products or the transform
   // of the output's gradient.
@@ -135,9 +134,8 @@ class WinogradOp final : public ConvolutionOp<T> {
   }
 
   void add_weight_gradient(const Memory<T>& memory, const Chunk& chunk, const T* dy) {
-    const auto& kernels = *kernel_table<T>().winograd;
     const Winograd<T>& w = forward_;
-    const Index n = chunk.count(), depth = g_.channels, width = y_.width;
+    const Index n = chunk.count(), width = y_.width;
     T* border = static_cast<T*>(memory.worker_scratch(chunk));
     T *v = border + v_at(w), *z = v + v_values(w);
     T* u = memory.fixed(gradients_) + chunk.group * gradient_size();
@@ -146,10 +144,8 @@ class WinogradOp final : public ConvolutionOp<T> {
       w.border_from_rows(memory.at(x_.tensor, chunk), x_.width, strip, border);
       w.transform(border, strip, v, v_frequency(w));
       w.transform_gradient(dy + w.first_pixel(strip) * width, width, strip, z, z_frequency());
-      for (Index f = 0; f < w.frequencies(); ++f)
-        kernels.multiply_gradient(v + f * v_frequency(w), w.v_stride(), depth,
-                                  z + f * z_frequency(), w.z_stride(), width, u + f * u_frequency(),
-                                  width, strip.tiles, i > 0 || !chunk.first_of_group);
+      w.multiply_gradient(v, v_frequency(w), z, z_frequency(), strip.tiles, u,
+                          i > 0 || !chunk.first_of_group);
     }
   }
 

@@ -11,16 +11,16 @@ namespace {
 
 constexpr Index task_flops = 1 << 20;   // at least so much work per task
 constexpr Index pack_values = 1 << 14;  // and so many weights per task
-constexpr Index gradient_parts = 8;     // sums of the weight's gradient that are joined
+
+PlaneWeights weights_of(const ConvGeometry& g) {
+  const Index filters = g.filters / g.groups, channels = g.channels / g.groups, taps = g.taps();
+  return {g.groups,        filters, channels,
+          channels * taps, taps,    {g.kernel[0], g.kernel[1], g.kernel[2]}};
+}
 
 template <class T>
 PlaneProduct<T> backward_product(const ConvGeometry& g, Index n) {
-  const Index filters = g.filters / g.groups, channels = g.channels / g.groups, taps = g.taps();
-  return {
-      backward_map(g),
-      backward_target(g),
-      {g.groups, channels, filters, taps, channels * taps, {g.kernel[0], g.kernel[1], g.kernel[2]}},
-      n};
+  return {backward_map(g), backward_target(g), weights_of(g).turned(), n};
 }
 
 /// Products run unit by unit over one task range; the split depends on the shape only.
@@ -46,12 +46,7 @@ Index pages(Index values, std::size_t size) { return Index(round_up(values * siz
 
 template <class T>
 PlaneProduct<T> forward_product(const ConvGeometry& g, Index n) {
-  const Index filters = g.filters / g.groups, channels = g.channels / g.groups, taps = g.taps();
-  return {
-      forward_map(g),
-      forward_target(g),
-      {g.groups, filters, channels, channels * taps, taps, {g.kernel[0], g.kernel[1], g.kernel[2]}},
-      n};
+  return {forward_map(g), forward_target(g), weights_of(g), n};
 }
 
 template <class T>
@@ -86,7 +81,7 @@ void conv_planes_backward(const ConvGeometry& geometry, Index n, const T* dy, co
                           const T* weight, T* dx, T* dweight, T* dbias) {
   const ConvGeometry g = with_long_rows(geometry);
   const PlaneProduct<T> product = backward_product<T>(g, n);
-  const PlaneGradient<T> gradient = weight_gradient<T>(g, n, gradient_parts);
+  const PlaneGradient<T> gradient = weight_gradient<T>(g, n);
   const Split split = tasks_of(product);
   const Index gradient_tasks = dweight || dbias ? gradient.tasks() : 0;
   const Index tasks = gradient_tasks + (dx ? split.count : 0);

@@ -22,6 +22,7 @@ void conv_planes_backward(const ConvGeometry& g, Index n, const T* dy, const T* 
 template <class T>
 PlaneProduct<T> forward_product(const ConvGeometry& g, Index n);
 template <class T>
-PlaneGradient<T> weight_gradient(const ConvGeometry& g, Index n, Index most_parts);
+PlaneGradient<T> weight_gradient(const ConvGeometry& g, Index n,
+                                 Index most_parts = PlaneGradient<T>::max_parts);
 
 }  // namespace piste

@@ -56,8 +56,7 @@ bool gradient_by_groups(const GradientStage<T>& stage, const ConvGeometry& g, In
   const Split groups(strips, 1, gradient_groups);
   const Index v_frequency = Winograd<T>::frequency_stride(w.strip_tiles(), w.v_stride());
   const Index z_frequency = Winograd<T>::frequency_stride(w.strip_tiles(), w.z_stride());
-  const Index u_frequency = Winograd<T>::frequency_stride(g.channels, width);
-  const Index u_values = w.frequencies() * u_frequency;
+  const Index u_values = w.u_values();
 
   WinogradLayout<T> shared, worker;
   const Index u_at = shared.add(u_values * groups.count);
@@ -75,10 +74,7 @@ bool gradient_by_groups(const GradientStage<T>& stage, const ConvGeometry& g, In
     for (Index i = groups.begin(group); i < groups.end(group); ++i) {
       const auto strip = w.strip(i, n);
       stage.run(strip, own(id, border_at), own(id, scratch_at), v, v_frequency, z, z_frequency);
-      for (Index f = 0; f < w.frequencies(); ++f)
-        table.winograd->multiply_gradient(
-            v + f * v_frequency, w.v_stride(), g.channels, z + f * z_frequency, w.z_stride(), width,
-            u + f * u_frequency, width, strip.tiles, i > groups.begin(group));
+      w.multiply_gradient(v, v_frequency, z, z_frequency, strip.tiles, u, i > groups.begin(group));
     }
   });
   const T* parts[gradient_groups];
@@ -94,13 +90,13 @@ bool gradient_by_groups(const GradientStage<T>& stage, const ConvGeometry& g, In
     // The first group's memory takes the sum: nothing else reads this block of it.
     for (Index f = 0; f < w.frequencies(); ++f)
       for (Index c = channel; c < channel + channels; ++c) {
-        const Index at = f * u_frequency + c * width + filter;
+        const Index at = f * w.u_frequency() + c * width + filter;
         table.gemm->sum(parts, groups.count, at, sums + at, filters);
         if (!table.update->all_finite(sums + at, filters))
           sound.store(false, std::memory_order_relaxed);
       }
     w.unpack_gradient(sums + channel * width + filter, channel, channels, filter,
-                      std::min(filters, g.filters - filter), width, u_frequency, dweight);
+                      std::min(filters, g.filters - filter), width, w.u_frequency(), dweight);
   });
   return sound;
 }
@@ -177,8 +173,7 @@ bool winograd_weight_gradient(const ConvGeometry& g, int m, Index n, const T* x,
                               T* dweight) {
   const Winograd<T> w(Winograd<T>::forward_pass(g), m);
   const GradientStage<T> stage{w, x, dy, g.filters, g.out_pixels(), m};
-  const Index sum = w.frequencies() * g.channels * w.out_stride() * Index(sizeof(T));
-  return sum <= sum_bytes && w.strips(n) >= gradient_groups
+  return w.u_values() * Index(sizeof(T)) <= sum_bytes && w.strips(n) >= gradient_groups
              ? gradient_by_groups(stage, g, n, dweight)
              : gradient_by_blocks(stage, g, n, dweight);
 }

@@ -9,7 +9,6 @@
 namespace piste {
 namespace {
 
-constexpr Index max_parts = 64;         // partial sums
 constexpr Index least_tasks = 16;       // that filters are shared out to reach
 constexpr Index parts_bytes = 1 << 20;  // that all parts together may take
 
@@ -39,8 +38,8 @@ PlaneGradient<T>::PlaneGradient(const PlaneMap& map, Index groups, Index channel
       padded_(by_dots_ ? filters : (filters + lanes_ - 1) / lanes_ * lanes_),
       reader_(reader_for<T>(map, channels, by_dots_)) {
   const Index bytes = size() * Index(sizeof(T));
-  parts_ = std::min(
-      {samples_ * reader_.boxes(), most_parts, max_parts, std::max<Index>(parts_bytes / bytes, 1)});
+  parts_ =
+      std::min({samples_ * reader_.boxes(), most_parts, std::max<Index>(parts_bytes / bytes, 1)});
   const Index panels = groups_ * ((filters_ + panel_ - 1) / panel_);
   ranges_ = std::clamp<Index>(least_tasks / parts_, 1, panels);
 }

@@ -11,7 +11,9 @@ namespace piste {
 template <class T>
 class PlaneGradient {
  public:
-  /// In at most so many parts.
+  static constexpr Index max_parts = 8;  // partial sums
+
+  /// In at most so many parts, which are not more than max_parts.
   PlaneGradient(const PlaneMap& map, Index groups, Index channels, Index filters, Index samples,
                 Index most_parts);
 

@@ -14,6 +14,12 @@ namespace piste {
 struct PlaneWeights {
   Index groups, filters, channels, filter_stride, channel_stride;
   Index kernel[3];
+
+  /// The same from the filters to the channels, for gradients.
+  PlaneWeights turned() const {
+    return {groups,         channels,      filters,
+            channel_stride, filter_stride, {kernel[0], kernel[1], kernel[2]}};
+  }
 };
 
 /// A correlation of planes with packed weights, in independent units of work.

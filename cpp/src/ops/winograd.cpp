@@ -261,6 +261,16 @@ void Winograd<T>::transform_gradient(const T* rows, Index stride, const Strip& s
 }
 
 template <class T>
+void Winograd<T>::multiply_gradient(const T* v, Index v_frequency, const T* z, Index z_frequency,
+                                    Index tiles, T* u, bool accumulate) const {
+  const auto& kernels = *kernel_table<T>().winograd;
+  for (Index f = 0; f < frequencies(); ++f)
+    kernels.multiply_gradient(v + f * v_frequency, v_stride(), pass_.in_channels,
+                              z + f * z_frequency, z_stride(), out_stride_, u + f * u_frequency(),
+                              out_stride_, tiles, accumulate);
+}
+
+template <class T>
 Index Winograd<T>::first_pixel(const Strip& strip) const {
   return (strip.sample * pass_.out[0] + strip.row * m_) * pass_.out[1];
 }

@@ -80,6 +80,13 @@ class Winograd {
   Index strip_pixels(const Strip& strip) const;  // of the output
   Index first_pixel(const Strip& strip) const;
 
+  /// Sums of the weight gradient, transformed: u[frequency][channel][out_stride].
+  Index u_frequency() const { return frequency_stride(pass_.in_channels, out_stride_); }
+  Index u_values() const { return frequencies() * u_frequency(); }
+  /// What tiles of both transforms give to u, added to what stands there or not.
+  void multiply_gradient(const T* v, Index v_frequency, const T* z, Index z_frequency, Index tiles,
+                         T* u, bool accumulate) const;
+
   /// The weight gradient of a block of channels and filters from u[frequency][channel][filters].
   /// Frequencies stand u_frequency values apart.
   void unpack_gradient(const T* u, Index channel, Index channels, Index filter, Index filters,

@@ -352,24 +352,20 @@ class Module:
         """That of the output for an input of `shape` for which `_batch_shape` gave a batch."""
         return output.shape[1:]
 
-    def _batch_for(self, network: Any, x: object) -> tuple[int, ...] | None:
-        """`_batch_shape` for an array that `network` is to take; None for a batch as it is."""
+    def _as_batch(self, network: Any, x: Any) -> tuple[Any, tuple[int, ...] | None]:
+        """What `network` is to take for `x`, and the shape of `x` where that is another."""
         shape = getattr(x, "shape", None)
         if not isinstance(shape, tuple) or network is self._indexed:
-            return None
-        return self._batch_shape(shape)
+            return x, None
+        batch = self._batch_shape(shape)
+        return (x, None) if batch is None else (as_array(x, "x").reshape(batch), shape)
 
     def __call__(self, x: npt.ArrayLike) -> FloatArray:
         """Predict: evaluation mode whatever `training` says; nothing is kept for `backward`."""
         network = self._by_hand(x)
-        batch = self._batch_for(network, x)
-        output: FloatArray
-        if batch is None:
-            output = network.predict(x)
-            return output
-        array = as_array(x, "x")
-        output = network.predict(array.reshape(batch))
-        return output.reshape(self._output_shape(array.shape, output))
+        batch, shape = self._as_batch(network, x)
+        output: FloatArray = network.predict(batch)
+        return output if shape is None else output.reshape(self._output_shape(shape, output))
 
     def forward(self, x: npt.ArrayLike) -> FloatArray:
         """Output for `x`, keeping what `backward` needs; by `training`'s mode.
@@ -383,17 +379,14 @@ class Module:
         if self.training and self._indexed is None and not self._network().net.writeable():
             self._check_writeable("eval() leaves the statistics as they are", parameters=False)
         network = self._by_hand(x)
-        batch = self._batch_for(network, x)
-        output: FloatArray
-        if batch is None:
-            output, shapes = network.forward(x, self.training), None
-        else:
-            array = as_array(x, "x")
-            output = network.forward(array.reshape(batch), self.training)
-            result = output.reshape(self._output_shape(array.shape, output))
-            output, shapes = result, (result.shape, output.shape, array.shape)
-        object.__setattr__(self, "_shapes", shapes)
-        return output
+        batch, shape = self._as_batch(network, x)
+        output: FloatArray = network.forward(batch, self.training)
+        if shape is None:
+            object.__setattr__(self, "_shapes", None)
+            return output
+        result = output.reshape(self._output_shape(shape, output))
+        object.__setattr__(self, "_shapes", (result.shape, output.shape, shape))
+        return result
 
     def backward(self, grad_output: npt.ArrayLike) -> FloatArray:
         """Gradient by the input of the last `forward`; fills `gradients`."""
