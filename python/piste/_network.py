@@ -208,7 +208,7 @@ class CompiledNetwork:
         if self._twin is not None and self._calls.forwarded != self.dtype:
             return self._twin.backward(grad_output)
         if self._input_shape is None:
-            raise RuntimeError("backward: call forward first")
+            raise RuntimeError("backward: call forward first; again after an option has changed")
         grad = as_array(grad_output, "grad_output")
         if grad.dtype.kind != "f":
             raise TypeError(f"grad_output: expected floats, got {grad.dtype}")

@@ -162,3 +162,20 @@ def test_memory_goes_with_the_last_reference(dtypes):
         assert network() is None
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("kind", [list, tuple, memoryview])
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (nn.Linear(5, 3), (5,)),
+        (nn.Conv2d(3, 2, 3), (3, 8, 8)),
+        (nn.MaxPool2d(2), (3, 8, 8)),
+        (nn.ReLU(), (4,)),
+    ],
+)
+def test_one_sample_that_is_no_array(layer, shape, kind):
+    x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    given = memoryview(x) if kind is memoryview else kind(x.tolist())
+    np.testing.assert_array_equal(layer(given), layer(x))
+    np.testing.assert_array_equal(layer.forward(given), layer(x))

@@ -354,9 +354,11 @@ class Module:
 
     def _as_batch(self, network: Any, x: Any) -> tuple[Any, tuple[int, ...] | None]:
         """What `network` is to take for `x`, and the shape of `x` where that is another."""
-        shape = getattr(x, "shape", None)
-        if not isinstance(shape, tuple) or network is self._indexed:
+        if network is self._indexed:
             return x, None
+        if not isinstance(getattr(x, "shape", None), tuple):
+            x = as_array(x, "x")
+        shape = x.shape
         batch = self._batch_shape(shape)
         return (x, None) if batch is None else (as_array(x, "x").reshape(batch), shape)
 
